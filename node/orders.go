@@ -25,6 +25,7 @@ import (
 const (
 	ledgerFolder = "log"  // what survives a restart
 	bookFolder   = "book" // the working copy, rebuilt at every start
+	viewFolder   = "view" // a second one, while an operator reads the log of a board without a leader
 )
 
 const (
@@ -69,7 +70,7 @@ func (b *board) openOrders(catalogue *shop.Catalogue) (*orderStack, error) {
 	}
 	s.service = orderservice.New(orderservice.Config{
 		Ledger: s.ledger, Book: s.book, Offers: offers, Keys: rackKeys(b.cfg.Rack), Logger: b.log, Clock: time.Now,
-		ExpectedBoards: b.cfg.Rack.ExpectedBoards, OthersAccept: b.othersAcceptOrders, PurgeTag: func(tag string) { b.cache.PurgeTag(tag) },
+		ExpectedBoards: b.cfg.Rack.ExpectedBoards, OthersAccept: b.othersAcceptOrders, LogViewDir: filepath.Join(folder, viewFolder), PurgeTag: func(tag string) { b.cache.PurgeTag(tag) },
 	})
 	if s.sender, err = fulfilment.New(b.fulfilmentConfig(catalogue, s.service)); err != nil {
 		s.close()

@@ -138,6 +138,7 @@ func (l *Ledger) Status() Status {
 	}
 	s.Leading = r.State() == raft.Leader
 	s.Term, s.Commit = r.CurrentTerm(), r.CommitIndex()
+	s.LastEntry = r.LastIndex()
 	s.Snapshot = l.files.newestSnapshot.Load()
 	configuration := r.GetConfiguration()
 	if configuration.Error() == nil {

@@ -96,9 +96,9 @@ no rack.`,
 				case "show":
 					return o.showOrder(ctx, w, c, rest[0])
 				case "export":
-					return o.exportOrders(w, func(each func(orderservice.OrderJSON) error) error { return o.forEachOrder(ctx, c, each) })
+					return o.exportOrders(w, func(each func(orderservice.OrderJSON) error) error { return o.forEachOrder(ctx, w, c, each) })
 				case "audit":
-					return printAudit(ctx, w, c, o.json)
+					return printAudit(ctx, w, c, o.json, o.stale)
 				case "cancel":
 					return submitCommand(ctx, w, c, orderservice.OperatorCommand{Action: "cancel", Operator: operator(w), Reference: rest[0], Text: o.reason}, o.json)
 				}
@@ -115,8 +115,10 @@ type ordersFlags struct {
 	json, stale, bom     bool
 }
 
-// forEachOrder calls each for every selected order, page by page.
-func (o *ordersFlags) forEachOrder(ctx context.Context, c *client.Client, each func(orderservice.OrderJSON) error) error {
+// forEachOrder calls each for every selected order, page by page. With --stale it ends with a
+// note about the copy that was read.
+func (o *ordersFlags) forEachOrder(ctx context.Context, w world, c *client.Client, each func(orderservice.OrderJSON) error) error {
+	n := 0
 	q := url.Values{}
 	for key, value := range map[string]string{"product": o.product, "kind": o.kind, "state": o.state} {
 		if value != "" {
@@ -128,29 +130,76 @@ func (o *ordersFlags) forEachOrder(ctx context.Context, c *client.Client, each f
 	}
 	for {
 		var page orderservice.OrderPage
-		if err := c.Shop(ctx, http.MethodGet, "orders?"+q.Encode(), nil, &page); err != nil {
+		if err := readStale(ctx, w, func() error { return c.Shop(ctx, http.MethodGet, "orders?"+q.Encode(), nil, &page) }); err != nil {
 			return err
 		}
+		n += len(page.Orders)
 		for _, order := range page.Orders {
 			if err := each(order); err != nil {
 				return err
 			}
 		}
 		if page.Next == 0 {
+			if page.Stale != nil {
+				printError(w, describeStale(page.Stale, n))
+			}
 			return nil
 		}
 		q.Set("after", strconv.FormatUint(page.Next, 10))
 	}
 }
 
+// describeStale returns what the n orders of a board's own copy are worth.
+func describeStale(s *orderservice.StaleJSON, n int) string {
+	if !s.FromLog {
+		return fmt.Sprintf("This is one board's copy, up to entry %d of the ledger: newer changes may be missing.", s.Entry)
+	}
+	text := fmt.Sprintf("Read from this board's log, up to entry %d of the ledger: %s.", s.Entry, pluralize(n, "order", "orders"))
+	if s.Unproven > 0 {
+		text += fmt.Sprintf(" The last %s not proven: other boards may have gone on without them.", pluralize(s.Unproven, "change is", "changes are"))
+	}
+	if s.Damage != "" {
+		text += " The rest of the log cannot be read: " + s.Damage + "."
+	}
+	return text
+}
+
+const (
+	// logRetryInterval is the interval at which a command asks a board again that still reads
+	// its log.
+	logRetryInterval = time.Second
+	// logReadLimit limits that. A first Pi reads 300,000 orders in less.
+	logReadLimit = 10 * time.Minute
+)
+
+// readStale calls get again while the board still reads its log.
+func readStale(ctx context.Context, w world, get func() error) error {
+	told := false
+	for began := time.Now(); ; {
+		err := get()
+		if err == nil || !strings.Contains(err.Error(), orderservice.StillReading) || time.Since(began) > logReadLimit {
+			return err
+		}
+		if !told {
+			printError(w, "The board reads its log, which takes up to some minutes on a Pi.")
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(logRetryInterval):
+		}
+	}
+}
+
 // listOrders prints a line of at most 80 columns for each order, without personal data.
 func (o *ordersFlags) listOrders(ctx context.Context, w world, c *client.Client) error {
 	if o.json {
-		return o.forEachOrder(ctx, c, func(order orderservice.OrderJSON) error { return printJSON(w, order) })
+		return o.forEachOrder(ctx, w, c, func(order orderservice.OrderJSON) error { return printJSON(w, order) })
 	}
 	const form = "%-13s %-8s %-12s %4s  %-16s %s\n"
 	none := true
-	err := o.forEachOrder(ctx, c, func(order orderservice.OrderJSON) error {
+	err := o.forEachOrder(ctx, w, c, func(order orderservice.OrderJSON) error {
 		if none {
 			fmt.Fprintf(w.out, form, "REFERENCE", "KIND", "STATE", "QTY", "MADE (UTC)", "PRODUCT")
 			none = false
@@ -167,7 +216,12 @@ func (o *ordersFlags) listOrders(ctx context.Context, w world, c *client.Client)
 
 func (o *ordersFlags) showOrder(ctx context.Context, w world, c *client.Client, ref string) error {
 	var order orderservice.OrderJSON
-	if err := c.Shop(ctx, http.MethodGet, "orders/"+url.PathEscape(ref), nil, &order); err != nil {
+	path := "orders/" + url.PathEscape(ref)
+	if o.stale {
+		path += "?stale=1"
+		printError(w, "This is one board's copy: newer changes may be missing.")
+	}
+	if err := readStale(ctx, w, func() error { return c.Shop(ctx, http.MethodGet, path, nil, &order) }); err != nil {
 		return err
 	}
 	if o.json {
@@ -262,11 +316,17 @@ func (o *ordersFlags) exportLedger(w world) error {
 }
 
 // printAudit prints what operators changed, as text or as JSON lines.
-func printAudit(ctx context.Context, w world, c *client.Client, asJSON bool) error {
-	after := uint64(0)
+func printAudit(ctx context.Context, w world, c *client.Client, asJSON, stale bool) error {
+	after, copied := uint64(0), ""
+	if stale {
+		copied = "&stale=1"
+		printError(w, "This is one board's copy: newer changes may be missing.")
+	}
 	for {
 		var page orderservice.AuditPage
-		if err := c.Shop(ctx, http.MethodGet, fmt.Sprintf("audit?after=%d", after), nil, &page); err != nil {
+		if err := readStale(ctx, w, func() error {
+			return c.Shop(ctx, http.MethodGet, fmt.Sprintf("audit?after=%d%s", after, copied), nil, &page)
+		}); err != nil {
 			return err
 		}
 		for _, line := range page.Changes {

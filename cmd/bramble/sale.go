@@ -115,7 +115,10 @@ func parseTime(flag, text string) (*time.Time, error) {
 // board's copy, with a warning.
 func getSales(ctx context.Context, w world, c *client.Client, path string, out any) error {
 	err := c.Shop(ctx, http.MethodGet, path, nil, out)
-	if !errors.Is(err, console.ErrUnavailable) || c.Shop(ctx, http.MethodGet, path+"?stale=1", nil, out) != nil {
+	if !errors.Is(err, console.ErrUnavailable) {
+		return err
+	}
+	if err := readStale(ctx, w, func() error { return c.Shop(ctx, http.MethodGet, path+"?stale=1", nil, out) }); err != nil {
 		return err
 	}
 	printError(w, "The order book has no majority of its boards now, or this board has not caught up: these figures may be old.")

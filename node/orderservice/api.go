@@ -92,19 +92,20 @@ func (s *Service) awaitFresh(r *http.Request) error {
 func (s *Service) listOrders(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	filter, after, limit, err := listQuery(q)
+	book, stale := s.cfg.Book, (*StaleJSON)(nil)
 	if err == nil {
-		err = s.awaitFresh(r)
+		book, stale, err = s.bookFor(r)
 	}
 	if err != nil {
 		writeError(w, err)
 		return
 	}
-	found, next, err := s.cfg.Book.Orders(filter, after, limit)
+	found, next, err := book.Orders(filter, after, limit)
 	if err != nil {
 		writeError(w, err)
 		return
 	}
-	page := OrderPage{Orders: make([]OrderJSON, 0, len(found)), Next: next}
+	page := OrderPage{Orders: make([]OrderJSON, 0, len(found)), Next: next, Stale: stale}
 	for _, o := range found {
 		page.Orders = append(page.Orders, NewOrderJSON(o))
 	}
@@ -184,7 +185,14 @@ func (s *Service) showOrder(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
-	o, _, err := s.Order(r.Context(), id)
+	var o orders.Order
+	if r.URL.Query().Get("stale") == "" {
+		o, _, err = s.Order(r.Context(), id)
+	} else if book, _, opening := s.bookFor(r); opening != nil {
+		err = opening
+	} else {
+		o, err = book.Order(id)
+	}
 	if err != nil {
 		writeError(w, err)
 		return
@@ -202,14 +210,15 @@ func parseReference(text string) (orders.ID, error) {
 
 func (s *Service) showAudit(w http.ResponseWriter, r *http.Request) {
 	after, limit, err := pageQuery(r.URL.Query())
+	book := s.cfg.Book
 	if err == nil {
-		err = s.awaitFresh(r)
+		book, _, err = s.bookFor(r)
 	}
 	if err != nil {
 		writeError(w, err)
 		return
 	}
-	changes, err := s.cfg.Book.Audit(after, limit)
+	changes, err := book.Audit(after, limit)
 	if err != nil {
 		writeError(w, err)
 		return

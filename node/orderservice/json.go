@@ -49,7 +49,8 @@ func NewOrderJSON(o orders.Order) OrderJSON {
 // OrderPage is one page of a list of orders.
 type OrderPage struct {
 	Orders []OrderJSON `json:"orders"`
-	Next   uint64      `json:"next"` // the next page's after; 0 = this is the last page
+	Next   uint64      `json:"next"`            // the next page's after; 0 = this is the last page
+	Stale  *StaleJSON  `json:"stale,omitempty"` // only with stale=1
 }
 
 // AuditPage is one page of the operators' audit trail.

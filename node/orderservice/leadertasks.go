@@ -33,6 +33,7 @@ const (
 func (s *Service) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
+	defer s.logView.close()
 	running.Go(func() { s.watchPause(ctx) })
 	if s.cfg.PurgeTag != nil {
 		running.Go(func() { newPageInvalidator(s).run(ctx) })

@@ -90,16 +90,17 @@ func timeOrNil(t time.Time) *time.Time {
 // listSales lists the order book's sales, and what the catalogue has besides. The order
 // book offers that within a second of the start of a rack.
 func (s *Service) listSales(w http.ResponseWriter, r *http.Request) {
-	if err := s.awaitFresh(r); err != nil {
+	book, _, err := s.bookFor(r)
+	if err != nil {
 		writeError(w, err)
 		return
 	}
 	list := []SaleJSON{}
-	for _, sale := range s.Sales() {
+	for _, sale := range s.salesOf(book) {
 		list = append(list, s.newSaleJSON(sale))
 	}
 	for _, o := range s.cfg.Offers {
-		if _, known := s.cfg.Book.Sale(o.Product); !known {
+		if _, known := book.Sale(o.Product); !known {
 			list = append(list, SaleJSON{Product: o.Product, Mode: o.Mode.String(), State: stateNotOffered})
 		}
 	}

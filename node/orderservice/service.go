@@ -32,6 +32,7 @@ type OrderLedger interface {
 	Now() (t time.Time, known bool)
 	Status() ledger.Status
 	Compact(ctx context.Context) error
+	ReadLog(into ledger.StateMachine) (ledger.Recovery, error)
 }
 
 // Config configures a Service.
@@ -48,6 +49,9 @@ type Config struct {
 	ExpectedBoards int
 	// OthersAccept reports whether another live board says that it accepts orders. nil = no.
 	OthersAccept func() bool
+	// LogViewDir is a folder for a book that is made of the log of a board without a leader,
+	// while operators look at it. "" = they see only what the board has applied.
+	LogViewDir string
 	// PurgeTag drops this board's stored pages with a cache tag. nil = there are none.
 	PurgeTag func(tag string)
 }
@@ -58,6 +62,7 @@ type Service struct {
 	signers []signer
 	leading atomic.Bool // this board leads, and has applied everything committed before
 	barrier *sharedBarrier
+	logView logView
 
 	pause      atomic.Uint32              // orders.Pause, as of the last updatePause
 	acceptance atomic.Pointer[acceptance] // nil while orders are paused
@@ -66,7 +71,7 @@ type Service struct {
 
 // New returns a service. Until Run it only answers calls.
 func New(cfg Config) *Service {
-	s := &Service{cfg: cfg, barrier: newSharedBarrier(cfg.Ledger.Barrier, catchUpTimeout)}
+	s := &Service{cfg: cfg, barrier: newSharedBarrier(cfg.Ledger.Barrier, catchUpTimeout), logView: logView{dir: cfg.LogViewDir}}
 	for _, key := range cfg.Keys {
 		s.signers = append(s.signers, newSigner(key))
 	}
@@ -87,8 +92,11 @@ func (s *Service) Sale(product string) (orders.Sale, bool) {
 }
 
 // Sales returns all sales at this moment, as this board knows them.
-func (s *Service) Sales() []orders.Sale {
-	sales := s.cfg.Book.Sales()
+func (s *Service) Sales() []orders.Sale { return s.salesOf(s.cfg.Book) }
+
+// salesOf returns all sales of a book at this moment.
+func (s *Service) salesOf(book *orders.Book) []orders.Sale {
+	sales := book.Sales()
 	now := s.Now()
 	for i := range sales {
 		sales[i].State = sales[i].StateAt(now)

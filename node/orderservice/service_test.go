@@ -86,6 +86,10 @@ func (f *fakeLedger) Compact(context.Context) error {
 	return nil
 }
 
+func (f *fakeLedger) ReadLog(ledger.StateMachine) (ledger.Recovery, error) {
+	return ledger.Recovery{}, errors.New("this ledger has no log")
+}
+
 func (f *fakeLedger) set(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
