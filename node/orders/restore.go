@@ -213,7 +213,7 @@ func (a *applyTx) isUntouched() bool {
 
 // executeRestore carries out a command of this file.
 func (a *applyTx) executeRestore(c Command) Answer {
-	if a.rules < restoreRules {
+	if a.rules < RestoreRules {
 		return Answer{Outcome: Malformed}
 	}
 	switch c := c.(type) {
@@ -266,7 +266,7 @@ func (a *applyTx) finishRestore(c FinishRestore) Answer {
 	r, ok := a.readRestore()
 	switch {
 	case a.isDoneRestore(c.OpID):
-		return Answer{Outcome: AlreadyDone}
+		return Answer{Outcome: AlreadyDone, Count: int(a.b.meta.orders)}
 	case !ok || r.command.OpID != c.OpID:
 		return Answer{Outcome: NoOrder}
 	case !a.isUntouched():

@@ -181,7 +181,7 @@ func TestRestoreNeedsItsRules(t *testing.T) {
 	d := newShopBook(t)
 	for _, c := range restoreCommands(d, dump(t, newBusyBook(t).book), 4000) {
 		d.index++
-		replies, err := d.book.Apply(d.index, d.now, restoreRules-1, [][]byte{c.Encode()})
+		replies, err := d.book.Apply(d.index, d.now, RestoreRules-1, [][]byte{c.Encode()})
 		if err != nil {
 			t.Fatal(err)
 		}
