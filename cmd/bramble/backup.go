@@ -28,10 +28,10 @@ func backupCommand() command {
 		short: "write all orders to one encrypted file",
 		long: `
 Write all orders, and what makes them valid, to one file that is encrypted by
-age (age-encryption.org): sales, limits, waiting lists, draws with their secrets,
-the audit trail and the keys of the receipts. Any board of the rack will do. The
-file is read back, decrypted and restored to a scratch copy before the command
-reports success. The catalogue is not in it: it is a file of yours.
+age (age-encryption.org): sales, limits, waiting lists, draws with their
+secrets, the audit trail and the keys of the receipts. Any board of the rack
+will do. The file is read back, decrypted and restored to a scratch copy before
+the command reports success. The catalogue is not in it: it is a file of yours.
 
 Name who can read the file: recipients (public keys, "age1…"), or a passphrase
 in --passphrase-file or BRAMBLE_BACKUP_PASSPHRASE. Without either nobody can

@@ -226,7 +226,7 @@ func (r *restoration) awaitBoards(ctx context.Context, w world) error {
 			complete++
 		}
 	}
-	fmt.Fprintf(w.out, "%s and agree on the order book.\n", pluralize(complete, "board has the orders", "boards have the orders"))
+	fmt.Fprintf(w.out, "%s the same order book.\n", pluralize(complete, "board has", "boards have"))
 	return nil
 }
 

@@ -22,8 +22,8 @@ const (
 	backupTimeout = 10 * time.Minute
 	// maxRestoreBody bounds the JSON of a RestoreRequest, which has the backup's header.
 	maxRestoreBody = 128 << 10
-	// maxClockLead is how far a backup's clock may be ahead of the rack's without an
-	// operator's word: boards' clocks differ by less.
+	// maxClockLead limits the lead of a backup's clock over the rack's without an operator's
+	// word: boards' clocks differ by less.
 	maxClockLead = time.Minute
 )
 
