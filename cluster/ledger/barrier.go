@@ -111,7 +111,9 @@ func (l *Ledger) Status() Status {
 		Damaged: l.damagedAtStart,
 	}
 	r := l.raft
-	s.RulesHeldBy = slices.Clone(l.survey.rulesHeldBy)
+	if s.RulesHeldBy = slices.Clone(l.survey.rulesHeldBy); len(s.RulesHeldBy) > 0 {
+		s.RulesHeldSeconds = int64(time.Since(l.survey.rulesHeldAt).Seconds())
+	}
 	if !s.Founded {
 		if !l.files.identity.JoinOnly && l.survey.whyNotJoin == "" {
 			s.MissingBoards = max(0, l.foundingQuorum()-l.survey.reachable)

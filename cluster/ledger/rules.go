@@ -1,9 +1,11 @@
 package ledger
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -56,6 +58,17 @@ func (s *surveyState) noteMaxRules(server string, rules uint32) {
 	s.maxRules[server] = max(rules, firstRules)
 }
 
+// noteRulesHeld notes which boards keep the rules version from rising. mu is held.
+func (s *surveyState) noteRulesHeld(by []string) {
+	switch {
+	case len(by) == 0:
+		s.rulesHeldAt = time.Time{}
+	case len(s.rulesHeldBy) == 0:
+		s.rulesHeldAt = time.Now()
+	}
+	s.rulesHeldBy = by
+}
+
 // chooseRules returns the rules version for the leader's next entry, and the boards that keep it
 // from rising. All members count, silent ones with the last version that they told.
 func (l *Ledger) chooseRules(r *raft.Raft) (rules uint32, heldBy []string) {
@@ -73,4 +86,11 @@ func (l *Ledger) chooseRules(r *raft.Raft) (rules uint32, heldBy []string) {
 	}
 	l.mu.Unlock()
 	return agreeRules(l.applier.maxRules, inForce, versions)
+}
+
+// raiseRules commits an entry without commands, so that the rules rise also while nobody orders.
+func (l *Ledger) raiseRules(ctx context.Context, r *raft.Raft) {
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.RPC)
+	defer cancel()
+	awaitEntry(ctx, l.appendEntry(r, entry{Term: r.CurrentTerm(), Stamp: time.Unix(0, 0)}))
 }

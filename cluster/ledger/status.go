@@ -27,7 +27,9 @@ type Status struct {
 	MaxRules      uint32      `json:"max_rules"`        // the highest version that this board's program knows
 	RulesHeldBy   []string    `json:"rules_held_by"`    // boards whose program keeps the version from rising, as far as known, sorted
 	Clock         ClockStatus `json:"clock"`
-	Trouble       string      `json:"trouble"` // what else keeps the ledger from working now, "" if nothing
+	// RulesHeldSeconds is the time since that began, in seconds, as far as this board knows.
+	RulesHeldSeconds int64  `json:"rules_held_seconds"`
+	Trouble          string `json:"trouble"` // what else keeps the ledger from working now, "" if nothing
 
 	// LogCommands is the number of commands in the log since the last snapshot: what the next
 	// start applies again.

@@ -24,6 +24,7 @@ type surveyState struct {
 	nameConflicts []string                // see planner.nameConflicts; as the leader has them
 	maxRules      map[string]uint32       // by server id: see noteMaxRules
 	rulesHeldBy   []string                // see Status
+	rulesHeldAt   time.Time               // since when; zero while the list is empty
 }
 
 type surveyAnswer struct {
@@ -92,6 +93,9 @@ func (l *Ledger) surveyLeaderless(ctx context.Context, self raftServer, id ledge
 // board still has the files that it had.
 func (l *Ledger) noteHello(own ledgerID, hello helloResponse) bool {
 	l.noteLedgerOf(own, hello.Server.Name, hello.Ledger, hello.Superseded)
+	l.mu.Lock()
+	l.survey.noteMaxRules(hello.Server.ID, hello.MaxRules)
+	l.mu.Unlock()
 	if hello.RolledBack {
 		l.noteRolledBack(hello.Server.Name)
 	}
@@ -276,10 +280,13 @@ func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServ
 	}
 	s.reachable = len(hellos) + 1
 	l.mu.Unlock()
-	_, heldBy := l.chooseRules(r)
+	rules, heldBy := l.chooseRules(r)
 	l.mu.Lock()
-	s.rulesHeldBy = heldBy
+	s.noteRulesHeld(heldBy)
 	l.mu.Unlock()
+	if rules > l.applier.state().rules {
+		l.raiseRules(ctx, r)
+	}
 	l.judgeDigests(r, self, hellos)
 	l.followBoardClocks(ctx, r)
 	l.runAutopilot(ctx, r, self, now)
@@ -394,7 +401,8 @@ func (l *Ledger) syncClock(ctx context.Context, leader string, self raftServer, 
 	}
 	truthful := l.noteHello(id, *hello)
 	l.mu.Lock()
-	l.survey.rulesHeldBy, l.survey.nameConflicts = hello.RulesHeldBy, hello.NameConflicts
+	l.survey.noteRulesHeld(hello.RulesHeldBy)
+	l.survey.nameConflicts = hello.NameConflicts
 	l.mu.Unlock()
 	if truthful && hello.Leading {
 		l.catchUp.leaderIndex.Store(hello.Index)

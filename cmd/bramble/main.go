@@ -64,7 +64,6 @@ func allCommands() []command {
 		labCommand(), nodeCommand(), keyCommand(), configCommand(),
 		statusCommand(), purgeCommand(), drainCommand(),
 		ordersCommand(), saleCommand(), drawCommand(), announceCommand(), fulfilmentCommand(),
-		backupCommand(), restoreCommand(),
 		locateCommand(), panelCommand(), imageCommand(), updateCommand(), cardInitCommand(), versionCommand(),
 	}
 }

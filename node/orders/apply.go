@@ -49,8 +49,13 @@ func (b *Book) reloadMemory() error {
 	if err := b.db.View(next.loadMemory); err != nil {
 		return err
 	}
-	b.meta, b.sales, b.byName = next.meta, next.sales, next.byName
+	b.adoptMemory(next)
 	return nil
+}
+
+// adoptMemory takes over the memory that another book has loaded from the working copy.
+func (b *Book) adoptMemory(next *Book) {
+	b.meta, b.sales, b.active, b.byName, b.published = next.meta, next.sales, next.active, next.byName, next.published
 }
 
 func (b *Book) applyBatch(index uint64, at time.Time, rules uint32, commands [][]byte) ([][]byte, error) {
@@ -67,7 +72,7 @@ func (b *Book) applyBatch(index uint64, at time.Time, rules uint32, commands [][
 	b.meta.index = index
 	b.meta.at = max(b.meta.at, at.UnixMilli())
 	a := newApplyTx(b, tx)
-	a.rules = rules
+	a.raiseRules(min(rules, MaxRules))
 	replies := make([][]byte, len(commands))
 	for i, data := range commands {
 		if replies[i], err = a.applyCommand(data); err != nil {
@@ -90,12 +95,14 @@ func (b *Book) applyBatch(index uint64, at time.Time, rules uint32, commands [][
 
 // applyTx is one Apply in progress.
 type applyTx struct {
-	b     *Book
-	tx    *bbolt.Tx
-	at    int64 // Unix milliseconds
-	now   time.Time
-	err   error // the first one that occurred; checked after every command
-	rules uint32
+	b   *Book
+	tx  *bbolt.Tx
+	at  int64 // Unix milliseconds
+	now time.Time
+	err error // the first one that occurred; checked after every command
+
+	rules   ruleSet
+	dirtied []*storedSale // the sales that are dirty
 
 	orders, ids, people, addresses, queue, queueBlocks, ballotEntries *bbolt.Bucket
 	tickets, timers, outbox, restore                                  *bbolt.Bucket
@@ -106,7 +113,7 @@ type applyTx struct {
 }
 
 func newApplyTx(b *Book, tx *bbolt.Tx) *applyTx {
-	a := &applyTx{b: b, tx: tx, at: b.meta.at, now: fromMillis(b.meta.at)}
+	a := &applyTx{b: b, tx: tx, at: b.meta.at, now: fromMillis(b.meta.at), rules: rulesOf(b.meta.rules)}
 	a.orders = a.bucket(bucketOrders)
 	a.ids = a.bucket(bucketIDs)
 	a.people = a.bucket(bucketPeople)
@@ -127,6 +134,14 @@ func newApplyTx(b *Book, tx *bbolt.Tx) *applyTx {
 }
 
 func (a *applyTx) bucket(name string) *bbolt.Bucket { return a.tx.Bucket([]byte(name)) }
+
+// touch notes that a sale has changed.
+func (a *applyTx) touch(s *storedSale) {
+	if !s.dirty {
+		s.dirty = true
+		a.dirtied = append(a.dirtied, s)
+	}
+}
 
 func (a *applyTx) fail(err error) {
 	if a.err == nil {
@@ -149,18 +164,18 @@ func (a *applyTx) remove(from *bbolt.Bucket, key []byte) {
 }
 
 // applyCommand carries out one command and returns its encoded answer. It checks the
-// counters of all sales after each command: the first command that breaks an invariant
-// stops the book.
+// counters of the changed sales after each command (finishBatch checks all): the first command that
+// breaks an invariant stops the book.
 func (a *applyTx) applyCommand(data []byte) ([]byte, error) {
 	c, err := DecodeCommand(data)
-	if err != nil || c.Check() != nil {
+	if err != nil || !a.rules.knows(data[0], c) || c.Check() != nil {
 		return Answer{Outcome: Malformed}.Encode(), nil
 	}
 	answer := a.executeCommand(c, data)
 	if a.err != nil {
 		return nil, a.err
 	}
-	for _, s := range a.b.sales {
+	for _, s := range a.dirtied {
 		if err := s.checkCounters(); err != nil {
 			return nil, err
 		}
@@ -208,6 +223,25 @@ func (a *applyTx) executeCommand(c Command, data []byte) Answer {
 	case BeginRestore, AddRestoreChunk, FinishRestore, CancelRestore:
 		return a.executeRestore(c)
 	}
+	return a.executeLater(c, data)
+}
+
+// executeLater carries out the commands that came with rules 2.
+func (a *applyTx) executeLater(c Command, data []byte) Answer {
+	switch c := c.(type) {
+	case ReviseOffer:
+		return a.runSaleOperation(c.Operation, data, c.Product, func(s *storedSale) (Answer, string) { return a.reviseOffer(s, &c) })
+	case RetireSale:
+		return a.runSaleOperation(c.Operation, data, c.Product, func(s *storedSale) (Answer, string) { return a.retireSale(s, c) })
+	case HandOver:
+		return a.runSaleOperation(c.Operation, data, c.Product, a.beginHandOver)
+	case MarkSent:
+		return a.runOperation(c.Operation, data, func() (Answer, string) { return a.markSent(c), "mark as sent " + c.ID.String() })
+	case ReturnOrder:
+		return a.runOperation(c.Operation, data, func() (Answer, string) { return a.returnOrder(c) })
+	case FinishWebhook:
+		return a.finishWebhook(c)
+	}
 	return Answer{Outcome: Malformed}
 }
 
@@ -228,56 +262,26 @@ func (a *applyTx) finishBatch(replies [][]byte) error {
 		number(uint64(len(r)))
 		h.Write(r)
 	}
-	for _, s := range a.b.sales {
-		if state := s.StateAt(a.now); state != s.State {
-			s.State = state
-			s.dirty = true
+	for _, s := range a.b.active {
+		if err := s.checkCounters(); err != nil {
+			return err
 		}
-		if !s.dirty {
-			continue
+		if s.StateAt(a.now) != s.State {
+			a.touch(s)
 		}
+	}
+	slices.SortFunc(a.dirtied, func(x, y *storedSale) int { return int(x.number) - int(y.number) })
+	for _, s := range a.dirtied {
+		s.State = s.StateAt(a.now)
 		s.Version++
 		s.dirty = false
-		data := s.encode()
+		data := s.encode(a.rules.form)
 		a.put(a.bucket(bucketSales), uint16Key(s.number), data)
 		h.Write(data)
 	}
 	m.digest = h.Sum64()
 	a.put(a.bucket(bucketMeta), []byte(stateKey), m.encode())
 	return a.err
-}
-
-// buildReadModel returns the model that readers see once the transaction is committed.
-func (a *applyTx) buildReadModel() *readModel {
-	v := &readModel{digest: a.b.meta.digest, erasures: a.b.meta.erasures, sales: make([]Sale, len(a.b.sales))}
-	for i, s := range a.b.sales {
-		v.sales[i] = s.Sale
-	}
-	v.news = a.readNews()
-	v.nextDue, v.hasDue = a.nextDue()
-	v.receiptKeys = readReceiptKeys(a.restore)
-	return v
-}
-
-// nextDue returns the next moment at which a Tick changes something.
-func (a *applyTx) nextDue() (at time.Time, ok bool) {
-	soonest := func(t time.Time) {
-		if !ok || t.Before(at) {
-			at, ok = t, true
-		}
-	}
-	for _, s := range a.b.sales {
-		if t, changes := s.nextChange(a.now); changes {
-			soonest(t)
-		}
-		if s.canAdvanceDraw(a.now) {
-			soonest(a.now)
-		}
-	}
-	if k, _ := a.timers.Cursor().First(); k != nil {
-		soonest(fromMillis(int64(binary.BigEndian.Uint64(k))))
-	}
-	return at, ok
 }
 
 func (a *applyTx) saleByProduct(product string) *storedSale { return a.b.byName[product] }
@@ -304,7 +308,7 @@ func (a *applyTx) orderByNumber(number uint64) *storedOrder {
 		a.fail(fmt.Errorf("%w: order number %d cannot be read", ErrBroken, number))
 		return nil
 	}
-	o.Product = a.b.sales[o.sale].Product
+	o.deriveFields(a.b.sales[o.sale])
 	return o
 }
 
@@ -313,7 +317,7 @@ func (a *applyTx) orderByNumber(number uint64) *storedOrder {
 // nowhere else.
 func (a *applyTx) storeOrder(before, o *storedOrder) {
 	s := a.b.sales[o.sale]
-	s.dirty = true
+	a.touch(s)
 	none := storedOrder{}
 	if before == nil {
 		before = &none
@@ -330,6 +334,7 @@ func (a *applyTx) storeOrder(before, o *storedOrder) {
 	a.updateIndexes(s, before, o)
 	a.updateQueue(s, before, o)
 	a.updateJobs(s, before, o)
+	o.form = a.rules.form
 	if before.State == StateInvited && o.State != StateInvited {
 		a.remove(a.timers, timerKey(toMillis(before.Until), o.Number))
 	}
@@ -339,7 +344,7 @@ func (a *applyTx) storeOrder(before, o *storedOrder) {
 	if s.Retain > 0 && o.isFinished() && !before.isFinished() {
 		a.put(a.timers, timerKey(toMillis(o.Changed.Add(s.Retain)), o.Number), nil)
 	}
-	a.put(a.orders, uint64Key(o.Number), o.encode(make([]byte, 0, 96+o.Person.encodedSize())))
+	a.put(a.orders, uint64Key(o.Number), o.encode(make([]byte, 0, 128+o.Person.encodedSize()), a.rules.form))
 }
 
 func (a *applyTx) updateIndexes(s *storedSale, before, o *storedOrder) {
@@ -347,8 +352,8 @@ func (a *applyTx) updateIndexes(s *storedSale, before, o *storedOrder) {
 	if wasIndexed && isIndexed && before.isLive() == o.isLive() && before.Kind == o.Kind && before.Quantity == o.Quantity {
 		return // the indexes do not change
 	}
-	before.computeFingerprints()
-	o.computeFingerprints()
+	before.computeFingerprints(&a.rules)
+	o.computeFingerprints(&a.rules)
 	if wasIndexed {
 		a.remove(a.people, personKey(before))
 	}
@@ -367,23 +372,41 @@ func (a *applyTx) updateIndexes(s *storedSale, before, o *storedOrder) {
 }
 
 func (a *applyTx) updateJobs(s *storedSale, before, o *storedOrder) {
-	if s.webhook {
-		waited, waits := before.Number != 0 && before.awaitsFulfilment(), o.awaitsFulfilment()
-		if waited && !waits {
-			a.remove(a.outbox, outboxKey(QueueWebhook, toMillis(before.Ready), o.Number))
-		}
-		if waits && !waited {
-			a.put(a.outbox, outboxKey(QueueWebhook, toMillis(o.Ready), o.Number), []byte{byte(JobWebhook)})
-		}
+	if before.State != o.State {
+		a.chooseWebhookJob(s, before, o)
 	}
-	if before.mailJob == o.mailJob && before.mailSince == o.mailSince {
+	a.updateOutbox(QueueWebhook, o.Number, before.webhookJob, o.webhookJob, before.webhookSince, o.webhookSince)
+	a.updateOutbox(QueueMail, o.Number, before.mailJob, o.mailJob, before.mailSince, o.mailSince)
+}
+
+// updateOutbox replaces an order's job in a queue; 0 is none.
+func (a *applyTx) updateOutbox(q Queue, number uint64, was, is JobKind, wasSince, since int64) {
+	if was == is && wasSince == since {
 		return
 	}
-	if before.mailJob != 0 {
-		a.remove(a.outbox, outboxKey(QueueMail, before.mailSince, o.Number))
+	if was != 0 {
+		a.remove(a.outbox, outboxKey(q, wasSince, number))
 	}
-	if o.mailJob != 0 {
-		a.put(a.outbox, outboxKey(QueueMail, o.mailSince, o.Number), []byte{byte(o.mailJob)})
+	if is != 0 {
+		a.put(a.outbox, outboxKey(q, since, number), []byte{byte(is)})
+	}
+}
+
+// chooseWebhookJob gives an order whose state changes the webhook job of its new state.
+func (a *applyTx) chooseWebhookJob(s *storedSale, before, o *storedOrder) {
+	waited, waits := before.Number != 0 && before.awaitsFulfilment(), o.awaitsFulfilment()
+	ended := before.unitsSold() > 0 && (o.State == StateCancelled || o.State == StateReturned)
+	switch {
+	case waits && waited:
+	case waits && s.Webhook:
+		o.webhookJob, o.webhookSince = JobWebhook, toMillis(o.Ready)
+	case ended && s.Webhook && a.rules.notifiesCancel:
+		o.webhookJob, o.webhookSince = JobCancelled, a.at
+		if o.State == StateReturned {
+			o.webhookJob = JobReturned
+		}
+	case o.webhookJob == JobWebhook:
+		o.webhookJob, o.webhookSince = 0, 0
 	}
 }
 
@@ -397,24 +420,7 @@ func (a *applyTx) withState(o *storedOrder, state OrderState) *storedOrder {
 
 // queueMail adds a mail job to an order, if the sale has mail. It replaces an older one.
 func (a *applyTx) queueMail(o *storedOrder, kind JobKind) {
-	if a.b.sales[o.sale].mail {
+	if a.b.sales[o.sale].Mail {
 		o.mailJob, o.mailSince = kind, a.at
 	}
-}
-
-// readNews reads the announcements, newest first.
-func (a *applyTx) readNews() []News {
-	var list []News
-	c := a.bucket(bucketNews).Cursor()
-	for k, v := c.First(); k != nil; k, v = c.Next() {
-		r := decoder{data: v}
-		n := News{At: r.time(), Text: r.text()}
-		if !r.done() {
-			a.fail(fmt.Errorf("%w: a stored announcement cannot be read", ErrBroken))
-			return nil
-		}
-		list = append(list, n)
-	}
-	slices.Reverse(list)
-	return list
 }

@@ -41,19 +41,19 @@ func (a *applyTx) makeDraw(s *storedSale, c MakeDraw) (Answer, string) {
 
 // canAdvanceDraw reports whether a Tick would continue the sale's draw.
 func (s *storedSale) canAdvanceDraw(now time.Time) bool {
-	return s.Mode == Ballot && s.drawStage != drawFinished && s.StateAt(now) == SaleDrawing &&
+	return s.Mode == Ballot && s.drawStage < drawFinished && s.StateAt(now) == SaleDrawing &&
 		(s.Draw.PublicKind == draw.None || s.Draw.Public != (draw.Public{}))
 }
 
 // advanceDraw continues a draw by at most work orders, and returns the number it processed.
 func (a *applyTx) advanceDraw(s *storedSale, work int) int {
-	s.dirty = true
+	a.touch(s)
 	switch s.drawStage {
 	case drawNotBegun:
 		a.computeSeed(s)
 		return 1
 	case drawTickets:
-		return a.issueTickets(s, work)
+		return a.issueTickets(s, work, drawAwards)
 	}
 	return a.awardTickets(s, work)
 }
@@ -71,18 +71,21 @@ func (a *applyTx) computeSeed(s *storedSale) {
 	s.drawStage = drawTickets
 }
 
-func (a *applyTx) issueTickets(s *storedSale, work int) int {
+// issueTickets gives tickets to the entries that have not won, and then goes to the next stage.
+func (a *applyTx) issueTickets(s *storedSale, work int, then drawStage) int {
 	done := 0
 	prefix := uint16Key(s.number)
 	c := a.ballotEntries.Cursor()
-	k, _ := c.Seek(saleKey(s.number, uint64(s.cursor)+1))
-	for ; done < work && k != nil && bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+	k, v := c.Seek(saleKey(s.number, uint64(s.cursor)+1))
+	for ; done < work && k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {
 		s.cursor = ID(binary.BigEndian.Uint64(k[2:]))
-		a.put(a.tickets, ticketKey(s.number, draw.Ticket(s.seed, s.cursor.String()), s.cursor), nil)
+		if won := v[12] != 0; !won {
+			a.put(a.tickets, ticketKey(s.number, draw.Ticket(s.seed, s.cursor.String()), s.cursor), nil)
+		}
 		done++
 	}
 	if done < work {
-		s.drawStage = drawAwards
+		s.drawStage = then
 		done++
 	}
 	return done
@@ -121,4 +124,71 @@ func (a *applyTx) awardEntry(s *storedSale, o *storedOrder) {
 	s.Draw.Winners++
 	a.put(a.ballotEntries, saleKey(s.number, uint64(o.ID)), entryValue(o.Number, o.Quantity, true))
 	a.storeOrder(o, next)
+}
+
+// canRank reports whether a Tick would look for the next rank of a drawn ballot: a unit has become
+// free since the draw, because a winner cancelled or units were added, and an entry that lost may want it.
+func (s *storedSale) canRank() bool {
+	return s.Mode == Ballot && s.hasLosers() && s.Invitations > 0 && !s.closed && !s.Retired && s.Free > s.noRank
+}
+
+// advanceRanks gives the free units of a drawn ballot to the entries that lost, in the order of their tickets,
+// as if the draw went on. An entry that wants more units than are free, or whose person or address has too many,
+// is skipped. It processes at most work entries, and returns their number.
+func (a *applyTx) advanceRanks(s *storedSale, work int) int {
+	a.touch(s)
+	switch s.drawStage {
+	case drawFinished:
+		s.drawStage, s.cursor = drawRanking, 0
+		return 1
+	case drawRanking:
+		return a.issueTickets(s, work, drawRanked)
+	}
+	if s.ranked == "" || s.Free > s.rankFree {
+		s.ranked = string(uint16Key(s.number))
+	}
+	prefix := uint16Key(s.number)
+	for done := range work {
+		s.rankFree = s.Free
+		k, _ := a.tickets.Cursor().Seek([]byte(s.ranked))
+		if k != nil && string(k) == s.ranked {
+			c := a.tickets.Cursor()
+			c.Seek(k)
+			k, _ = c.Next()
+		}
+		if s.Free == 0 || k == nil || !bytes.HasPrefix(k, prefix) {
+			s.ranked, s.noRank = "", s.Free
+			return done + 1
+		}
+		s.ranked = string(k)
+		o := a.orderByID(ID(binary.BigEndian.Uint64(k[len(k)-8:])))
+		switch {
+		case o == nil:
+			return done + 1
+		case o.State != StateLost: // it won a later unit, or is erased
+			a.remove(a.tickets, []byte(s.ranked))
+		case int64(o.Quantity) <= s.Free && a.isWithinLimit(s, o):
+			a.remove(a.tickets, []byte(s.ranked))
+			a.appendAudit(automaticOperator, "draw "+s.Product+": a free unit goes to the next rank, "+o.ID.String())
+			next := a.withState(o, StateWon)
+			next.Ready = a.now.Add(s.FulfilmentDelay)
+			a.queueMail(next, JobMailWon)
+			a.storeOrder(o, next)
+		}
+	}
+	return work
+}
+
+// isWithinLimit reports whether the person and the address of an order may have its units too.
+func (a *applyTx) isWithinLimit(s *storedSale, o *storedOrder) bool {
+	o.computeFingerprints(&a.rules)
+	units := 0
+	prefix := personPrefix(o.fingerprints.email, s.number, false)
+	for k, v := a.byPerson.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = a.byPerson.Next() {
+		units += int(binary.BigEndian.Uint32(v[1:]))
+	}
+	if s.LimitByAddress {
+		units = max(units, a.unitsAtAddress(s, o.fingerprints.address))
+	}
+	return units+o.Quantity <= s.Limit
 }

@@ -59,9 +59,11 @@ type Book struct {
 	// Protected by writing.
 	meta          meta
 	sales         []*storedSale // by number; as in the working copy
+	active        []*storedSale // those that are not retired
 	byName        map[string]*storedSale
-	broken        error // why the book has stopped carrying out commands
-	workingCopies int   // number of working copies so far, for their names
+	published     []*Sale // copies of the sales for readModel, by number
+	broken        error   // why the book has stopped carrying out commands
+	workingCopies int     // number of working copies so far, for their names
 
 	readModel atomic.Pointer[readModel]
 }
@@ -76,11 +78,14 @@ type meta struct {
 	audit    uint64
 	ops      uint64
 	erasures uint64 // orders whose person is erased
+	rules    uint32 // version in force
 }
 
 // readModel holds the data that readers get without touching the disk. It never changes.
 type readModel struct {
-	sales    []Sale
+	sales    []*Sale           // by number
+	numbers  map[string]uint16 // of the sales, by product
+	rules    uint32
 	news     []News // newest first
 	nextDue  time.Time
 	hasDue   bool
@@ -106,11 +111,11 @@ func Open(dir string) (*Book, error) {
 			return nil, fmt.Errorf("orders: removing an old working copy: %w", err)
 		}
 	}
-	b := &Book{dir: dir, commit: (*bbolt.Tx).Commit, byName: map[string]*storedSale{}}
+	b := &Book{dir: dir, commit: (*bbolt.Tx).Commit, byName: map[string]*storedSale{}, meta: meta{rules: 1}}
 	if b.db, err = b.createWorkingCopy(); err != nil {
 		return nil, err
 	}
-	b.readModel.Store(&readModel{})
+	b.readModel.Store(&readModel{rules: 1})
 	return b, nil
 }
 
@@ -210,11 +215,15 @@ func (b *Book) Digest() uint64 { return b.readModel.Load().digest }
 // does not: compact the log, and Rewrite the working copy.
 func (b *Book) Erasures() uint64 { return b.readModel.Load().erasures }
 
+// Rules returns the version of the rules that the book applies.
+func (b *Book) Rules() uint32 { return b.readModel.Load().rules }
+
 const stateKey = "state"
 
 func (m *meta) encode() []byte {
 	w := encoder{data: make([]byte, 0, 64)}
-	w.byte(recordForm)
+	rules := rulesOf(m.rules)
+	w.byte(rules.form)
 	w.uint(m.index)
 	w.int(m.at)
 	w.data = binary.BigEndian.AppendUint64(w.data, m.digest)
@@ -223,6 +232,9 @@ func (m *meta) encode() []byte {
 	w.uint(m.audit)
 	w.uint(m.ops)
 	w.uint(m.erasures)
+	if rules.form != recordForm1 {
+		w.uint(uint64(m.rules))
+	}
 	return w.data
 }
 
@@ -236,8 +248,11 @@ func decodeMeta(data []byte) (meta, error) {
 	} else {
 		r.fail()
 	}
-	m.orders, m.news, m.audit, m.ops, m.erasures = r.uint(), r.uint(), r.uint(), r.uint(), r.uint()
-	if form != recordForm || !r.done() {
+	m.orders, m.news, m.audit, m.ops, m.erasures, m.rules = r.uint(), r.uint(), r.uint(), r.uint(), r.uint(), 1
+	if form != recordForm1 {
+		m.rules = uint32(r.uint())
+	}
+	if form < recordForm1 || form > recordForm2 || !r.done() || m.rules < 1 || m.rules > MaxRules {
 		return meta{}, fmt.Errorf("%w: its own record cannot be read", ErrBroken)
 	}
 	return m, nil

@@ -189,10 +189,60 @@ func (o Offer) Check() error {
 		checkCountries(o.Countries),
 		checkDuration("FulfilmentDelay", o.FulfilmentDelay),
 		checkDuration("Retain", o.Retain),
+		checkInvitations(o.Invitations),
 		requireField(ballot == (o.Secret != [32]byte{}), "Secret", "goes with a ballot, and only with one"),
 		requireField(ballot || o.PublicKind == draw.None, "PublicKind", "goes with a ballot only"),
 		requireField(o.PublicKind.Known(), "PublicKind", "is not a kind of public randomness"),
 	)
+}
+
+func checkInvitations(d time.Duration) error {
+	if d == InviteByHand {
+		return nil
+	}
+	return checkDuration("Invitations", d)
+}
+
+// Check returns a *FieldError for a field that is wrong. Fields that are not revised do not count.
+func (r ReviseOffer) Check() error {
+	errs := []error{r.Operation.checkFields(), checkProduct(r.Product),
+		requireField(r.Fields != 0 && r.Fields < reviseEnd, "Fields", "are none of an offer")}
+	if r.Fields&RevisePrice != 0 {
+		errs = append(errs, requireField(r.Price >= 0 && r.Price <= MaxAmount, "Price", "is negative or too large"))
+	}
+	if r.Fields&ReviseCountries != 0 {
+		errs = append(errs, checkCountries(r.Countries))
+	}
+	if r.Fields&ReviseLimit != 0 {
+		errs = append(errs, requireField(r.Limit >= 1 && r.Limit <= MaxLimit, "Limit", fmt.Sprintf("is not 1 to %d", MaxLimit)))
+	}
+	errs = append(errs, checkInvitations(r.Invitations), checkDuration("FulfilmentDelay", r.FulfilmentDelay), checkDuration("Retain", r.Retain))
+	return firstError(errs...)
+}
+
+// Check returns a *FieldError for a field that is wrong.
+func (r RetireSale) Check() error {
+	return firstError(r.Operation.checkFields(), checkProduct(r.Product))
+}
+
+// Check returns a *FieldError for a field that is wrong.
+func (h HandOver) Check() error {
+	return firstError(h.Operation.checkFields(), checkProduct(h.Product))
+}
+
+// Check returns a *FieldError for a field that is wrong.
+func (m MarkSent) Check() error {
+	return firstError(m.Operation.checkFields(), checkID(m.ID), checkText("Note", m.Note, 0, MaxText))
+}
+
+// Check returns a *FieldError for a field that is wrong.
+func (r ReturnOrder) Check() error {
+	return firstError(r.Operation.checkFields(), checkID(r.ID), checkText("Reason", r.Reason, 0, MaxText))
+}
+
+// Check returns a *FieldError for a field that is wrong.
+func (f FinishWebhook) Check() error {
+	return firstError(checkID(f.ID), requireField(f.Kind == JobCancelled || f.Kind == JobReturned, "Kind", "is not such a webhook job"))
 }
 
 func checkTimes(opens, closes time.Time, required bool) error {
@@ -247,7 +297,10 @@ func (c CloseSale) Check() error {
 // Check returns a *FieldError for a field that is wrong. Whether a ballot has both times is
 // checked when the command is carried out.
 func (s SetTimes) Check() error {
-	return firstError(s.Operation.checkFields(), checkProduct(s.Product), checkTimes(s.Opens, s.Closes, false))
+	return firstError(s.Operation.checkFields(), checkProduct(s.Product), checkTimes(s.Opens, s.Closes, false),
+		requireField(!(s.KeepOpens && s.KeepCloses), "KeepCloses", "would change nothing with KeepOpens"),
+		requireField(!s.KeepOpens || s.Opens.IsZero(), "Opens", "is given and kept"),
+		requireField(!s.KeepCloses || s.Closes.IsZero(), "Closes", "is given and kept"))
 }
 
 // Check returns a *FieldError for a field that is wrong.
@@ -285,7 +338,7 @@ func (f FinishFulfilment) Check() error {
 
 // Check returns a *FieldError for a field that is wrong.
 func (f FinishMail) Check() error {
-	return firstError(checkID(f.ID), requireField(f.Kind >= JobMailPlaced && f.Kind <= JobMailCancelled, "Kind", "is not a mail job"))
+	return firstError(checkID(f.ID), requireField(f.Kind.IsMail(), "Kind", "is not a mail job"))
 }
 
 // Check returns a *FieldError for a field that is wrong.

@@ -112,12 +112,17 @@ func (d *decoder) bool() bool {
 }
 
 func (d *decoder) text() string {
+	return string(d.textBytes())
+}
+
+// textBytes reads a text without a copy.
+func (d *decoder) textBytes() []byte {
 	n := d.uint()
 	if n > uint64(len(d.data)) {
 		d.fail()
-		return ""
+		return nil
 	}
-	v := string(d.data[:n])
+	v := d.data[:n]
 	d.data = d.data[n:]
 	return v
 }

@@ -72,10 +72,72 @@ type Offer struct {
 	FulfilmentDelay time.Duration // from placed to due for fulfilment: the time to cancel
 	Mail            bool          // orders get mail jobs
 	Retain          time.Duration // see Sale
+	// Invitations is the validity of an automatic invitation. 0 = DefaultInvitation if the sale has
+	// a waiting list or is a ballot; InviteByHand = none are sent, and no lost entry gets a free unit. A sale
+	// that registers interest invites automatically only if it is given.
+	Invitations time.Duration
 	// Secret is 32 random bytes for a ballot, otherwise zero. Only its commitment is public
 	// until the draw.
 	Secret     [32]byte
 	PublicKind draw.Kind // a ballot's public randomness
+}
+
+const (
+	// DefaultInvitation is the validity of an automatic invitation if the offer does not say.
+	DefaultInvitation = 48 * time.Hour
+	// InviteByHand is an Offer's Invitations if only an operator invites people.
+	InviteByHand = -time.Millisecond
+)
+
+// Revised says which fields of an offer a ReviseOffer changes.
+type Revised uint32
+
+// The fields that can be changed. The others are fixed with the first offer, or have a command of
+// their own (Stock, SetTimes).
+const (
+	RevisePrice Revised = 1 << iota
+	ReviseCountries
+	ReviseLimit
+	ReviseWaitingList
+	ReviseInvitations
+	ReviseWebhook
+	ReviseMail
+	ReviseDelay
+	ReviseRetain
+	reviseEnd
+)
+
+// ReviseOffer changes a sale's offer. Orders that were placed keep their price, their tax
+// and their jobs. With ReviseWebhook, orders from now on get webhook jobs or none; HandOver is for
+// those before. With ReviseRetain, finished orders from before are erased in time too.
+type ReviseOffer struct {
+	Operation
+	Product         string
+	Fields          Revised // at least one
+	Price           int64
+	Countries       []Country
+	Limit           int
+	WaitingList     bool
+	Invitations     time.Duration
+	Webhook, Mail   bool
+	FulfilmentDelay time.Duration
+	Retain          time.Duration
+}
+
+// RetireSale hides a closed sale in which nobody waits, is invited or awaits a draw. Its orders and
+// receipts stay as they are. A later Offer of the product is answered AlreadyDone; with
+// Undo the sale comes back, closed.
+type RetireSale struct {
+	Operation
+	Product string
+	Undo    bool
+}
+
+// HandOver gives a webhook job to every order of a sale that is not fulfilled and never had one,
+// such as the orders from before the shop had a webhook. Ticks do it.
+type HandOver struct {
+	Operation
+	Product string
 }
 
 // Stock adds units to a sale, or removes free ones.
@@ -99,11 +161,12 @@ type CloseSale struct {
 }
 
 // SetTimes changes the opening and closing times of a sale. Those of a ballot are fixed once
-// it is over.
+// it is over. A time that is kept is zero here.
 type SetTimes struct {
 	Operation
-	Product       string
-	Opens, Closes time.Time
+	Product               string
+	Opens, Closes         time.Time
+	KeepOpens, KeepCloses bool // at most one
 }
 
 // Announce shows a text on every page from now on. An empty text removes all
@@ -114,8 +177,8 @@ type Announce struct {
 }
 
 // Invite invites the next people in the queue, at most Count, while there are free units:
-// each person's units are held until Until. A person who wants more units than are free is
-// not skipped; the invitations end there.
+// each person's units are held until Until. A person who wants more units than are free is skipped,
+// and keeps the place.
 type Invite struct {
 	Operation
 	Product string
@@ -141,6 +204,27 @@ type FinishFulfilment struct {
 	How string // such as "webhook"
 }
 
+// MarkSent marks an order as fulfilled by hand. A second one with another Note changes the note.
+type MarkSent struct {
+	Operation
+	ID   ID
+	Note string // such as a tracking number; no personal data; may be empty
+}
+
+// ReturnOrder records that a fulfilled order came back.
+type ReturnOrder struct {
+	Operation
+	ID      ID
+	Restock bool   // its units can be sold again; otherwise they leave the stock
+	Reason  string // may be empty; no personal data
+}
+
+// FinishWebhook removes a webhook job other than JobWebhook.
+type FinishWebhook struct {
+	ID   ID
+	Kind JobKind
+}
+
 // FinishMail removes a mail job.
 type FinishMail struct {
 	ID   ID
@@ -157,6 +241,6 @@ type Erase struct {
 }
 
 // Tick carries out what is due by the ledger's clock: sales open and close, draws proceed,
-// invitations expire, finished orders erase their person. One Tick does a bounded amount
+// invitations expire, free units go to the next people, finished orders erase their person. One Tick does a bounded amount
 // of work: send another one while Due is not after now.
 type Tick struct{}

@@ -26,6 +26,24 @@ func (d *decoder) readCommand(op byte) Command {
 		return Cancel{ID: d.readID(), By: d.readOperation(), Reason: d.text()}
 	case opOffer:
 		return d.readOffer()
+	case opOfferInviting:
+		o := d.readOffer()
+		if o.Invitations = d.duration(); o.Invitations == 0 {
+			d.fail()
+		}
+		return o
+	case opReviseOffer:
+		return d.readRevision()
+	case opRetireSale:
+		return RetireSale{Operation: d.readOperation(), Product: d.text(), Undo: d.bool()}
+	case opHandOver:
+		return HandOver{Operation: d.readOperation(), Product: d.text()}
+	case opMarkSent:
+		return MarkSent{Operation: d.readOperation(), ID: d.readID(), Note: d.text()}
+	case opReturnOrder:
+		return ReturnOrder{Operation: d.readOperation(), ID: d.readID(), Restock: d.bool(), Reason: d.text()}
+	case opFinishWebhook:
+		return FinishWebhook{ID: d.readID(), Kind: JobKind(d.byte())}
 	case opStock:
 		return Stock{Operation: d.readOperation(), Product: d.text(), Delta: d.int()}
 	case opOpenSale:
@@ -34,6 +52,12 @@ func (d *decoder) readCommand(op byte) Command {
 		return CloseSale{Operation: d.readOperation(), Product: d.text()}
 	case opSetTimes:
 		return SetTimes{Operation: d.readOperation(), Product: d.text(), Opens: d.time(), Closes: d.time()}
+	case opSetOneTime:
+		s := SetTimes{Operation: d.readOperation(), Product: d.text(), Opens: d.time(), Closes: d.time(), KeepOpens: d.bool(), KeepCloses: d.bool()}
+		if !s.KeepOpens && !s.KeepCloses {
+			d.fail()
+		}
+		return s
 	case opAnnounce:
 		return Announce{Operation: d.readOperation(), Text: d.text()}
 	case opInvite:
@@ -96,6 +120,18 @@ func (d *decoder) readOffer() Offer {
 		Secret:          d.bytes32(),
 		PublicKind:      draw.Kind(d.text()),
 	}
+}
+
+func (d *decoder) readRevision() ReviseOffer {
+	r := ReviseOffer{Operation: d.readOperation(), Product: d.text()}
+	fields := d.uint()
+	if fields >= uint64(reviseEnd) {
+		d.fail()
+	}
+	r.Fields, r.Price, r.Countries, r.Limit = Revised(fields), d.int(), d.readCountries(), d.count()
+	r.WaitingList, r.Invitations, r.Webhook, r.Mail = d.bool(), d.duration(), d.bool(), d.bool()
+	r.FulfilmentDelay, r.Retain = d.duration(), d.duration()
+	return r
 }
 
 // readID reads an ID, or 0 for none.

@@ -22,6 +22,14 @@ const (
 	opAddRestoreChunk  = 41
 	opFinishRestore    = 42
 	opCancelRestore    = 43
+	opSetOneTime       = 16 // SetTimes that keeps a time
+	opOfferInviting    = 17 // Offer with Invitations
+	opReviseOffer      = 18
+	opRetireSale       = 19
+	opHandOver         = 20
+	opMarkSent         = 21
+	opReturnOrder      = 22
+	opFinishWebhook    = 23
 )
 
 func beginCommand(op byte, size int) encoder {
@@ -83,7 +91,11 @@ func (c Cancel) Encode() []byte {
 
 // Encode returns the command's bytes.
 func (o Offer) Encode() []byte {
-	w := beginCommand(opOffer, 256+16*len(o.Countries))
+	op := byte(opOffer)
+	if o.Invitations != 0 {
+		op = opOfferInviting
+	}
+	w := beginCommand(op, 256+16*len(o.Countries))
 	w.writeOperation(o.Operation)
 	w.text(o.Product)
 	w.byte(byte(o.Mode))
@@ -102,6 +114,44 @@ func (o Offer) Encode() []byte {
 	w.duration(o.Retain)
 	w.data = append(w.data, o.Secret[:]...)
 	w.text(string(o.PublicKind))
+	if op == opOfferInviting {
+		w.duration(o.Invitations)
+	}
+	return w.data
+}
+
+// Encode returns the command's bytes.
+func (r ReviseOffer) Encode() []byte {
+	w := beginCommand(opReviseOffer, 96+len(r.Operator)+len(r.Product)+16*len(r.Countries))
+	w.writeOperation(r.Operation)
+	w.text(r.Product)
+	w.uint(uint64(r.Fields))
+	w.int(r.Price)
+	w.writeCountries(r.Countries)
+	w.int(int64(r.Limit))
+	w.bool(r.WaitingList)
+	w.duration(r.Invitations)
+	w.bool(r.Webhook)
+	w.bool(r.Mail)
+	w.duration(r.FulfilmentDelay)
+	w.duration(r.Retain)
+	return w.data
+}
+
+// Encode returns the command's bytes.
+func (r RetireSale) Encode() []byte {
+	w := beginCommand(opRetireSale, 64+len(r.Operator)+len(r.Product))
+	w.writeOperation(r.Operation)
+	w.text(r.Product)
+	w.bool(r.Undo)
+	return w.data
+}
+
+// Encode returns the command's bytes.
+func (h HandOver) Encode() []byte {
+	w := beginCommand(opHandOver, 64+len(h.Operator)+len(h.Product))
+	w.writeOperation(h.Operation)
+	w.text(h.Product)
 	return w.data
 }
 
@@ -132,11 +182,19 @@ func (c CloseSale) Encode() []byte {
 
 // Encode returns the command's bytes.
 func (s SetTimes) Encode() []byte {
-	w := beginCommand(opSetTimes, 64+len(s.Operator)+len(s.Product))
+	op := byte(opSetTimes)
+	if s.KeepOpens || s.KeepCloses {
+		op = opSetOneTime
+	}
+	w := beginCommand(op, 64+len(s.Operator)+len(s.Product))
 	w.writeOperation(s.Operation)
 	w.text(s.Product)
 	w.time(s.Opens)
 	w.time(s.Closes)
+	if op == opSetOneTime {
+		w.bool(s.KeepOpens)
+		w.bool(s.KeepCloses)
+	}
 	return w.data
 }
 
@@ -180,6 +238,33 @@ func (f FinishFulfilment) Encode() []byte {
 	w := beginCommand(opFinishFulfilment, 16+len(f.How))
 	w.uint(uint64(f.ID))
 	w.text(f.How)
+	return w.data
+}
+
+// Encode returns the command's bytes.
+func (m MarkSent) Encode() []byte {
+	w := beginCommand(opMarkSent, 64+len(m.Operator)+len(m.Note))
+	w.writeOperation(m.Operation)
+	w.uint(uint64(m.ID))
+	w.text(m.Note)
+	return w.data
+}
+
+// Encode returns the command's bytes.
+func (r ReturnOrder) Encode() []byte {
+	w := beginCommand(opReturnOrder, 64+len(r.Operator)+len(r.Reason))
+	w.writeOperation(r.Operation)
+	w.uint(uint64(r.ID))
+	w.bool(r.Restock)
+	w.text(r.Reason)
+	return w.data
+}
+
+// Encode returns the command's bytes.
+func (f FinishWebhook) Encode() []byte {
+	w := beginCommand(opFinishWebhook, 12)
+	w.uint(uint64(f.ID))
+	w.byte(byte(f.Kind))
 	return w.data
 }
 

@@ -22,7 +22,7 @@ func (a *applyTx) erasePerson(c Erase) (Answer, string) {
 	}
 	var numbers []uint64
 	more := 0
-	email := emailFingerprint(c.Email)
+	email := fingerprintOf([]byte(a.rules.normalEmail(c.Email)))
 	for k, _ := a.byPerson.Seek(email[:]); k != nil && bytes.HasPrefix(k, email[:]); k, _ = a.byPerson.Next() {
 		if len(numbers) == MaxPerCommand {
 			more++

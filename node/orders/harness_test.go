@@ -2,6 +2,7 @@ package orders
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ type testBook struct {
 	index uint64
 	op    uint64
 	id    ID
+	rules uint32 // 0 = MaxRules
 }
 
 func newTestBook(t testing.TB) *testBook {
@@ -52,7 +54,7 @@ func (t *testBook) do(c Command) Answer {
 func (t *testBook) apply(data []byte) Answer {
 	t.t.Helper()
 	t.index++
-	replies, err := t.book.Apply(t.index, t.now, MaxRules, [][]byte{data})
+	replies, err := t.book.Apply(t.index, t.now, cmp.Or(t.rules, MaxRules), [][]byte{data})
 	if err != nil {
 		t.t.Fatal(err)
 	}
@@ -127,7 +129,7 @@ func (t *testBook) someOffer() Offer {
 		Operation: t.by(), Product: "pi", Mode: FirstCome, Stock: 3, Limit: 2,
 		Opens: start, WaitingList: true, Price: 35_00, Currency: "USD",
 		Countries: []Country{{Code: "GB", Shipping: 4_00, Tax: 20_00}, {Code: "DE", Shipping: 8_00}},
-		Webhook:   true, FulfilmentDelay: time.Hour, Mail: true,
+		Webhook:   true, FulfilmentDelay: time.Hour, Mail: true, Invitations: InviteByHand,
 	}
 }
 

@@ -71,9 +71,11 @@ func TestFulfilment(t *testing.T) {
 	d.want(Done, BeginFulfilment{b.ID})
 	d.want(Done, Cancel{ID: b.ID, By: d.by(), Reason: "parcel lost"})
 	d.now = d.now.Add(time.Hour)
-	if got := jobs(QueueWebhook); len(got) != 0 {
-		t.Fatal("a cancelled order is fulfilled")
+	if got := jobs(QueueWebhook); len(got) != 1 || got[0].Kind != JobCancelled || !got[0].Order.HandedOver {
+		t.Fatalf("a cancelled order is fulfilled, or the fulfiller is not told: %v", got)
 	}
+	d.want(Done, FinishWebhook{b.ID, JobCancelled})
+	d.want(AlreadyDone, FinishWebhook{b.ID, JobCancelled})
 	d.want(TooLate, BeginFulfilment{b.ID})
 	d.recount()
 }
@@ -178,7 +180,7 @@ func TestOpensAndClosesByTheClock(t *testing.T) {
 	if s := d.sale(); s.State != SaleInStock || !s.Closes.IsZero() {
 		t.Fatalf("state %v", s.State)
 	}
-	d.want(Done, SetTimes{d.by(), "pi", d.now.Add(time.Minute), time.Time{}})
+	d.want(Done, SetTimes{Operation: d.by(), Product: "pi", Opens: d.now.Add(time.Minute), Closes: time.Time{}})
 	if s := d.sale(); s.State != SaleUpcoming {
 		t.Fatalf("state %v", s.State)
 	}

@@ -53,7 +53,9 @@ func (a *applyTx) beginFulfilment(c BeginFulfilment) Answer {
 	switch {
 	case o.State == StateFulfilling || o.State == StateFulfilled:
 	case o.awaitsFulfilment():
-		a.storeOrder(o, a.withState(o, StateFulfilling))
+		next := a.withState(o, StateFulfilling)
+		next.HandedOver = true
+		a.storeOrder(o, next)
 		answer.Outcome = Done
 	default:
 		answer.Outcome = TooLate
@@ -73,7 +75,7 @@ func (a *applyTx) finishFulfilment(c FinishFulfilment) Answer {
 	case o.State == StateFulfilled:
 	case o.awaitsFulfilment():
 		next := a.withState(o, StateFulfilled)
-		next.Note = c.How
+		next.Note, next.HandedOver = c.How, true
 		a.storeOrder(o, next)
 		answer.Outcome = Done
 	default:
@@ -92,6 +94,77 @@ func (a *applyTx) finishMail(c FinishMail) Answer {
 	if o.mailJob == c.Kind {
 		next := *o
 		next.mailJob, next.mailSince = 0, 0
+		a.storeOrder(o, &next)
+		answer.Outcome = Done
+	}
+	return answer
+}
+
+// markSent marks an order as fulfilled by hand, or changes the note of one that is fulfilled.
+func (a *applyTx) markSent(c MarkSent) Answer {
+	o := a.orderByID(c.ID)
+	if o == nil {
+		return Answer{Outcome: NoOrder}
+	}
+	answer := Answer{Outcome: Done, Order: o.ID, State: a.b.sales[o.sale].StateAt(a.now)}
+	next := *o
+	switch {
+	case o.awaitsFulfilment():
+		next = *a.withState(o, StateFulfilled)
+	case o.State != StateFulfilled:
+		answer.Outcome = TooLate
+		return answer
+	case c.Note == "" || c.Note == o.Note:
+		answer.Outcome = AlreadyDone
+		return answer
+	}
+	next.Note = c.Note
+	a.queueMail(&next, JobMailSent)
+	a.storeOrder(o, &next)
+	return answer
+}
+
+// returnOrder takes a fulfilled order back.
+func (a *applyTx) returnOrder(c ReturnOrder) (Answer, string) {
+	action := "return " + c.ID.String()
+	if c.Restock {
+		action += " to the stock"
+	}
+	o := a.orderByID(c.ID)
+	if o == nil {
+		return Answer{Outcome: NoOrder}, action
+	}
+	s := a.b.sales[o.sale]
+	answer := Answer{Outcome: Done, Order: o.ID}
+	switch o.State {
+	case StateFulfilled:
+		next := a.withState(o, StateReturned)
+		next.Note, next.Restocked = c.Reason, c.Restock
+		a.queueMail(next, JobMailReturned)
+		a.storeOrder(o, next)
+		if !c.Restock {
+			s.Stock -= int64(o.Quantity)
+			s.Free -= int64(o.Quantity)
+		}
+	case StateReturned:
+		answer.Outcome = AlreadyDone
+	default:
+		answer.Outcome = TooLate
+	}
+	answer.State = s.StateAt(a.now)
+	return answer, action
+}
+
+// finishWebhook removes a webhook job that tells of a cancelled or returned order.
+func (a *applyTx) finishWebhook(c FinishWebhook) Answer {
+	o := a.orderByID(c.ID)
+	if o == nil {
+		return Answer{Outcome: NoOrder}
+	}
+	answer := Answer{Outcome: AlreadyDone, Order: o.ID, State: a.b.sales[o.sale].StateAt(a.now)}
+	if o.webhookJob == c.Kind {
+		next := *o
+		next.webhookJob, next.webhookSince = 0, 0
 		a.storeOrder(o, &next)
 		answer.Outcome = Done
 	}

@@ -20,6 +20,9 @@ type model struct {
 	orders  []*modelOrder
 	now     time.Time
 	entries []draw.Entry
+	losers  []*modelOrder // in the order of their tickets
+	// noFit and noRank: the units that nobody in the queue, and no loser, wants as few of.
+	noFit, noRank int64
 }
 
 type modelOrder struct {
@@ -41,6 +44,7 @@ func (m *model) free() int64 {
 	free := m.stock
 	for _, p := range m.orders {
 		switch {
+		case p.state == StateReturned:
 		case p.state == StateInvited, p.state == StateWon, p.state == StateFulfilling, p.state == StateFulfilled,
 			p.state == StateOpen && p.kind == KindOrder:
 			free -= int64(p.quantity)
@@ -124,6 +128,9 @@ func (m *model) placeOrder(c PlaceOrder, who, house int) Outcome {
 	case c.Kind == KindOrder && m.free() < int64(c.Quantity):
 		return SoldOut
 	}
+	if c.Kind == KindWaiting || c.Kind == KindInterest {
+		m.noFit = min(m.noFit, int64(c.Quantity)-1)
+	}
 	m.orders = append(m.orders, &modelOrder{id: c.ID, person: who, house: house, kind: c.Kind, quantity: c.Quantity, state: StateOpen})
 	return Placed
 }
@@ -139,7 +146,7 @@ func (m *model) suits(k Kind) bool {
 }
 
 func (m *model) refusal(c PlaceOrder) Outcome {
-	gone := m.free() == 0 || m.waiting() > 0
+	gone := m.isSoldOut()
 	switch {
 	case m.offer.Mode == Ballot && m.drawn:
 		if m.closed || c.Kind != KindWaiting {
@@ -153,10 +160,15 @@ func (m *model) refusal(c PlaceOrder) Outcome {
 		return WrongKind
 	case m.offer.Mode == FirstCome && c.Kind == KindOrder && gone:
 		return SoldOut
-	case c.Kind == KindWaiting && m.waiting() == 0 && m.free() >= int64(c.Quantity):
+	case c.Kind == KindWaiting && !gone && m.free() >= int64(c.Quantity):
 		return WrongKind
 	}
 	return 0
+}
+
+// isSoldOut: free units are for the people who wait, unless all of them want more.
+func (m *model) isSoldOut() bool {
+	return m.free() == 0 || m.waiting() > 0 && m.free() > m.noFit
 }
 
 func (m *model) cancel(id ID) Outcome {
@@ -184,7 +196,7 @@ func (m *model) invite(count int, until time.Time) int {
 			continue
 		}
 		if int64(p.quantity) > m.free() {
-			break
+			continue
 		}
 		p.state, p.until = StateInvited, until
 		invited++
@@ -192,8 +204,53 @@ func (m *model) invite(count int, until time.Time) int {
 	return invited
 }
 
+// unitsOf returns the larger of the units of a person and of an address.
+func (m *model) unitsOf(p *modelOrder) int {
+	byPerson, byHouse := 0, 0
+	for _, o := range m.orders {
+		if o.isLive() && o.person == p.person {
+			byPerson += o.quantity
+		}
+		if o.isLive() && o.house == p.house && m.offer.LimitByAddress {
+			byHouse += o.quantity
+		}
+	}
+	return max(byPerson, byHouse)
+}
+
+// giveFreeUnits gives free units to the next ranks of a drawn ballot, and then to the queue.
+func (m *model) giveFreeUnits() {
+	if m.offer.Invitations <= 0 || m.closed {
+		return
+	}
+	if m.drawn && len(m.losers) > 0 && m.free() > m.noRank {
+		for _, p := range m.losers {
+			if p.state == StateLost && int64(p.quantity) <= m.free() && m.unitsOf(p)+p.quantity <= m.offer.Limit {
+				p.state = StateWon
+			}
+		}
+		m.noRank = m.free()
+	}
+	if m.free() <= m.noFit || m.waiting() == 0 {
+		return
+	}
+	for _, p := range m.orders {
+		if !p.isQueued() {
+			continue
+		}
+		if m.free() == 0 {
+			return
+		}
+		if int64(p.quantity) <= m.free() {
+			p.state, p.until = StateInvited, m.now.Add(m.offer.Invitations)
+		}
+	}
+	m.noFit = m.free()
+}
+
 // tick is all Ticks that are due.
 func (m *model) tick() {
+	defer m.giveFreeUnits()
 	for _, p := range m.orders {
 		if p.state == StateInvited && !m.now.Before(p.until) {
 			p.state = StateExpired
@@ -221,6 +278,7 @@ func (m *model) tick() {
 	}
 	for _, ref := range losers {
 		byID[ref].state = StateLost
+		m.losers = append(m.losers, byID[ref])
 	}
 }
 
@@ -281,6 +339,7 @@ func newModel(rt *rapid.T, d *testBook) *model {
 	o.Mode = rapid.SampledFrom([]Mode{FirstCome, FirstCome, Ballot, Interest}).Draw(rt, "mode")
 	o.Stock = int64(rapid.IntRange(0, 4).Draw(rt, "stock"))
 	o.LimitByAddress = rapid.Bool().Draw(rt, "by address")
+	o.Invitations = rapid.SampledFrom([]time.Duration{InviteByHand, 25 * time.Minute}).Draw(rt, "invitations")
 	if o.Mode == Ballot {
 		o.Secret = [32]byte{9}
 	}
@@ -293,7 +352,7 @@ func newModel(rt *rapid.T, d *testBook) *model {
 
 // step chooses a command and returns the outcome that the model expects.
 func (m *model) step(rt *rapid.T, d *testBook) (Command, Outcome) {
-	switch rapid.SampledFrom([]string{"place", "place", "place", "place", "cancel", "stock", "invite", "tick", "fulfil", "close"}).Draw(rt, "command") {
+	switch rapid.SampledFrom([]string{"place", "place", "place", "place", "cancel", "stock", "invite", "tick", "fulfil", "sent", "return", "close"}).Draw(rt, "command") {
 	case "place":
 		kind := rapid.SampledFrom([]Kind{KindOrder, KindOrder, KindWaiting, KindEntry, KindInterest}).Draw(rt, "kind")
 		who, house := rapid.IntRange(1, 4).Draw(rt, "who"), rapid.IntRange(1, 2).Draw(rt, "house")
@@ -325,13 +384,44 @@ func (m *model) step(rt *rapid.T, d *testBook) (Command, Outcome) {
 		switch {
 		case p == nil:
 			return BeginFulfilment{id}, NoOrder
-		case p.state == StateFulfilling:
+		case p.state == StateFulfilling || p.state == StateFulfilled:
 			return BeginFulfilment{id}, AlreadyDone
 		case p.state == StateOpen && p.kind == KindOrder || p.state == StateWon:
 			p.state = StateFulfilling
 			return BeginFulfilment{id}, Done
 		}
 		return BeginFulfilment{id}, TooLate
+	case "sent":
+		id := m.some(rt)
+		p := m.find(id)
+		c := MarkSent{Operation: d.by(), ID: id}
+		switch {
+		case p == nil:
+			return c, NoOrder
+		case p.state == StateFulfilled:
+			return c, AlreadyDone
+		case p.state == StateOpen && p.kind == KindOrder || p.state == StateWon || p.state == StateFulfilling:
+			p.state = StateFulfilled
+			return c, Done
+		}
+		return c, TooLate
+	case "return":
+		id := m.some(rt)
+		p := m.find(id)
+		c := ReturnOrder{Operation: d.by(), ID: id, Restock: rapid.Bool().Draw(rt, "restock")}
+		switch {
+		case p == nil:
+			return c, NoOrder
+		case p.state == StateReturned:
+			return c, AlreadyDone
+		case p.state != StateFulfilled:
+			return c, TooLate
+		}
+		p.state = StateReturned
+		if !c.Restock {
+			m.stock -= int64(p.quantity)
+		}
+		return c, Done
 	case "close":
 		if m.offer.Mode != Ballot {
 			m.closed = !m.closed

@@ -6,6 +6,7 @@ type Split struct {
 	Shipping int64
 	Tax      int64
 	Total    int64
+	TaxRate  int // hundredths of a percent, as in Country.Tax
 }
 
 // Total returns the price of a quantity sent to a country; false if the sale does not deliver
@@ -13,15 +14,19 @@ type Split struct {
 // half up to a minor unit once for the whole order. All arithmetic is in integers; the
 // largest value, 1,001 times MaxAmount times 10,000, is a ninth of the largest int64.
 func (s *Sale) Total(country string, quantity int) (Split, bool) {
+	return splitTotal(s.Price, s.Countries, country, quantity)
+}
+
+func splitTotal(price int64, countries []Country, country string, quantity int) (Split, bool) {
 	if quantity < 1 || quantity > MaxLimit {
 		return Split{}, false
 	}
-	for i := range s.Countries {
-		c := &s.Countries[i]
+	for i := range countries {
+		c := &countries[i]
 		if c.Code != country {
 			continue
 		}
-		t := Split{Price: s.Price * int64(quantity), Shipping: c.Shipping}
+		t := Split{Price: price * int64(quantity), Shipping: c.Shipping, TaxRate: c.Tax}
 		t.Tax = ((t.Price+t.Shipping)*int64(c.Tax) + wholeTax/2) / wholeTax
 		t.Total = t.Price + t.Shipping + t.Tax
 		return t, true

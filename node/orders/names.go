@@ -74,17 +74,18 @@ func (s SaleState) String() string {
 // String returns the state's word.
 func (o OrderState) String() string {
 	return wordAt([]string{1: "open", "invited", "won", "lost", "fulfilling", "fulfilled",
-		"cancelled", "left", "expired", "erased"}, int(o))
+		"cancelled", "left", "expired", "erased", "returned"}, int(o))
 }
 
 // String returns the outcome's word.
 func (o Outcome) String() string {
 	return wordAt([]string{1: "placed", "already_done", "differs", "over_limit", "sold_out", "not_open", "closed",
 		"price_changed", "no_such_sale", "wrong_kind", "no_shipping", "id_in_use", "malformed",
-		20: "done", "too_late", "no_order", "not_enough", "full"}, int(o))
+		20: "done", "too_late", "no_order", "not_enough", "full", "not_closed"}, int(o))
 }
 
 // String returns the job's word.
 func (j JobKind) String() string {
-	return wordAt([]string{1: "webhook", "mail-placed", "mail-invited", "mail-won", "mail-cancelled"}, int(j))
+	return wordAt([]string{1: "webhook", "mail-placed", "mail-invited", "mail-won", "mail-cancelled",
+		"mail-sent", "mail-returned", "cancelled", "returned"}, int(j))
 }

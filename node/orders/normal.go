@@ -8,7 +8,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// NormalEmail returns the form of an e-mail address by which the book identifies a person:
+// normalEmail1 returns the form of an e-mail address by which the book identifies a person:
 //
 //   - Unicode's compatibility form NFKC, case-folded and trimmed. The local part is
 //     case-sensitive by the RFC and nowhere in practice.
@@ -19,8 +19,8 @@ import (
 //   - At gmail.com, also known as googlemail.com, without dots in the local part: Google
 //     ignores them.
 //
-// It is only for comparing; mail goes to the address as it was typed.
-func NormalEmail(email string) string {
+// It never changes: see rules.go.
+func normalEmail1(email string) string {
 	local, domain, _ := strings.Cut(foldCase(strings.TrimSpace(email)), "@")
 	if tag := strings.IndexByte(local, '+'); tag > 0 {
 		local = local[:tag]
@@ -86,13 +86,10 @@ func fingerprintOf(data []byte) fingerprint {
 	return fingerprint(sum[:16])
 }
 
-// emailFingerprint returns the fingerprint that finds a person's orders.
-func emailFingerprint(email string) fingerprint { return fingerprintOf([]byte(NormalEmail(email))) }
-
-// addressFingerprint returns the fingerprint for the limit by address: country, postcode and lines.
+// addressText1 returns the text for the limit by address: country, postcode and lines.
 // The split of the lines does not matter; the city matters only without a postcode.
-// Abbreviations are not understood: "Street" and "St" differ.
-func addressFingerprint(p *Person) fingerprint {
+// Abbreviations are not understood: "Street" and "St" differ. It never changes: see rules.go.
+func addressText1(p *Person) []byte {
 	text := make([]byte, 0, 128)
 	text = append(text, p.Country...)
 	text = append(appendJoined(append(text, 0), p.Postcode), 0)
@@ -101,12 +98,12 @@ func addressFingerprint(p *Person) fingerprint {
 	if p.Postcode == "" {
 		text = appendWords(append(text, 0), p.City)
 	}
-	return fingerprintOf(text)
+	return text
 }
 
-// personFingerprint returns the fingerprint of name and address: two forms with the same one were
-// filled in alike.
-func personFingerprint(p *Person) fingerprint {
+// personText1 returns the text of name and address: two forms with the same one were
+// filled in alike. It never changes: see rules.go.
+func personText1(p *Person) []byte {
 	text := make([]byte, 0, 160)
 	text = append(appendWords(text, p.Name), 0)
 	text = append(text, p.Country...)
@@ -114,5 +111,5 @@ func personFingerprint(p *Person) fingerprint {
 	text = appendWords(text, p.Line1)
 	text = appendWords(text, p.Line2)
 	text = appendWords(append(text, 0), p.City)
-	return fingerprintOf(text)
+	return text
 }

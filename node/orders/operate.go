@@ -27,6 +27,12 @@ func (a *applyTx) runOperation(by Operation, data []byte, do func() (Answer, str
 		return answer
 	}
 	answer, action := do()
+	if a.rules.countsRefusals && answer.Outcome != Done {
+		if answer.Outcome != AlreadyDone {
+			a.countRefusal(by.Operator, action+" (refused: "+answer.Outcome.String()+")")
+		}
+		return answer
+	}
 	m := &a.b.meta
 	m.ops++
 	a.put(ops, uint64Key(by.OpID), append(hash, answer.Encode()...))
@@ -53,25 +59,65 @@ func (a *applyTx) runSaleOperation(by Operation, data []byte, product string, do
 	}
 	return a.runOperation(by, data, func() (Answer, string) {
 		answer, action := do(s)
-		s.dirty = s.dirty || answer.Outcome == Done
+		if answer.Outcome == Done {
+			a.touch(s)
+		}
 		answer.State = s.StateAt(a.now)
 		return answer, action
 	})
 }
 
-// appendAudit adds an entry to the audit trail and drops the oldest beyond MaxAudit.
+// appendAudit adds an entry to the audit trail and drops the oldest beyond the limit.
 func (a *applyTx) appendAudit(operator, action string) {
 	m := &a.b.meta
 	m.audit++
+	a.putAudit(AuditEntry{Number: m.audit, Operator: operator, Action: action, Times: 1})
+	if m.audit > a.rules.maxAudit {
+		a.remove(a.bucket(bucketAudit), uint64Key(m.audit-a.rules.maxAudit))
+	}
+}
+
+// putAudit writes an entry of the audit trail, with the time now. Times is written if it is not 1.
+func (a *applyTx) putAudit(e AuditEntry) {
 	var w encoder
 	w.int(a.at)
-	w.text(operator)
-	w.text(action)
-	audit := a.bucket(bucketAudit)
-	a.put(audit, uint64Key(m.audit), w.data)
-	if m.audit > MaxAudit {
-		a.remove(audit, uint64Key(m.audit-MaxAudit))
+	w.text(e.Operator)
+	w.text(e.Action)
+	if e.Times > 1 {
+		w.int(int64(e.Times))
 	}
+	a.put(a.bucket(bucketAudit), uint64Key(e.Number), w.data)
+}
+
+func decodeAudit(k, v []byte) (AuditEntry, bool) {
+	d := decoder{data: v}
+	e := AuditEntry{Number: binary.BigEndian.Uint64(k), At: d.time(), Operator: d.text(), Action: d.text(), Times: 1}
+	if len(d.data) > 0 {
+		e.Times = d.count()
+	}
+	return e, d.done()
+}
+
+// refusalWindow is the number of last entries in which a refusal is looked for: repeated ones must
+// not push the others out of the audit trail.
+const refusalWindow = 128
+
+// countRefusal adds a refused command to the audit trail, or counts it in the entry of the same one.
+func (a *applyTx) countRefusal(operator, action string) {
+	c := a.bucket(bucketAudit).Cursor()
+	k, v := c.Last()
+	for range refusalWindow {
+		if k == nil {
+			break
+		}
+		if e, ok := decodeAudit(k, v); ok && e.Operator == operator && e.Action == action {
+			e.Times++
+			a.putAudit(e)
+			return
+		}
+		k, v = c.Prev()
+	}
+	a.appendAudit(operator, action)
 }
 
 // formatTime writes a moment for the audit trail.
@@ -89,11 +135,16 @@ func (a *applyTx) makeOffer(c *Offer, data []byte) Answer {
 		return Answer{Outcome: AlreadyDone, State: s.StateAt(a.now)}
 	}
 	return a.runOperation(c.Operation, data, func() (Answer, string) {
-		if len(a.b.sales) == MaxSales {
+		if len(a.b.sales) >= a.rules.maxSales {
 			return Answer{Outcome: Full}, "offer " + c.Product
 		}
 		s := newSale(c, uint16(len(a.b.sales)))
+		if a.rules.version > 1 {
+			s.Invitations = invitationsOf(c.Invitations, c.WaitingList, c.Mode)
+		}
+		a.touch(s)
 		a.b.sales = append(a.b.sales, s)
+		a.b.active = append(a.b.active, s)
 		a.b.byName[s.Product] = s
 		action := fmt.Sprintf("offer %s: %d units, %s, opens %s, closes %s",
 			s.Product, s.Stock, s.Mode, formatTime(s.Opens), formatTime(s.Closes))
@@ -107,9 +158,9 @@ func newSale(c *Offer, number uint16) *storedSale {
 			Product: c.Product, Mode: c.Mode, Stock: c.Stock, Free: c.Stock,
 			Limit: c.Limit, LimitByAddress: c.LimitByAddress, Opens: c.Opens, Closes: c.Closes,
 			WaitingList: c.WaitingList, Price: c.Price, Currency: c.Currency, Countries: c.Countries,
-			FulfilmentDelay: c.FulfilmentDelay, Retain: c.Retain,
+			FulfilmentDelay: c.FulfilmentDelay, Retain: c.Retain, Webhook: c.Webhook, Mail: c.Mail,
 		},
-		number: number, webhook: c.Webhook, mail: c.Mail, secret: c.Secret, dirty: true,
+		number: number, secret: c.Secret, webhook1: c.Webhook, price1: c.Price, countries1: c.Countries,
 	}
 	if c.Mode == Ballot {
 		s.Draw.PublicKind = c.PublicKind
@@ -135,6 +186,9 @@ func (a *applyTx) changeStock(s *storedSale, c Stock) (Answer, string) {
 
 func (a *applyTx) openSale(s *storedSale) (Answer, string) {
 	action := "open " + s.Product
+	if s.Retired {
+		return Answer{Outcome: TooLate}, action
+	}
 	if s.Mode == Ballot {
 		switch s.StateAt(a.now) {
 		case SaleDrawing:
@@ -172,7 +226,16 @@ func (a *applyTx) closeSale(s *storedSale) (Answer, string) {
 }
 
 func (a *applyTx) setTimes(s *storedSale, c SetTimes) (Answer, string) {
+	if c.KeepOpens {
+		c.Opens = s.Opens
+	}
+	if c.KeepCloses {
+		c.Closes = s.Closes
+	}
 	action := fmt.Sprintf("times %s: opens %s, closes %s", s.Product, formatTime(c.Opens), formatTime(c.Closes))
+	if (c.KeepOpens || c.KeepCloses) && checkTimes(c.Opens, c.Closes, false) != nil {
+		return Answer{Outcome: Malformed}, action
+	}
 	if s.Mode == Ballot {
 		if !a.now.Before(s.Closes) {
 			return Answer{Outcome: TooLate}, action

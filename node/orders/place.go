@@ -23,8 +23,9 @@ func (a *applyTx) placeOrder(c *PlaceOrder) Answer {
 }
 
 func (a *applyTx) placeInSale(s *storedSale, c *PlaceOrder) Answer {
-	prints := fingerprintsOf(&c.Person)
+	prints := a.rules.fingerprintsOf(&c.Person)
 	if o := a.orderByID(c.ID); o != nil {
+		o.computeFingerprints(&a.rules)
 		return answerReplay(o, c, prints)
 	}
 	if a.err != nil {
@@ -46,7 +47,8 @@ func (a *applyTx) placeInSale(s *storedSale, c *PlaceOrder) Answer {
 	if refused, ok := a.refuseByState(s, c); ok {
 		return refused
 	}
-	if wrong, ok := checkTotal(s, c); !ok {
+	split, wrong, ok := checkTotal(s, c)
+	if !ok {
 		return wrong
 	}
 	units := owned.units
@@ -59,13 +61,12 @@ func (a *applyTx) placeInSale(s *storedSale, c *PlaceOrder) Answer {
 	if c.Kind == KindOrder && s.Free < int64(c.Quantity) {
 		return Answer{Outcome: SoldOut, Remaining: int(s.Free)}
 	}
-	return a.createOrder(s, c, prints)
+	return a.createOrder(s, c, split, prints)
 }
 
 // answerReplay answers a PlaceOrder whose ID exists: either it was already carried out, or two
 // boards drew the same number, which has a chance of 1 in 2^50.
 func answerReplay(o *storedOrder, c *PlaceOrder, prints fingerprints) Answer {
-	o.computeFingerprints()
 	// An accepted invitation has become an order.
 	kind := o.Kind == c.Kind || o.queueNumber > 0 && (c.Kind == KindWaiting || c.Kind == KindInterest)
 	if o.Product == c.Product && kind && o.fingerprints.email == prints.email && o.fingerprints.person == prints.person &&
@@ -176,25 +177,25 @@ func (a *applyTx) refuseByState(s *storedSale, c *PlaceOrder) (Answer, bool) {
 }
 
 // checkTotal compares the total that the page showed with the current one.
-func checkTotal(s *storedSale, c *PlaceOrder) (Answer, bool) {
-	split, ok := s.Total(c.Person.Country, c.Quantity)
+func checkTotal(s *storedSale, c *PlaceOrder) (split Split, wrong Answer, ok bool) {
+	split, ok = s.Total(c.Person.Country, c.Quantity)
 	switch {
 	case !ok:
-		return Answer{Outcome: NoShipping}, false
+		return split, Answer{Outcome: NoShipping}, false
 	case split.Total != c.Total || c.Currency != s.Currency:
-		return Answer{Outcome: PriceChanged, Total: split.Total}, false
+		return split, Answer{Outcome: PriceChanged, Total: split.Total}, false
 	}
-	return Answer{}, true
+	return split, Answer{}, true
 }
 
 // createOrder creates and stores the order.
-func (a *applyTx) createOrder(s *storedSale, c *PlaceOrder, prints fingerprints) Answer {
+func (a *applyTx) createOrder(s *storedSale, c *PlaceOrder, split Split, prints fingerprints) Answer {
 	a.b.meta.orders++
 	o := &storedOrder{
 		Order: Order{
 			ID: c.ID, Kind: c.Kind, Product: c.Product, Number: a.b.meta.orders,
 			Quantity: c.Quantity, Total: c.Total, Currency: c.Currency, Person: c.Person,
-			Made: a.now, State: StateOpen, Changed: a.now,
+			Made: a.now, State: StateOpen, Changed: a.now, Split: split,
 		},
 		sale:         s.number,
 		fingerprints: prints,
@@ -210,6 +211,7 @@ func (a *applyTx) createOrder(s *storedSale, c *PlaceOrder, prints fingerprints)
 		s.lastQueueNumber++
 		o.queueNumber = s.lastQueueNumber
 		answer.Position = s.Waiting + s.Interested + 1
+		s.noFit = min(s.noFit, int64(c.Quantity)-1)
 	}
 	a.queueMail(o, JobMailPlaced)
 	a.storeOrder(nil, o)
@@ -237,17 +239,18 @@ func (a *applyTx) verifyLimit(s *storedSale, prints fingerprints) {
 // address must be the same, so that a person's e-mail address alone is not enough to have the
 // order sent elsewhere.
 func (a *applyTx) acceptInvitation(s *storedSale, o *storedOrder, c *PlaceOrder, prints fingerprints) Answer {
-	o.computeFingerprints()
+	o.computeFingerprints(&a.rules)
 	if o.fingerprints.person != prints.person || c.Quantity > o.Quantity {
 		return Answer{Outcome: Differs}
 	}
-	if wrong, ok := checkTotal(s, c); !ok {
+	split, wrong, ok := checkTotal(s, c)
+	if !ok {
 		return wrong
 	}
 	next := a.withState(o, StateOpen)
 	next.Kind = KindOrder
 	next.Quantity = c.Quantity
-	next.Total = c.Total
+	next.Total, next.Split = c.Total, split
 	next.Until = fromMillis(0)
 	next.Ready = a.now.Add(s.FulfilmentDelay)
 	a.queueMail(next, JobMailPlaced)

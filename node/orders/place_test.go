@@ -215,7 +215,7 @@ func TestPlaceOrder(t *testing.T) {
 func TestTotal(t *testing.T) {
 	s := Sale{Price: 35_00, Countries: []Country{{Code: "GB", Shipping: 4_00, Tax: 20_00}, {Code: "XX", Shipping: 1, Tax: 50}}}
 	got, ok := s.Total("GB", 2)
-	if want := (Split{Price: 70_00, Shipping: 4_00, Tax: 14_80, Total: 88_80}); !ok || got != want {
+	if want := (Split{Price: 70_00, Shipping: 4_00, Tax: 14_80, Total: 88_80, TaxRate: 20_00}); !ok || got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	// 3501 times half a percent is 17.505: half up.

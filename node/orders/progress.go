@@ -28,7 +28,7 @@ func (b *Book) DrawProgress(product string) (done, total int, err error) {
 				drawn = float64(binary.BigEndian.Uint32(next[len(prefix):])) / (1 << 32)
 			}
 			done = int(float64(total) * (1 + drawn) / 2)
-		case drawFinished:
+		case drawFinished, drawRanking, drawRanked:
 			done = total
 		}
 		return nil

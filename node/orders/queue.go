@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"go.etcd.io/bbolt"
 )
@@ -72,24 +73,82 @@ func (a *applyTx) inviteNext(s *storedSale, c Invite) (Answer, string) {
 		return Answer{Outcome: TooLate}, "invite nobody: the invitation's end has already passed"
 	}
 	answer := Answer{Outcome: Done}
-	prefix := uint16Key(s.number)
-	for answer.Count < c.Count {
-		k, v := a.queue.Cursor().Seek(prefix)
-		if k == nil || !bytes.HasPrefix(k, prefix) {
+	after := uint64(0)
+	for looked := 0; answer.Count < c.Count && looked < maxInviteWork; looked++ {
+		o := a.nextQueued(s, after)
+		fits := o != nil && int64(o.Quantity) <= s.Free
+		if o == nil || !fits && (!a.rules.skipsHead || s.Free == 0) {
 			break
 		}
-		o := a.orderByNumber(binary.BigEndian.Uint64(v))
-		if o == nil || int64(o.Quantity) > s.Free {
-			break
+		after = o.queueNumber
+		if fits {
+			a.inviteOrder(o, c.Until)
+			answer.Count++
 		}
-		next := a.withState(o, StateInvited)
-		next.Until = c.Until
-		a.queueMail(next, JobMailInvited)
-		a.storeOrder(o, next)
-		answer.Count++
 	}
 	answer.Remaining = int(s.Free)
 	return answer, fmt.Sprintf("invite %s: %d people until %s", s.Product, answer.Count, formatTime(c.Until))
+}
+
+// maxInviteWork limits the people that one Invite looks at.
+const maxInviteWork = 10 * MaxPerCommand
+
+// nextQueued returns the first order in the queue after a queue number, nil if there is none.
+func (a *applyTx) nextQueued(s *storedSale, after uint64) *storedOrder {
+	k, v := a.queue.Cursor().Seek(saleKey(s.number, after+1))
+	if k == nil || !bytes.HasPrefix(k, uint16Key(s.number)) {
+		return nil
+	}
+	return a.orderByNumber(binary.BigEndian.Uint64(v))
+}
+
+func (a *applyTx) inviteOrder(o *storedOrder, until time.Time) {
+	next := a.withState(o, StateInvited)
+	next.Until = until
+	a.queueMail(next, JobMailInvited)
+	a.storeOrder(o, next)
+}
+
+// automaticOperator is the operator in the audit trail of what the book does by itself.
+const automaticOperator = "automatic"
+
+// canInvite reports whether a Tick would invite people, or look for people who want as few units as
+// are free. In a drawn ballot the entries that lost come first.
+func (s *storedSale) canInvite() bool {
+	return s.Invitations > 0 && !s.closed && !s.Retired && s.Free > 0 && s.Free > s.noFit && s.Waiting+s.Interested > 0 && !s.canRank()
+}
+
+// inviteWaiting invites the people in the queue to the free units, the first ones first. Who wants more units
+// than are free is skipped and keeps the place. It looks at no more than work people, and returns their
+// number; the next Tick goes on from there.
+func (a *applyTx) inviteWaiting(s *storedSale, work int) int {
+	a.touch(s)
+	if s.Free > s.scanFree {
+		s.scanned = 0
+	}
+	until := a.now.Add(s.Invitations)
+	invited, done := 0, 0
+	for ; done < work && a.err == nil; done++ {
+		s.scanFree = s.Free
+		o := a.nextQueued(s, s.scanned)
+		if s.Free == 0 || o == nil {
+			if o == nil {
+				s.noFit = s.Free
+			}
+			s.scanned, s.scanFree = 0, 0
+			done++
+			break
+		}
+		s.scanned = o.queueNumber
+		if int64(o.Quantity) <= s.Free {
+			a.inviteOrder(o, until)
+			invited++
+		}
+	}
+	if invited > 0 {
+		a.appendAudit(automaticOperator, fmt.Sprintf("invite %s: %d people until %s", s.Product, invited, formatTime(until)))
+	}
+	return done
 }
 
 // expireInvitation ends an invitation that was not accepted; its units become free.

@@ -18,16 +18,34 @@ import (
 
 // Sale returns the sale of a product.
 func (b *Book) Sale(product string) (Sale, bool) {
-	for _, s := range b.readModel.Load().sales {
-		if s.Product == product {
-			return s, true
-		}
+	v := b.readModel.Load()
+	if n, ok := v.numbers[product]; ok {
+		return *v.sales[n], true
 	}
 	return Sale{}, false
 }
 
-// Sales returns all sales, in the order of their offers.
-func (b *Book) Sales() []Sale { return slices.Clone(b.readModel.Load().sales) }
+// Sales returns all sales that are not retired, in the order of their offers.
+func (b *Book) Sales() []Sale { return b.listSales(false) }
+
+// RetiredSales returns the retired sales, in the order of their offers.
+func (b *Book) RetiredSales() []Sale { return b.listSales(true) }
+
+func (b *Book) listSales(retired bool) []Sale {
+	var list []Sale
+	for _, s := range b.readModel.Load().sales {
+		if s.Retired == retired {
+			list = append(list, *s)
+		}
+	}
+	return list
+}
+
+// HasRoom reports whether the book can take the offer of another product.
+func (b *Book) HasRoom() bool {
+	v := b.readModel.Load()
+	return len(v.sales) < rulesOf(v.rules).maxSales
+}
 
 // News returns the announcements, newest first, at most MaxNews.
 func (b *Book) News() []News { return slices.Clone(b.readModel.Load().news) }
@@ -116,9 +134,8 @@ func (b *Book) Audit(after uint64, limit int) ([]AuditEntry, error) {
 	err := b.withReadTx(func(r *readTx) error {
 		c := r.bucket(bucketAudit).Cursor()
 		for k, v := c.Seek(uint64Key(after + 1)); k != nil && len(list) < limit; k, v = c.Next() {
-			d := decoder{data: v}
-			change := AuditEntry{Number: binary.BigEndian.Uint64(k), At: d.time(), Operator: d.text(), Action: d.text()}
-			if !d.done() {
+			change, ok := decodeAudit(k, v)
+			if !ok {
 				return fmt.Errorf("%w: an entry of the audit trail cannot be read", ErrBroken)
 			}
 			list = append(list, change)
@@ -201,13 +218,17 @@ func (b *Book) withReadTx(fn func(*readTx) error) error {
 	if b.db == nil {
 		return ErrClosed
 	}
-	return b.db.View(func(tx *bbolt.Tx) error { return fn(&readTx{tx: tx}) })
+	numbers := b.readModel.Load().numbers // before the transaction, so that it has these sales
+	return b.db.View(func(tx *bbolt.Tx) error {
+		return fn(&readTx{tx: tx, numbers: numbers, sales: map[uint16]*storedSale{}})
+	})
 }
 
 // readTx is a read transaction, with the sales that it has read.
 type readTx struct {
-	tx    *bbolt.Tx
-	sales [MaxSales]*storedSale
+	tx      *bbolt.Tx
+	numbers map[string]uint16
+	sales   map[uint16]*storedSale
 }
 
 func (r *readTx) bucket(name string) *bbolt.Bucket { return r.tx.Bucket([]byte(name)) }
@@ -237,7 +258,7 @@ func (r *readTx) decodeOrder(data []byte) (*storedOrder, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Product = s.Product
+	o.deriveFields(s)
 	return o, nil
 }
 
@@ -257,14 +278,8 @@ func (r *readTx) saleByNumber(number uint16) (*storedSale, error) {
 }
 
 func (r *readTx) saleByProduct(product string) (*storedSale, error) {
-	for n := range uint16(MaxSales) {
-		if r.bucket(bucketSales).Get(uint16Key(n)) == nil {
-			break
-		}
-		s, err := r.saleByNumber(n)
-		if err != nil || s.Product == product {
-			return s, err
-		}
+	if n, ok := r.numbers[product]; ok {
+		return r.saleByNumber(n)
 	}
 	return nil, ErrNoSale
 }

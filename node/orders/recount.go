@@ -36,6 +36,7 @@ type recountState struct {
 	withFingerprints bool
 
 	meta    meta
+	rules   ruleSet
 	sales   []*storedSale
 	tallies []saleTally
 	want    map[string]*pairSum // of the keys that the orders need, by bucket
@@ -80,7 +81,9 @@ func (r *recountState) addPair(name string, k, v []byte) error {
 func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 	switch name {
 	case bucketMeta:
-		r.meta, err = decodeMeta(v)
+		if r.meta, err = decodeMeta(v); err == nil {
+			r.rules = rulesOf(r.meta.rules)
+		}
 	case bucketSales:
 		var s *storedSale
 		if s, err = decodeSale(binary.BigEndian.Uint16(k), v); err == nil && int(s.number) != len(r.sales) {
@@ -136,11 +139,12 @@ func (r *recountState) countOrder(k, v []byte) error {
 	}
 	expect := func(name string, key, value []byte) { r.addToSum(r.want[name], name, key, value) }
 	s, t := r.sales[o.sale], &r.tallies[o.sale]
+	o.deriveFields(s)
 	t.sold += o.unitsSold()
 	t.held += o.unitsHeld()
 	expect(bucketIDs, uint64Key(uint64(o.ID)), uint64Key(o.Number))
 	if r.withFingerprints {
-		o.computeFingerprints()
+		o.computeFingerprints(&r.rules)
 	}
 	if o.State != StateErased {
 		expect(bucketPeople, personKey(o), personValue(o))
@@ -156,8 +160,8 @@ func (r *recountState) countOrder(k, v []byte) error {
 			t.waiting++
 		}
 	}
-	if s.webhook && o.awaitsFulfilment() {
-		expect(bucketOutbox, outboxKey(QueueWebhook, toMillis(o.Ready), o.Number), []byte{byte(JobWebhook)})
+	if o.webhookJob != 0 {
+		expect(bucketOutbox, outboxKey(QueueWebhook, o.webhookSince, o.Number), []byte{byte(o.webhookJob)})
 	}
 	if o.mailJob != 0 {
 		expect(bucketOutbox, outboxKey(QueueMail, o.mailSince, o.Number), []byte{byte(o.mailJob)})
@@ -178,7 +182,7 @@ func (r *recountState) checkLimit(name string, prefix []byte, sale uint16, units
 		r.prefix, r.units = append(r.prefix[:0], prefix...), 0
 	}
 	r.units += units
-	if r.units > r.sales[sale].Limit {
+	if s := r.sales[sale]; r.units > s.Limit && !s.overLimit {
 		return fmt.Errorf("%s: an entry in %s exceeds the limit", r.sales[sale].Product, name)
 	}
 	return nil

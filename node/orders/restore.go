@@ -204,7 +204,7 @@ func (a *applyTx) isUntouched() bool {
 		d := decoder{data: v}
 		d.time()
 		d.text()
-		if !strings.HasPrefix(d.text(), "offer ") {
+		if action := d.text(); !strings.HasPrefix(action, "offer ") && !strings.HasPrefix(action, rulesInForce) {
 			return false
 		}
 	}
@@ -213,9 +213,6 @@ func (a *applyTx) isUntouched() bool {
 
 // executeRestore carries out a command of this file.
 func (a *applyTx) executeRestore(c Command) Answer {
-	if a.rules < RestoreRules {
-		return Answer{Outcome: Malformed}
-	}
 	switch c := c.(type) {
 	case BeginRestore:
 		return a.beginRestore(c)
@@ -266,7 +263,7 @@ func (a *applyTx) finishRestore(c FinishRestore) Answer {
 	r, ok := a.readRestore()
 	switch {
 	case a.isDoneRestore(c.OpID):
-		return Answer{Outcome: AlreadyDone, Count: int(a.b.meta.orders)}
+		return Answer{Outcome: AlreadyDone}
 	case !ok || r.command.OpID != c.OpID:
 		return Answer{Outcome: NoOrder}
 	case !a.isUntouched():
@@ -319,7 +316,6 @@ func (a *applyTx) adoptBook(next *Book) {
 	}
 	for _, s := range next.sales {
 		s.Version = max(s.Version, versions[s.Product]) + 1
-		s.dirty = true
 	}
 	tx, err := next.db.Begin(true)
 	if err != nil {
@@ -332,10 +328,14 @@ func (a *applyTx) adoptBook(next *Book) {
 	}
 	next.meta.digest = xxhash.Sum64(append(uint64Key(before.digest), uint64Key(next.meta.digest)...))
 	next.meta.index, next.meta.at = before.index, max(before.at, next.meta.at)
-	a.b.meta, a.b.sales, a.b.byName = next.meta, next.sales, next.byName
-	rules := a.rules
+	a.b.adoptMemory(next)
+	rules := a.rules.version
 	*a = *newApplyTx(a.b, tx)
-	a.rules, a.replaced = rules, next.db
+	a.replaced = next.db
+	a.raiseRules(rules)
+	for _, s := range a.b.sales {
+		a.touch(s)
+	}
 }
 
 // addReceiptKeys stores keys that the book does not have yet; beyond MaxReceiptKeys it has

@@ -178,16 +178,10 @@ func TestRestoreIsRefused(t *testing.T) {
 
 // Under the rules before, the commands are unknown ones, as they were to that program.
 func TestRestoreNeedsItsRules(t *testing.T) {
-	d := newShopBook(t)
+	d := newTestBook(t)
+	d.rules = 1
 	for _, c := range restoreCommands(d, dump(t, newBusyBook(t).book), 4000) {
-		d.index++
-		replies, err := d.book.Apply(d.index, d.now, RestoreRules-1, [][]byte{c.Encode()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if a, err := DecodeAnswer(replies[0]); err != nil || a.Outcome != Malformed {
-			t.Fatalf("%T: %+v, %v", c, a, err)
-		}
+		d.want(Malformed, c)
 	}
 }
 

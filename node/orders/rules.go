@@ -1,7 +1,156 @@
 package orders
 
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"unicode"
+)
+
+// Every rule that decides what a command does, and that can change, is in a ruleSet. A rack whose
+// boards have different programs, and a log that is applied again, must give the same answers. So:
+//
+// To change a rule (an e-mail's normal form, a limit, what a Tick does, a new command, a new field
+// of a stored record), raise MaxRules, give rulesOf the new version, and keep the old one: the ledger
+// applies a command under the version that it was proposed under, for ever. The version in force
+// rises when every board of the rack knows the new one. rules_test.go has a hash of what each
+// version makes of many inputs, and fails when an old version changes.
+//
+// What cannot be versioned: Unicode's tables, which come with the compiler and with
+// golang.org/x/text. The hashes in rules_test.go show when an update changes them for the
+// letters of its inputs.
+
 // MaxRules is the highest version of the rules that this program knows.
 const MaxRules uint32 = 2
 
-// RestoreRules is the version from which a backup can be restored.
-const RestoreRules = 2
+// ruleSet has the rules of one version.
+type ruleSet struct {
+	version uint32
+	// form is the first byte of stored orders and sales, and of the book's own record. The digest
+	// covers the stored sales, so it is part of the rules.
+	form     byte
+	lastOp   byte // the highest type of command
+	lastMail JobKind
+	maxSales int
+	maxAudit uint64
+	// normalEmail, addressText and personText give the texts whose fingerprints are compared.
+	normalEmail func(string) string
+	addressText func(*Person) []byte
+	personText  func(*Person) []byte
+	// changesKeys reports whether the texts above may differ from those of the version before for a
+	// person with this e-mail address. nil: never.
+	changesKeys func(email []byte) bool
+	// countsRefusals: a refused command leaves no trace except its entry in the audit trail,
+	// which counts repetitions. Before, each was remembered and had an entry.
+	countsRefusals bool
+	// skipsHead: an Invite skips people who want more than is free. Before, it ended there.
+	skipsHead bool
+	// notifiesCancel: the fulfiller is told of cancelled orders.
+	notifiesCancel bool
+}
+
+// rulesOf returns the rules of a version, from 1 to MaxRules.
+func rulesOf(version uint32) ruleSet {
+	r := ruleSet{
+		version: 1, form: recordForm1, lastOp: opTick, lastMail: JobMailCancelled, maxSales: 64, maxAudit: 50_000,
+		normalEmail: normalEmail1, addressText: addressText1, personText: personText1,
+	}
+	if version >= 2 {
+		r.version, r.form, r.lastOp, r.lastMail, r.maxSales, r.maxAudit = 2, recordForm2, opCancelRestore, JobMailReturned, MaxSales, MaxAudit
+		r.normalEmail = func(email string) string { return normalEmail1(withoutInvisible(email)) }
+		r.changesKeys = func(email []byte) bool { return !isPrintableASCII(string(email)) }
+		r.countsRefusals, r.skipsHead, r.notifiesCancel = true, true, true
+	}
+	return r
+}
+
+// NormalEmail returns the form of an e-mail address by which the book identifies a person, under the newest
+// rules. normalEmail1 documents it; rules 2 ignore characters that nobody sees, such as a
+// zero-width space. It is only for comparing; mail goes to the address as it was typed.
+func NormalEmail(email string) string {
+	r := rulesOf(MaxRules)
+	return r.normalEmail(email)
+}
+
+// withoutInvisible removes the characters that have no width: Unicode's category Cf.
+func withoutInvisible(s string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.Is(unicode.Cf, c) {
+			return -1
+		}
+		return c
+	}, s)
+}
+
+// fingerprintsOf returns a person's fingerprints.
+func (r *ruleSet) fingerprintsOf(p *Person) fingerprints {
+	return fingerprints{
+		email:   fingerprintOf([]byte(r.normalEmail(p.Email))),
+		address: fingerprintOf(r.addressText(p)),
+		person:  fingerprintOf(r.personText(p)),
+	}
+}
+
+// knows reports whether the rules have a command. A rack must answer one that they do not have as its
+// oldest program does.
+func (r *ruleSet) knows(op byte, c Command) bool {
+	mail, isMail := c.(FinishMail)
+	return op <= r.lastOp && (!isMail || mail.Kind <= r.lastMail)
+}
+
+// rulesInForce begins the entry of the audit trail about a higher version of the rules.
+const rulesInForce = "rules in force: "
+
+// raiseRules begins to apply a higher version of the rules.
+func (a *applyTx) raiseRules(to uint32) {
+	for a.rules.version < to && a.err == nil {
+		old := a.rules
+		a.rules = rulesOf(old.version + 1)
+		a.b.meta.rules = a.rules.version
+		if a.rules.changesKeys != nil {
+			a.reindexPeople(&old)
+		}
+		if a.rules.version == 2 {
+			for _, s := range a.b.sales {
+				s.Invitations = invitationsOf(0, s.WaitingList, s.Mode)
+				a.touch(s)
+			}
+		}
+		if len(a.b.sales) > 0 { // a new ledger begins with the newest rules
+			a.appendAudit("ledger", rulesInForce+fmt.Sprint(a.rules.version))
+		}
+	}
+}
+
+// reindexPeople moves the index entries of the people whose fingerprints change with the rules, so that a
+// person with an order from before is found. It reads all orders once: some seconds for 300,000 on an
+// original board. A person who was two under the old rules may exceed the limit now.
+func (a *applyTx) reindexPeople(old *ruleSet) {
+	c := a.orders.Cursor()
+	var changed []uint64
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		if email := emailOfRecord(v); len(email) > 0 && a.rules.changesKeys(email) {
+			changed = append(changed, binary.BigEndian.Uint64(k))
+		}
+	}
+	for _, number := range changed {
+		o := a.orderByNumber(number)
+		if o == nil || o.State == StateErased {
+			continue
+		}
+		s := a.b.sales[o.sale]
+		before := *o
+		before.fingerprints, o.fingerprints = old.fingerprintsOf(&o.Person), a.rules.fingerprintsOf(&o.Person)
+		if before.fingerprints == o.fingerprints {
+			continue
+		}
+		a.remove(a.people, personKey(&before))
+		a.put(a.people, personKey(o), personValue(o))
+		if s.LimitByAddress && o.isLive() {
+			a.remove(a.addresses, addressKey(&before))
+			a.put(a.addresses, addressKey(o), uint32Value(o.Quantity))
+		}
+		s.overLimit = true
+		a.touch(s)
+	}
+}

@@ -168,7 +168,8 @@ func (b *Book) restoreFrom(from io.Reader) error {
 	old := b.db
 	b.db = next.db
 	b.mu.Unlock()
-	b.meta, b.sales, b.byName, b.broken = next.meta, next.sales, next.byName, nil
+	b.adoptMemory(next)
+	b.broken = nil
 	b.readModel.Store(next.readModel.Load())
 	return discardWorkingCopy(old)
 }
@@ -200,7 +201,7 @@ func (b *Book) buildFrom(from io.Reader) (*Book, error) {
 
 // loadMemory loads a book's memory from the working copy.
 func (b *Book) loadMemory(tx *bbolt.Tx) error {
-	b.byName = map[string]*storedSale{}
+	b.byName, b.meta = map[string]*storedSale{}, meta{rules: 1}
 	if data := tx.Bucket([]byte(bucketMeta)).Get([]byte(stateKey)); data != nil {
 		m, err := decodeMeta(data)
 		if err != nil {
@@ -220,6 +221,9 @@ func (b *Book) loadMemory(tx *bbolt.Tx) error {
 		}
 		b.sales = append(b.sales, s)
 		b.byName[s.Product] = s
+		if !s.Retired {
+			b.active = append(b.active, s)
+		}
 	}
 	a := newApplyTx(b, tx)
 	b.readModel.Store(a.buildReadModel())

@@ -22,12 +22,30 @@ func (a *applyTx) runTick() Answer {
 		a.fireTimer(o)
 		answer.Count++
 	}
-	for _, s := range a.b.sales {
-		for answer.Count < maxTickWork && a.err == nil && s.canAdvanceDraw(a.now) {
-			answer.Count += a.advanceDraw(s, maxTickWork-answer.Count)
+	for _, s := range a.b.active {
+		for answer.Count < maxTickWork && a.err == nil {
+			done := a.advanceSale(s, maxTickWork-answer.Count)
+			if answer.Count += done; done == 0 {
+				break
+			}
 		}
 	}
 	return answer
+}
+
+// advanceSale does the next part of what a sale has to do, for at most work orders, and returns their number.
+func (a *applyTx) advanceSale(s *storedSale, work int) int {
+	switch {
+	case s.canAdvanceDraw(a.now):
+		return a.advanceDraw(s, work)
+	case s.canRank():
+		return a.advanceRanks(s, work)
+	case s.canInvite():
+		return a.inviteWaiting(s, work)
+	case s.sweep != 0:
+		return a.sweepOrders(s, work)
+	}
+	return 0
 }
 
 // fireTimer carries out the due change of an order. A timer stays when its reason no longer applies, so
@@ -39,5 +57,40 @@ func (a *applyTx) fireTimer(o *storedOrder) {
 		a.expireInvitation(o)
 	case o.isFinished() && s.Retain > 0 && !a.now.Before(o.Changed.Add(s.Retain)):
 		a.eraseOrder(o)
+	case o.isFinished() && s.Retain > 0 && a.rules.version > 1: // it is kept longer now
+		a.setRetentionTimer(s, o)
 	}
+}
+
+func (a *applyTx) setRetentionTimer(s *storedSale, o *storedOrder) {
+	a.put(a.timers, timerKey(toMillis(o.Changed.Add(s.Retain)), o.Number), nil)
+}
+
+// sweepOrders continues a sweep over all orders, and returns the number that it looked at.
+func (a *applyTx) sweepOrders(s *storedSale, work int) int {
+	a.touch(s)
+	for done := range work {
+		k, _ := a.orders.Cursor().Seek(uint64Key(s.sweep))
+		if k == nil {
+			s.sweep, s.sweepFor = 0, 0
+			return done + 1
+		}
+		s.sweep = binary.BigEndian.Uint64(k) + 1
+		o := a.orderByNumber(s.sweep - 1)
+		if o == nil {
+			return done + 1
+		}
+		if o.sale != s.number {
+			continue
+		}
+		if s.sweepFor&sweepRetention != 0 && o.isFinished() && s.Retain > 0 {
+			a.setRetentionTimer(s, o)
+		}
+		if s.sweepFor&sweepHandOver != 0 && o.awaitsFulfilment() && o.webhookJob == 0 {
+			next := *o
+			next.webhookJob, next.webhookSince = JobWebhook, toMillis(o.Ready)
+			a.storeOrder(o, &next)
+		}
+	}
+	return work
 }

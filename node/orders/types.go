@@ -10,7 +10,7 @@ import (
 
 // Limits. Those on text are in bytes.
 const (
-	MaxSales      = 64          // products in the book; the shop's catalogue has at most 12
+	MaxSales      = 4096        // products in the book, retired ones too; the shop's catalogue has at most 12
 	MaxProduct    = 40          // a product's slug
 	MaxStock      = 100_000_000 // units of one product
 	MaxLimit      = 1000        // units that one person may have, and so the largest quantity of an order
@@ -24,11 +24,11 @@ const (
 	MaxOperator   = 80  // an operator's name
 	MaxText       = 240 // an announcement, a reason, a note
 	MaxCommand    = 16 << 10
-	MaxNews       = 20     // announcements; the oldest are dropped
-	MaxOperations = 4096   // operator commands remembered by OpID
-	MaxAudit      = 50_000 // entries of the audit trail; the oldest are dropped
-	MaxPerCommand = 1000   // people invited, or orders erased, by one command
-	MaxPage       = 1000   // entries that one call of a reading method returns
+	MaxNews       = 20      // announcements; the oldest are dropped
+	MaxOperations = 4096    // operator commands remembered by OpID
+	MaxAudit      = 200_000 // entries of the audit trail; the oldest are dropped
+	MaxPerCommand = 1000    // people invited, or orders erased, by one command
+	MaxPage       = 1000    // entries that one call of a reading method returns
 )
 
 // Errors of the reading methods and of Apply, matched with errors.Is.
@@ -127,6 +127,7 @@ const (
 	StateLeft       OrderState = 8  // a waiting-list place or registration that was cancelled
 	StateExpired    OrderState = 9  // an invitation that was not accepted in time
 	StateErased     OrderState = 10 // the person is erased; the numbers remain
+	StateReturned   OrderState = 11 // came back after it was fulfilled
 )
 
 // Outcome is how a command ended.
@@ -157,6 +158,7 @@ const (
 	NoOrder   Outcome = 22 // there is no such order
 	NotEnough Outcome = 23 // fewer units are free (Answer.Remaining) than would be removed
 	Full      Outcome = 24 // the book has MaxSales products already, or the stock would exceed MaxStock
+	NotClosed Outcome = 25 // the sale is not closed, or Answer.Count people wait, are invited or await its draw
 )
 
 // Person is the person of an order: the only personal data in the book. Fields are
@@ -202,7 +204,12 @@ type Order struct {
 	Until    time.Time  // Invited, Expired: the end of the invitation
 	Changed  time.Time  // when State last changed
 	Ready    time.Time  // order, winning entry: when it is due for fulfilment
-	Note     string     // why it was cancelled, or how it was fulfilled; no personal data
+	Note     string     // why it was cancelled or returned, or how it was fulfilled; no personal data
+	// Split is Total by its parts, as they were when the order was placed. Of an order from before
+	// rules 2 whose person is erased only the Total may be known.
+	Split      Split
+	HandedOver bool // the fulfiller may have it: at least one attempt was begun
+	Restocked  bool // Returned: its units went back to the stock, and were not written off
 }
 
 // Cancellable reports whether the buyer can still cancel the order, as far as the order
@@ -238,10 +245,45 @@ type Sale struct {
 	FulfilmentDelay time.Duration // from Placed to Order.Ready
 	Retain          time.Duration // how long a finished order keeps its person; 0 = until erased
 	Draw            DrawInfo
-	Version         uint64 // grows with every change of any other field
+	Webhook         bool // orders get webhook jobs
+	Mail            bool // orders get mail jobs
+	// Invitations is the validity of an automatic invitation: see Offer. 0 = people are invited
+	// by hand only.
+	Invitations time.Duration
+	Retired     bool   // hidden from lists: see RetireSale
+	Version     uint64 // grows with every change of any other field
 
 	closed bool // by an operator
+	// noFit: nobody in the queue wants as few units as this. noRank: no lost entry does.
+	noFit, noRank int64
 }
+
+// Reasons of Sale.Stuck.
+const (
+	StuckByHand = "by_hand" // an operator has to invite people
+	StuckClosed = "closed"  // an operator has closed the sale
+	StuckTooFew = "too_few" // everybody who waits wants more units than are free
+)
+
+// Stuck returns why units are free although people wait for some: one of the reasons above, ""
+// if nothing is stuck.
+func (s *Sale) Stuck() string {
+	waiting := s.Waiting+s.Interested > 0 || s.hasLosers() && s.Free > s.noRank
+	switch {
+	case s.Free == 0 || !waiting:
+		return ""
+	case s.Invitations == 0:
+		return StuckByHand
+	case s.closed || s.Retired:
+		return StuckClosed
+	case s.Free <= s.noFit:
+		return StuckTooFew
+	}
+	return ""
+}
+
+// hasLosers reports whether the sale is a drawn ballot with entries that lost.
+func (s *Sale) hasLosers() bool { return !s.Draw.At.IsZero() && s.Entries > s.Draw.Winners }
 
 // Country is a country that a sale delivers to.
 type Country struct {
@@ -267,12 +309,14 @@ type News struct {
 }
 
 // AuditEntry is one entry of the operators' audit trail. Action is plain words without
-// personal data.
+// personal data. A refused command that is sent again is counted in its first entry, with the
+// time of the last one.
 type AuditEntry struct {
 	Number   uint64 // from 1
 	At       time.Time
 	Operator string
 	Action   string
+	Times    int // 1 or more
 }
 
 // Queue is one of the two queues of the outbox.
@@ -287,15 +331,24 @@ const (
 // JobKind is the kind of message that a job sends.
 type JobKind uint8
 
-// The jobs of the outbox. An order has at most one webhook job and at most one mail job: a
-// newer mail replaces one that was not sent yet.
+// The jobs of the outbox. An order has at most one job in each queue: a newer one replaces one
+// that was not sent yet.
 const (
 	JobWebhook       JobKind = 1
 	JobMailPlaced    JobKind = 2
 	JobMailInvited   JobKind = 3
 	JobMailWon       JobKind = 4
 	JobMailCancelled JobKind = 5
+	JobMailSent      JobKind = 6 // an operator marked the order as sent; its Note may say how
+	JobMailReturned  JobKind = 7
+	JobCancelled     JobKind = 8 // webhook: see Order.HandedOver
+	JobReturned      JobKind = 9 // webhook
 )
+
+// IsMail reports whether the job sends a mail; otherwise it calls a webhook.
+func (j JobKind) IsMail() bool {
+	return j >= JobMailPlaced && j <= JobMailReturned
+}
 
 // Job is something to send about an order.
 type Job struct {

@@ -35,10 +35,6 @@ func (s *Service) Handler(prefix string) http.Handler {
 	mux.HandleFunc("GET "+prefix+"audit", s.showAudit)
 	mux.HandleFunc("GET "+prefix+"ledger", s.showLedger)
 	mux.HandleFunc("POST "+prefix+"commands", s.postCommand)
-	mux.HandleFunc("GET "+prefix+"backup", s.serveBackup)
-	mux.HandleFunc("GET "+prefix+"backup/status", s.serveBackupStatus)
-	mux.HandleFunc("POST "+prefix+"restore", s.postRestore)
-	mux.HandleFunc("PUT "+prefix+"restore/{op}/{number}", s.putRestoreChunk)
 	return mux
 }
 

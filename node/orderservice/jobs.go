@@ -27,8 +27,11 @@ func (j jobStore) BeginFulfilment(ctx context.Context, id orders.ID) error {
 }
 
 func (j jobStore) FinishJob(ctx context.Context, id orders.ID, kind orders.JobKind, how fulfilment.Resolution) error {
-	if kind == orders.JobWebhook {
+	switch {
+	case kind == orders.JobWebhook:
 		return j.submitJob(ctx, orders.FinishFulfilment{ID: id, How: string(how)})
+	case !kind.IsMail():
+		return j.submitJob(ctx, orders.FinishWebhook{ID: id, Kind: kind})
 	}
 	return j.submitJob(ctx, orders.FinishMail{ID: id, Kind: kind})
 }

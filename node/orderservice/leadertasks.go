@@ -87,61 +87,35 @@ func (s *Service) updateLeading(ctx context.Context) bool {
 	return leading
 }
 
-// offerCatalogue submits the sales that the catalogue has and the order book does not. A
-// sale that the book has stays as it is: operators change it, and the audit trail shows that.
-func (s *Service) offerCatalogue(ctx context.Context) (complete bool) {
-	for _, o := range s.cfg.Offers {
-		if _, known := s.cfg.Book.Sale(o.Product); known {
-			continue
-		}
-		o.Operation = orders.Operation{Operator: catalogueOperator, OpID: NewOpID()}
-		if o.Mode == orders.Ballot {
-			rand.Read(o.Secret[:]) // never fails
-		}
-		if !s.submitTask(ctx, o) {
-			return false
-		}
-	}
-	return true
-}
-
-// hasOffers reports whether this board's order book has everything that the catalogue offers.
-func (s *Service) hasOffers() bool {
-	for _, o := range s.cfg.Offers {
-		if _, known := s.cfg.Book.Sale(o.Product); !known {
-			return false
-		}
-	}
-	return true
-}
-
 // runDueTicks carries out what is due by the ledger's clock.
 func (s *Service) runDueTicks(ctx context.Context) {
 	for range maxTicksInRow {
 		at, any := s.cfg.Book.Due()
 		now, known := s.cfg.Ledger.Now()
-		if !any || !known || at.After(now) || !s.submitTask(ctx, orders.Tick{}) {
+		if !any || !known || at.After(now) {
+			return
+		}
+		if _, ok := s.submitTask(ctx, orders.Tick{}); !ok {
 			return
 		}
 	}
 }
 
-// submitTask submits one of this package's own commands and reports whether it is done. If
-// not, runTasks submits it again at the next interval.
-func (s *Service) submitTask(ctx context.Context, c orders.Command) bool {
+// submitTask submits one of this package's own commands. ok is false if it is not known to be
+// committed: runTasks submits it again at the next interval. An outcome other than Done and
+// AlreadyDone is a refusal.
+func (s *Service) submitTask(ctx context.Context, c orders.Command) (outcome orders.Outcome, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, taskTimeout)
 	defer cancel()
 	answer, err := s.submitUntilDecided(ctx, c)
 	if err != nil {
 		s.cfg.Logger.Debug("a command of the order service is not committed yet; it will be submitted again", "error", err)
-		return false
+		return 0, false
 	}
-	switch answer.Outcome {
-	case orders.Done, orders.AlreadyDone:
-		return true
+	if answer.Outcome != orders.Done && answer.Outcome != orders.AlreadyDone {
+		s.cfg.Logger.Warn("the order book refused a command of the order service", "outcome", answer.Outcome.String())
 	}
-	s.cfg.Logger.Warn("the order book refused a command of the order service", "outcome", answer.Outcome.String())
-	return false
+	return answer.Outcome, true
 }
 
 // NewOpID returns a random number for an operation, which makes it idempotent. It is not 0.

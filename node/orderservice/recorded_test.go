@@ -156,7 +156,7 @@ func TestABoardStartsFromARecordedLedger(t *testing.T) {
 				time.Sleep(10 * time.Millisecond)
 			}
 			checkRecordedBook(t, name, book)
-			s := New(Config{Ledger: l, Book: book, Keys: [][]byte{[]byte("key")}, Clock: time.Now, Logger: slog.New(slog.DiscardHandler)})
+			s := New(Config{Ledger: l, Book: book, Keys: [][]byte{[]byte("key")}, Logger: slog.New(slog.DiscardHandler), Clock: time.Now})
 			o := testOrder(987654)
 			o.Product, o.Total = "tea", 1200
 			if answer, err := s.PlaceOrder(ctx, o); err != nil || answer.Outcome != orders.Placed {

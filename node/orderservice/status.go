@@ -2,6 +2,7 @@ package orderservice
 
 import (
 	"fmt"
+	"strings"
 
 	"bramble/node/orders"
 )
@@ -42,5 +43,13 @@ func (s *Service) Notices(board string) []string {
 	}
 	add("The rack has two ledgers, and accepts no orders until one is removed: ", status.Foreign)
 	add("Files of the ledger of "+board+" were damaged and set aside: ", status.Damaged)
-	return notices
+	if status.RulesHeldSeconds > rulesHeldNotice {
+		add(fmt.Sprintf("The ledger still works by rules %d although this program knows %d; install the newer program on every board, or take the missing ones out of the rack. These have or may have the older one: ",
+			status.Rules, status.MaxRules), strings.Join(status.RulesHeldBy, ", "))
+	}
+	return s.appendRefused(notices)
 }
+
+// rulesHeldNotice is the number of seconds after which a rules version that does not rise is worth a
+// notice: boards are updated one after the other.
+const rulesHeldNotice = 15 * 60

@@ -1,0 +1,144 @@
+package orderservice
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"bramble/node/orders"
+)
+
+// The catalogue and the order book. The leader offers what the book does not have, once. What the book
+// refuses is not offered again: each board can tell by itself what that is, and Refused says so.
+
+// configuredFields are the fields of an offer that come from the configuration, and follow it.
+const configuredFields = orders.ReviseWebhook | orders.ReviseMail | orders.ReviseRetain
+
+// refusals are the offers that the book refused for a reason that could not be told before, by product.
+type refusals struct {
+	mu sync.Mutex // guards by
+	by map[string]string
+}
+
+func (r *refusals) set(by map[string]string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.by = by
+}
+
+func (r *refusals) get(product string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.by[product]
+}
+
+// Refused returns the products of the catalogue that are not on sale because the order book refuses
+// them or an operator has retired them, with the reason in words for the operator.
+func (s *Service) Refused() map[string]string {
+	refused := map[string]string{}
+	for _, o := range s.cfg.Offers {
+		if sale, known := s.cfg.Book.Sale(o.Product); known && sale.Retired {
+			refused[o.Product] = "it is retired"
+		} else if why := s.whyRefused(o); !known && why != "" {
+			refused[o.Product] = why
+		}
+	}
+	return refused
+}
+
+// whyRefused returns why the order book refuses an offer of a product that it does not have, "" if it does not.
+func (s *Service) whyRefused(o orders.Offer) string {
+	o.Operation = orders.Operation{Operator: catalogueOperator, OpID: 1}
+	if o.Mode == orders.Ballot {
+		o.Secret[0] = 1 // a real one is drawn for each offer
+	}
+	if err := o.Check(); err != nil {
+		return "the catalogue's " + err.Error()
+	}
+	if !s.cfg.Book.HasRoom() {
+		return fmt.Sprintf("the order book is full: it has had %d products", orders.MaxSales)
+	}
+	return s.refused.get(o.Product)
+}
+
+// Differences returns what differs between the catalogue's offer of a product and its sale, which a
+// ReviseOffer can change, or nothing can.
+func (s *Service) Differences(product string) []orders.Difference {
+	sale, known := s.cfg.Book.Sale(product)
+	for i := range s.cfg.Offers {
+		if o := &s.cfg.Offers[i]; known && o.Product == product {
+			return orders.Differences(o, &sale)
+		}
+	}
+	return nil
+}
+
+// offerCatalogue submits the sales that the catalogue has and the order book does not. A
+// sale that the book has stays as it is, except for what follows the configuration: operators change it,
+// and the audit trail shows that.
+func (s *Service) offerCatalogue(ctx context.Context) (complete bool) {
+	refused := map[string]string{}
+	defer s.refused.set(refused)
+	for _, o := range s.cfg.Offers {
+		by := orders.Operation{Operator: catalogueOperator, OpID: NewOpID()}
+		if sale, known := s.cfg.Book.Sale(o.Product); known {
+			if !s.followConfiguration(ctx, by, &o, &sale) {
+				return false
+			}
+			continue
+		}
+		if s.whyRefused(o) != "" {
+			continue
+		}
+		o.Operation = by
+		if o.Mode == orders.Ballot {
+			rand.Read(o.Secret[:]) // never fails
+		}
+		outcome, ok := s.submitTask(ctx, o)
+		if !ok {
+			return false
+		}
+		if outcome != orders.Done && outcome != orders.AlreadyDone {
+			refused[o.Product] = "the order book's answer is " + outcome.String()
+		}
+	}
+	return true
+}
+
+// followConfiguration makes a sale follow the configuration in what comes from there.
+func (s *Service) followConfiguration(ctx context.Context, by orders.Operation, o *orders.Offer, sale *orders.Sale) bool {
+	var fields orders.Revised
+	for _, d := range orders.Differences(o, sale) {
+		fields |= d.Revise & configuredFields
+	}
+	if fields == 0 || sale.Retired {
+		return true
+	}
+	revision := orders.RevisionFor(o, fields)
+	revision.Operation = by
+	_, ok := s.submitTask(ctx, revision)
+	return ok
+}
+
+// hasOffers reports whether this board's order book has everything that the catalogue offers, except for what
+// it refuses.
+func (s *Service) hasOffers() bool {
+	for _, o := range s.cfg.Offers {
+		if _, known := s.cfg.Book.Sale(o.Product); !known && s.whyRefused(o) == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// appendRefused adds a notice for each product that is not on sale.
+func (s *Service) appendRefused(notices []string) []string {
+	refused := s.Refused()
+	for _, product := range slices.Sorted(maps.Keys(refused)) {
+		notices = append(notices, fmt.Sprintf("The product %s of the catalogue is not on sale: %s.", product, refused[product]))
+	}
+	return notices
+}
