@@ -126,7 +126,8 @@ func (l *Ledger) Status() Status {
 	s.Applied, s.Halted, s.HaltTransient = st.index, st.halted, st.haltTransient
 	s.Clock = l.clockStatus(st)
 	s.Rules, s.MaxRules = st.rules, l.applier.maxRules
-	s.LogBytes, s.LogCommands = l.files.log.bytes.Load(), l.files.log.commands.Load()
+	size := l.files.log.sizeSinceSnapshot()
+	s.LogBytes, s.LogCommands = size.bytes, size.commands
 	s.Foreign, s.Outdated = l.otherLedgers.describe(false), l.otherLedgers.describe(true)
 	if t := l.files.log.trouble.Load(); t != nil {
 		s.Trouble = *t

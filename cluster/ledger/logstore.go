@@ -34,10 +34,11 @@ const checksumSize = 4
 type logStore struct {
 	dir      string
 	slowSync time.Duration
-	bytes    atomic.Int64           // of the entries after the last snapshot
-	commands atomic.Int64           // in these entries
 	trouble  atomic.Pointer[string] // why it cannot be written, nil if it can
 	open     func() (*wal.WAL, error)
+
+	sizeMu sync.Mutex // guards size
+	size   logSize    // of the entries after the last snapshot
 
 	mu  sync.RWMutex // guards wal, which is used with mu held for reading
 	wal *wal.WAL
@@ -163,21 +164,34 @@ func (s *logStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{
 
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	checked := make([]*raft.Log, len(logs))
-	n, commands := 0, 0
+	var size logSize
 	for i, l := range logs {
-		commands += countCommands(l)
+		size.addEntry(l)
 		c := *l
 		c.Extensions = append(binary.LittleEndian.AppendUint32(nil, entryChecksum(l)), l.Extensions...)
 		checked[i] = &c
-		n += len(l.Data) + 32
 	}
 	time.Sleep(s.slowSync)
 	if err := s.writeLog(func(w *wal.WAL) error { return w.StoreLogs(checked) }); err != nil {
 		return err
 	}
-	s.bytes.Add(int64(n))
-	s.commands.Add(int64(commands))
+	s.addSize(size)
 	return nil
+}
+
+// sizeSinceSnapshot returns the size of the log after the last snapshot.
+func (s *logStore) sizeSinceSnapshot() logSize {
+	s.sizeMu.Lock()
+	defer s.sizeMu.Unlock()
+	return s.size
+}
+
+func (s *logStore) addSize(more logSize) {
+	s.sizeMu.Lock()
+	defer s.sizeMu.Unlock()
+	s.size.entries += more.entries
+	s.size.commands += more.commands
+	s.size.bytes += more.bytes
 }
 
 func (s *logStore) GetLog(index uint64, l *raft.Log) (err error) {
@@ -271,7 +285,7 @@ func (s *logStore) verifyEntries(after uint64) error {
 		return &damageError{filepath.Base(s.dir), fmt.Sprintf("entries %d to %d are missing", after+1, first-1)}
 	}
 	var l raft.Log
-	term, bytes, commands := uint64(0), 0, 0
+	term, size := uint64(0), logSize{}
 	for i := first; i <= last; i++ {
 		if err := s.GetLog(i, &l); err != nil {
 			return classifyReadError(filepath.Base(s.dir), fmt.Errorf("entry %d: %w", i, err))
@@ -281,12 +295,10 @@ func (s *logStore) verifyEntries(after uint64) error {
 		}
 		term = l.Term
 		if i > after {
-			bytes += len(l.Data) + 32
-			commands += countCommands(&l)
+			size.addEntry(&l)
 		}
 	}
-	s.bytes.Store(int64(bytes))
-	s.commands.Store(int64(commands))
+	s.addSize(size)
 	return nil
 }
 

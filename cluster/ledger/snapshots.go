@@ -8,25 +8,43 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// A snapshot is due when the log since the last one has snapshotCommands commands or
-// snapshotBytes bytes, because a start applies them again; unless the last snapshot is so
-// large that the card would be written too much: then it is due later. The bounds of what
-// is written are snapshotBytesPerCommand for each command, beside the command itself, and
-// snapshotPerLog times the log.
+// A snapshot is due when the log since the last one has snapshotEntries entries with
+// commands, snapshotCommands commands or snapshotBytes bytes, because a start applies them
+// again. On an original board an entry costs 0.7 million instructions, and each order in it
+// 0.28 million (BenchmarkPlaceOrder of node/orders, batches of 1 and 256).
+//
+// If the last snapshot is large it is due later, so that the card is not written too much:
+// at most snapshotBytesPerEntry for each entry (an order on its own writes as much itself),
+// snapshotBytesPerCommand for each command, and snapshotPerLog times the log.
 const (
-	snapshotCommands = 10_000
-	snapshotBytes    = 8 << 20
-	// An original board applies a command again with at most 1.2 million instructions (the
-	// only one of its entry), and 300,000 orders are a snapshot of 67 MB: the log has
-	// 16,400 commands then, 20 billion instructions, half a minute.
+	snapshotEntries         = 4000
+	snapshotCommands        = 10_000
+	snapshotBytes           = 8 << 20
+	snapshotBytesPerEntry   = 16 << 10
 	snapshotBytesPerCommand = 4 << 10
 	snapshotPerLog          = 4
 )
 
-// isSnapshotDue is the rule: last is the last snapshot's size, and commands and bytes are
-// those of the log after it.
-func isSnapshotDue(last, commands, bytes int64) bool {
-	return commands >= max(snapshotCommands, last/snapshotBytesPerCommand) || bytes >= max(snapshotBytes, last/snapshotPerLog)
+// logSize is the size of a part of the log.
+type logSize struct {
+	entries  int64 // with commands
+	commands int64
+	bytes    int64
+}
+
+func (s *logSize) addEntry(l *raft.Log) {
+	if n := countCommands(l); n > 0 {
+		s.entries++
+		s.commands += int64(n)
+	}
+	s.bytes += int64(len(l.Data)) + 32
+}
+
+// isSnapshotDue is the rule: last is the last snapshot's size in bytes, and since the log after it.
+func isSnapshotDue(last int64, since logSize) bool {
+	return since.entries >= max(snapshotEntries, last/snapshotBytesPerEntry) ||
+		since.commands >= max(snapshotCommands, last/snapshotBytesPerCommand) ||
+		since.bytes >= max(snapshotBytes, last/snapshotPerLog)
 }
 
 // runSnapshots takes a snapshot whenever one is due, until ctx ends.
@@ -41,7 +59,7 @@ func (l *Ledger) runSnapshots(ctx context.Context) {
 		if list, err := l.files.snapshots.List(); err == nil && len(list) > 0 {
 			last = list[0].Size
 		}
-		if !isSnapshotDue(last, l.files.log.commands.Load(), l.files.log.bytes.Load()) || l.applier.state().halted != "" {
+		if !isSnapshotDue(last, l.files.log.sizeSinceSnapshot()) || l.applier.state().halted != "" {
 			continue
 		}
 		l.snapshotting.Lock()
@@ -74,12 +92,11 @@ func (l *Ledger) keepLogAfter(r *raft.Raft, index uint64) error {
 
 // createSnapshot takes a snapshot now. snapshotting is held.
 func (l *Ledger) createSnapshot(ctx context.Context, r *raft.Raft) error {
-	bytes, commands := l.files.log.bytes.Load(), l.files.log.commands.Load()
+	before := l.files.log.sizeSinceSnapshot()
 	if err := awaitFuture(ctx, r.Snapshot()); err != nil {
 		return err
 	}
-	l.files.log.bytes.Add(-bytes)
-	l.files.log.commands.Add(-commands)
+	l.files.log.addSize(logSize{-before.entries, -before.commands, -before.bytes})
 	if list, err := l.files.snapshots.List(); err == nil && len(list) > 0 {
 		l.files.newestSnapshot.Store(list[0].Index)
 	}
