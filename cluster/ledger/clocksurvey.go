@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -43,6 +44,11 @@ type ClockStatus struct {
 	WaitUntil time.Time `json:"wait_until,omitzero"`
 	// MustConfirm: they wait until an operator sets or confirms the clock.
 	MustConfirm bool `json:"must_confirm"`
+}
+
+// OwnDiffers reports whether this board's own clock is wrong, as far as the ledger's is right.
+func (c ClockStatus) OwnDiffers() bool {
+	return c.Known && c.Held == "" && c.OwnSet && math.Abs(c.OwnAhead) > maxSlew.Seconds()
 }
 
 // BoardClock is one board's own clock, as its rack's leader sees it.

@@ -14,7 +14,7 @@ import (
 // Apply carries out one batch of commands and returns one answer for each, in one
 // transaction of the working copy. A batch is one log entry; the ledger calls Apply in its
 // own goroutine, on every board. index must grow with every call. at is the ledger's
-// clock, cut to milliseconds; if it goes back, the book's clock stands still. rules is the version
+// clock, cut to milliseconds; it goes back if an operator set it back. rules is the version
 // of the rules to carry out the commands by, from 1 to MaxRules; it never falls.
 //
 // The answer to a command that does not pass its Check is Malformed, which is not an error. An error means
@@ -70,7 +70,7 @@ func (b *Book) applyBatch(index uint64, at time.Time, rules uint32, commands [][
 		return nil, fmt.Errorf("orders: beginning log entry %d: %w", index, err)
 	}
 	b.meta.index = index
-	b.meta.at = max(b.meta.at, at.UnixMilli())
+	b.meta.at = at.UnixMilli()
 	a := newApplyTx(b, tx)
 	a.raiseRules(min(rules, MaxRules))
 	replies := make([][]byte, len(commands))
@@ -219,7 +219,9 @@ func (a *applyTx) executeCommand(c Command, data []byte) Answer {
 	case Erase:
 		return a.runOperation(c.Operation, data, func() (Answer, string) { return a.erasePerson(c) })
 	case Tick:
-		return a.runTick()
+		return a.runTick(c)
+	case SetClock:
+		return a.runOperation(c.Operation, data, func() (Answer, string) { return a.noteClock(c) })
 	case BeginRestore, AddRestoreChunk, FinishRestore, CancelRestore:
 		return a.executeRestore(c)
 	}

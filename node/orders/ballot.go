@@ -68,7 +68,7 @@ func (a *applyTx) computeSeed(s *storedSale) {
 	}
 	s.seed = draw.Seed(s.secretHex(), list, s.Draw.Public.Text)
 	s.Draw.Stock = s.Free
-	s.drawStage = drawTickets
+	s.drawStage, s.drawBegun = drawTickets, true
 }
 
 // issueTickets gives tickets to the entries that have not won, and then goes to the next stage.

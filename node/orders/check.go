@@ -349,5 +349,5 @@ func (e Erase) Check() error {
 	return firstError(e.Operation.checkFields(), checkEmail("Email", e.Email))
 }
 
-// Check returns nil: a Tick has no fields.
+// Check returns nil: any Until will do.
 func (Tick) Check() error { return nil }

@@ -45,7 +45,7 @@ func everyCommand() []Command {
 		BeginFulfilment{9}, FinishFulfilment{9, "webhook"}, FinishMail{9, JobMailWon},
 		Erase{Operation: by, ID: 9},
 		Erase{Operation: by, Email: "a@example.org"},
-		Tick{},
+		Tick{}, Tick{Until: start}, SetClock{by, start, start.Add(-time.Hour)},
 	}
 }
 

@@ -243,4 +243,8 @@ type Erase struct {
 // Tick carries out what is due by the ledger's clock: sales open and close, draws proceed,
 // invitations expire, free units go to the next people, finished orders erase their person. One Tick does a bounded amount
 // of work: send another one while Due is not after now.
-type Tick struct{}
+type Tick struct {
+	// Until is the latest time by which something must be due; zero: the ledger's clock. The
+	// sender trusts the clock until then. The ledger may apply the Tick after a step of it.
+	Until time.Time
+}

@@ -74,6 +74,14 @@ func (d *decoder) readCommand(op byte) Command {
 		return Erase{Operation: d.readOperation(), ID: d.readID(), Email: d.text()}
 	case opTick:
 		return Tick{}
+	case opTickUntil:
+		t := Tick{Until: d.time()}
+		if t.Until.IsZero() {
+			d.fail()
+		}
+		return t
+	case opSetClock:
+		return SetClock{Operation: d.readOperation(), Before: d.time(), After: d.time()}
 	case opBeginRestore:
 		return d.readBeginRestore()
 	case opAddRestoreChunk:

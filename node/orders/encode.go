@@ -18,6 +18,8 @@ const (
 	opFinishMail       = 13
 	opErase            = 14
 	opTick             = 15
+	opTickUntil        = 30 // Tick with Until
+	opSetClock         = 31
 	opBeginRestore     = 40
 	opAddRestoreChunk  = 41
 	opFinishRestore    = 42
@@ -286,4 +288,11 @@ func (e Erase) Encode() []byte {
 }
 
 // Encode returns the command's bytes.
-func (Tick) Encode() []byte { return []byte{opTick} }
+func (t Tick) Encode() []byte {
+	if t.Until.IsZero() {
+		return []byte{opTick}
+	}
+	w := beginCommand(opTickUntil, 16)
+	w.time(t.Until)
+	return w.data
+}

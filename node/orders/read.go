@@ -145,6 +145,10 @@ func (b *Book) Audit(after uint64, limit int) ([]AuditEntry, error) {
 	return list, err
 }
 
+// maxDelay is longer than any delay of fulfilment in a catalogue. A job that is due even later
+// was queued before an operator set the ledger's clock back: it does not wait for that time.
+const maxDelay = 100 * 24 * time.Hour
+
 // Outbox lists the jobs of a queue that are due at a moment, oldest first, after a job that
 // was listed before (the zero Job: from the first one), at most limit and MaxPage. A job
 // stays until FinishFulfilment or FinishMail removes it, or its order is cancelled or
@@ -161,7 +165,12 @@ func (b *Book) Outbox(q Queue, now time.Time, after Job, limit int) ([]Job, erro
 		for k, v := c.Seek(from); k != nil && k[0] == byte(q) && len(jobs) < limit; k, v = c.Next() {
 			since := int64(binary.BigEndian.Uint64(k[1:]))
 			if since > now.UnixMilli() {
-				break
+				if due := now.Add(maxDelay).UnixMilli(); since <= due {
+					if k, v = c.Seek(outboxKey(q, due+1, 0)); k == nil || k[0] != byte(q) {
+						break
+					}
+					since = int64(binary.BigEndian.Uint64(k[1:]))
+				}
 			}
 			o, err := r.orderByNumber(binary.BigEndian.Uint64(k[9:]))
 			if err != nil {

@@ -23,6 +23,9 @@ import (
 // MaxRules is the highest version of the rules that this program knows.
 const MaxRules uint32 = 2
 
+// TickUntilRules is the version from which a Tick can have an Until.
+const TickUntilRules = 2
+
 // ruleSet has the rules of one version.
 type ruleSet struct {
 	version uint32

@@ -244,15 +244,6 @@ func TestApplyRequiresEntriesInOrder(t *testing.T) {
 	}
 }
 
-func TestClockNeverGoesBack(t *testing.T) {
-	d := newTestBook(t)
-	d.want(Done, d.someOffer())
-	d.now = start.Add(-time.Hour)
-	if a := d.want(Placed, d.newOrder(1, KindOrder)); !d.order(a.Order).Made.Equal(start) {
-		t.Fatalf("made %v", d.order(a.Order).Made)
-	}
-}
-
 func TestRewriteRemovesErasedPeople(t *testing.T) {
 	d := newBusyBook(t)
 	d.want(Done, Erase{Operation: d.by(), Email: "person1@example.org"})

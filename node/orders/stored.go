@@ -370,6 +370,7 @@ func decodeSale(number uint16, data []byte) (*storedSale, error) {
 	if form < recordForm1 || form > recordForm2 || !r.done() {
 		return nil, fmt.Errorf("%w: a stored sale cannot be read", ErrBroken)
 	}
+	s.drawBegun = s.drawStage != drawNotBegun
 	if s.Mode == Ballot {
 		s.Draw.Commitment = draw.Commitment(s.secret)
 	}
@@ -380,7 +381,9 @@ func (s *storedSale) secretHex() string { return hex.EncodeToString(s.secret[:])
 
 // StateAt returns the sale's state at a moment, as far as it is known now.
 func (s *Sale) StateAt(at time.Time) SaleState {
-	over := !s.Closes.IsZero() && !at.Before(s.Closes)
+	// A ballot stays over, also if the clock is set back, once its draw is prepared: an entry
+	// that came then would know the randomness.
+	over := !s.Closes.IsZero() && !at.Before(s.Closes) || s.drawBegun || s.Draw.Public != (draw.Public{})
 	switch {
 	case s.Retired:
 		return SaleClosed

@@ -2,15 +2,20 @@ package orders
 
 import (
 	"encoding/binary"
+	"time"
 )
 
 // runTick carries out what is due, for at most maxTickWork orders. Opening and closing
 // need nothing here: a sale's state follows from its times, and finishBatch stores it.
-func (a *applyTx) runTick() Answer {
+func (a *applyTx) runTick(c Tick) Answer {
+	until := a.now
+	if !c.Until.IsZero() && c.Until.Before(until) {
+		until = c.Until
+	}
 	answer := Answer{Outcome: Done}
 	for answer.Count < maxTickWork && a.err == nil {
 		k, _ := a.timers.Cursor().First()
-		if k == nil || int64(binary.BigEndian.Uint64(k)) > a.at {
+		if k == nil || int64(binary.BigEndian.Uint64(k)) > toMillis(until) {
 			break
 		}
 		k = append([]byte(nil), k...)
@@ -19,12 +24,12 @@ func (a *applyTx) runTick() Answer {
 			break
 		}
 		a.remove(a.timers, k)
-		a.fireTimer(o)
+		a.fireTimer(o, until)
 		answer.Count++
 	}
 	for _, s := range a.b.active {
 		for answer.Count < maxTickWork && a.err == nil {
-			done := a.advanceSale(s, maxTickWork-answer.Count)
+			done := a.advanceSale(s, until, maxTickWork-answer.Count)
 			if answer.Count += done; done == 0 {
 				break
 			}
@@ -33,10 +38,11 @@ func (a *applyTx) runTick() Answer {
 	return answer
 }
 
-// advanceSale does the next part of what a sale has to do, for at most work orders, and returns their number.
-func (a *applyTx) advanceSale(s *storedSale, work int) int {
+// advanceSale does the next part of what a sale has to do by a time, for at most work orders, and returns
+// their number.
+func (a *applyTx) advanceSale(s *storedSale, until time.Time, work int) int {
 	switch {
-	case s.canAdvanceDraw(a.now):
+	case s.canAdvanceDraw(until):
 		return a.advanceDraw(s, work)
 	case s.canRank():
 		return a.advanceRanks(s, work)
@@ -50,12 +56,12 @@ func (a *applyTx) advanceSale(s *storedSale, work int) int {
 
 // fireTimer carries out the due change of an order. A timer stays when its reason no longer applies, so
 // there may be nothing to do.
-func (a *applyTx) fireTimer(o *storedOrder) {
+func (a *applyTx) fireTimer(o *storedOrder, until time.Time) {
 	s := a.b.sales[o.sale]
 	switch {
-	case o.State == StateInvited && !a.now.Before(o.Until):
+	case o.State == StateInvited && !until.Before(o.Until):
 		a.expireInvitation(o)
-	case o.isFinished() && s.Retain > 0 && !a.now.Before(o.Changed.Add(s.Retain)):
+	case o.isFinished() && s.Retain > 0 && !until.Before(o.Changed.Add(s.Retain)):
 		a.eraseOrder(o)
 	case o.isFinished() && s.Retain > 0 && a.rules.version > 1: // it is kept longer now
 		a.setRetentionTimer(s, o)

@@ -243,6 +243,7 @@ type Sale struct {
 	Currency        string
 	Countries       []Country     // in the order of the offer; shared, read only
 	FulfilmentDelay time.Duration // from Placed to Order.Ready
+	drawBegun       bool          // nothing in the ballot can change any more
 	Retain          time.Duration // how long a finished order keeps its person; 0 = until erased
 	Draw            DrawInfo
 	Webhook         bool // orders get webhook jobs

@@ -34,6 +34,8 @@ func (s *Service) Handler(prefix string) http.Handler {
 	mux.HandleFunc("GET "+prefix+"draw/{product}", s.showDraw)
 	mux.HandleFunc("GET "+prefix+"audit", s.showAudit)
 	mux.HandleFunc("GET "+prefix+"ledger", s.showLedger)
+	mux.HandleFunc("GET "+prefix+"ledger/clock", s.showClock)
+	mux.HandleFunc("POST "+prefix+"ledger/clock", s.postClock)
 	mux.HandleFunc("POST "+prefix+"commands", s.postCommand)
 	return mux
 }

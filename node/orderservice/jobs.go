@@ -17,6 +17,10 @@ type jobStore struct{ s *Service }
 func (s *Service) Jobs() fulfilment.JobStore { return jobStore{s} }
 
 func (j jobStore) Outbox(q orders.Queue, now time.Time, after orders.Job, limit int) ([]orders.Job, error) {
+	clock := j.s.cfg.Ledger.Status().Clock
+	if q == orders.QueueWebhook && (clock.MustConfirm || !clock.WaitUntil.IsZero()) {
+		return nil, nil // after a step of the clock, the time in which a buyer can cancel has not passed yet
+	}
 	return j.s.cfg.Book.Outbox(q, now, after, limit)
 }
 

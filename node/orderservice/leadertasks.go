@@ -87,7 +87,9 @@ func (s *Service) updateLeading(ctx context.Context) bool {
 	return leading
 }
 
-// runDueTicks carries out what is due by the ledger's clock.
+// runDueTicks carries out what is due by the ledger's clock, while it is trusted: not across
+// a jump, and not while the boards' clocks contradict it. A Tick says until when the clock is
+// trusted, because another leader may commit it after a step.
 func (s *Service) runDueTicks(ctx context.Context) {
 	for range maxTicksInRow {
 		at, any := s.cfg.Book.Due()
@@ -95,7 +97,15 @@ func (s *Service) runDueTicks(ctx context.Context) {
 		if !any || !known || at.After(now) {
 			return
 		}
-		if _, ok := s.submitTask(ctx, orders.Tick{}); !ok {
+		var tick orders.Tick
+		status := s.cfg.Ledger.Status()
+		if status.Rules >= orders.TickUntilRules {
+			tick.Until = now.Truncate(time.Millisecond)
+		}
+		if !status.Clock.Trusted {
+			return
+		}
+		if _, ok := s.submitTask(ctx, tick); !ok {
 			return
 		}
 	}

@@ -33,6 +33,8 @@ type OrderLedger interface {
 	Status() ledger.Status
 	Compact(ctx context.Context) error
 	ReadLog(into ledger.StateMachine) (ledger.Recovery, error)
+	Clock(ctx context.Context) (ledger.ClockReport, error)
+	SetClock(ctx context.Context, to time.Time, command []byte) (reply []byte, index uint64, err error)
 }
 
 // Config configures a Service.

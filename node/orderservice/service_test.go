@@ -76,7 +76,15 @@ func (f *fakeLedger) Status() ledger.Status {
 	if f.status != nil {
 		return *f.status
 	}
-	return ledger.Status{Founded: true, Leading: f.leading, Leader: "b1"}
+	return ledger.Status{Founded: true, Leading: f.leading, Leader: "b1", Clock: ledger.ClockStatus{Trusted: true}}
+}
+
+func (f *fakeLedger) Clock(context.Context) (ledger.ClockReport, error) {
+	return ledger.ClockReport{}, nil
+}
+
+func (f *fakeLedger) SetClock(context.Context, time.Time, []byte) ([]byte, uint64, error) {
+	return nil, 0, ledger.ErrClockDisagrees
 }
 
 func (f *fakeLedger) Compact(context.Context) error {

@@ -47,6 +47,7 @@ func (s *Service) Notices(board string) []string {
 		add(fmt.Sprintf("The ledger still works by rules %d although this program knows %d; install the newer program on every board, or take the missing ones out of the rack. These have or may have the older one: ",
 			status.Rules, status.MaxRules), strings.Join(status.RulesHeldBy, ", "))
 	}
+	notices = append(notices, clockNotices(board, status.Clock)...)
 	return s.appendRefused(notices)
 }
 

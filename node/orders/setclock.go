@@ -1,0 +1,34 @@
+package orders
+
+import (
+	"fmt"
+	"time"
+)
+
+// SetClock records that an operator set or confirmed the ledger's clock. Its log entry
+// moves the clock, so the audit trail has the new time.
+type SetClock struct {
+	Operation
+	Before, After time.Time // by the ledger's clock; equal: confirmed
+}
+
+// Encode returns the command's bytes.
+func (s SetClock) Encode() []byte {
+	w := beginCommand(opSetClock, 32+len(s.Operator))
+	w.writeOperation(s.Operation)
+	w.time(s.Before)
+	w.time(s.After)
+	return w.data
+}
+
+// Check returns a *FieldError for a field that is wrong.
+func (s SetClock) Check() error { return s.Operation.checkFields() }
+
+// noteClock carries out a SetClock.
+func (a *applyTx) noteClock(c SetClock) (Answer, string) {
+	action := fmt.Sprintf("set the ledger's clock from %s to %s", formatTime(c.Before), formatTime(c.After))
+	if c.Before.Equal(c.After) {
+		action = "confirm the ledger's clock, " + formatTime(c.After)
+	}
+	return Answer{Outcome: Done}, action
+}

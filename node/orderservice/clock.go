@@ -1,0 +1,146 @@
+package orderservice
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"bramble/cluster/ledger"
+	"bramble/node/orders"
+)
+
+// setClockTimeout limits setting the ledger's clock.
+const setClockTimeout = 15 * time.Second
+
+// ClockCommand sets the ledger's clock, also back, or confirms it. Fields may be added;
+// these keep their names, types and meaning.
+type ClockCommand struct {
+	Operator string     `json:"operator"`
+	OpID     uint64     `json:"op_id"`             // not 0; a random number, new for every command
+	Set      *time.Time `json:"set,omitempty"`     // the right time
+	Confirm  bool       `json:"confirm,omitempty"` // the ledger's clock is right
+}
+
+// ClockResult is the ledger's clock before and after a ClockCommand.
+type ClockResult struct {
+	Before ledger.ClockReport `json:"before"`
+	After  ledger.ClockReport `json:"after"`
+}
+
+func (s *Service) showClock(w http.ResponseWriter, r *http.Request) {
+	report, err := s.readClock(r.Context())
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, report)
+}
+
+// readClock returns the ledger's clock and the boards' clocks; from this board alone, if
+// there is no leader.
+func (s *Service) readClock(ctx context.Context) (ledger.ClockReport, error) {
+	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
+	defer cancel()
+	report, err := s.cfg.Ledger.Clock(ctx)
+	if err != nil {
+		return report, &operatorError{"the ledger's clock cannot be read: no leader answered in time. " +
+			"\"bramble status\" shows which boards are missing; bring them back", err}
+	}
+	return report, nil
+}
+
+func (s *Service) postClock(w http.ResponseWriter, r *http.Request) {
+	var c ClockCommand
+	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxCommandBody))
+	in.DisallowUnknownFields()
+	if err := in.Decode(&c); err != nil {
+		writeError(w, fmt.Errorf("%w: its JSON cannot be parsed: %w", errMalformed, err))
+		return
+	}
+	result, err := s.SetClock(r.Context(), c)
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, result)
+}
+
+// SetClock sets or confirms the ledger's clock. Its error is a sentence with what to do
+// instead.
+func (s *Service) SetClock(ctx context.Context, c ClockCommand) (ClockResult, error) {
+	var result ClockResult
+	if (c.Set != nil) == c.Confirm {
+		return result, fmt.Errorf("%w: give either the right time or confirm", errMalformed)
+	}
+	ctx, cancel := context.WithTimeout(ctx, setClockTimeout)
+	defer cancel()
+	var err error
+	if result.Before, err = s.readClock(ctx); err != nil {
+		return result, err
+	}
+	command := orders.SetClock{Operation: orders.Operation{Operator: c.Operator, OpID: c.OpID}, Before: result.Before.Time, After: result.Before.Time}
+	var to time.Time
+	if c.Set != nil {
+		to, command.After = *c.Set, *c.Set
+		if y := to.UTC().Year(); y < earliestYear || y > latestYear {
+			return result, fmt.Errorf("%w: the ledger's clock can be set to the years %d to %d", errMalformed, earliestYear, latestYear)
+		}
+	}
+	if err := command.Check(); err != nil {
+		return result, fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	_, index, err := s.cfg.Ledger.SetClock(ctx, to, command.Encode())
+	switch {
+	case errors.Is(err, ledger.ErrClockDisagrees):
+		return result, fmt.Errorf("%w: %w; correct the boards' own clocks first", errRefused, err)
+	case errors.Is(err, ledger.ErrUncertain):
+		return result, fmt.Errorf("it may have been done, but the ledger did not respond in time; look at \"bramble ledger clock\": %w", err)
+	case err != nil:
+		return result, err
+	}
+	s.awaitApplied(ctx, index)
+	result.After, err = s.readClock(ctx)
+	return result, err
+}
+
+// The years that an operator can set: the program is younger than the first, and the last is
+// the end of a 32-bit kernel's time.
+const (
+	earliestYear = 2026
+	latestYear   = 2037
+)
+
+// clockTrusted reports whether things that cannot be undone may follow from the ledger's
+// clock now.
+func (s *Service) clockTrusted() bool { return s.cfg.Ledger.Status().Clock.Trusted }
+
+// clockHoldShown is the time for which the clock must be held before an operator is told.
+// Right after a start, not all boards have answered yet.
+const clockHoldShown = 5
+
+// ClockFault reports whether an operator should look at the ledger's clock or at this
+// board's own: the ledger's is held, or this board's differs from it.
+func ClockFault(c ledger.ClockStatus) bool {
+	return c.Held != "" && c.HeldFor >= clockHoldShown || c.MustConfirm || c.OwnDiffers()
+}
+
+// clockNotices returns the problems of the ledger's clock and of this board's, a sentence
+// or two each.
+func clockNotices(board string, c ledger.ClockStatus) []string {
+	var notices []string
+	if c.Held != "" && c.HeldFor >= clockHoldShown {
+		notices = append(notices, "The ledger's clock does not follow the boards' clocks, and draws, erasures and the end of invitations wait: "+c.Held+
+			". Correct the boards' clocks, or set or confirm the ledger's: see \"bramble ledger clock\".")
+	}
+	if c.MustConfirm {
+		notices = append(notices, "The ledger's clock went forward by weeks, and draws, erasures, the end of invitations and webhooks wait until you confirm it: see \"bramble ledger clock\".")
+	}
+	if c.OwnDiffers() {
+		notices = append(notices, "The clock of "+board+" differs from the rack's by "+
+			ledger.FormatClockDifference(time.Duration(c.OwnAhead*float64(time.Second)))+": check its time servers. The rack does not follow it.")
+	}
+	return notices
+}
