@@ -30,7 +30,8 @@ type partitionedRack struct {
 	services []*Service
 }
 
-func newPartitionedRack(t *testing.T, size int) *partitionedRack {
+// newPartitionedRack starts a rack. change changes the boards' settings.
+func newPartitionedRack(t *testing.T, size int, change ...func(name string, l *ledger.Config, s *Config)) *partitionedRack {
 	r := &partitionedRack{net: ledgertest.New()}
 	var running sync.WaitGroup
 	ctx, stop := context.WithCancel(context.Background())
@@ -44,17 +45,23 @@ func newPartitionedRack(t *testing.T, size int) *partitionedRack {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := ledger.Open(ledger.Config{
+		cfg := ledger.Config{
 			Name: name, Dir: filepath.Join(dir, "log"), Boards: size, StateMachine: OrderStateMachine{Book: book},
 			Transport: r.net.TransportOf(name), Live: func() []string { return r.net.Boards(name) }, Timing: quick(),
-		})
+		}
+		settings := Config{
+			Book: book, Offers: []orders.Offer{partitionBerry()}, Keys: [][]byte{[]byte("key")},
+			Logger: slog.New(slog.DiscardHandler), Clock: time.Now,
+		}
+		for _, do := range change {
+			do(name, &cfg, &settings)
+		}
+		l, err := ledger.Open(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := New(Config{
-			Ledger: l, Book: book, Offers: []orders.Offer{partitionBerry()}, Keys: [][]byte{[]byte("key")},
-			Logger: slog.New(slog.DiscardHandler), Clock: time.Now,
-		})
+		settings.Ledger = l
+		d := New(settings)
 		running.Go(func() {
 			defer book.Close()
 			d.Run(ctx)

@@ -1,0 +1,204 @@
+package orderservice
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bramble/cluster/ledger"
+	"bramble/node/orders"
+	"bramble/node/orders/draw"
+)
+
+const day = 24 * time.Hour
+
+// skewedClocks are the boards' own clocks, by their difference to the real time.
+type skewedClocks struct {
+	mu sync.Mutex
+	by map[string]time.Duration
+}
+
+func (s *skewedClocks) set(skew time.Duration, names ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range names {
+		s.by[n] = skew
+	}
+}
+
+func (s *skewedClocks) wall(name string) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Round(0).Add(s.by[name])
+}
+
+// newSkewedRack starts a rack that sells a product from in an hour and draws a ballot in an
+// hour. A person who cancels is erased after a day.
+func newSkewedRack(t *testing.T, size int) (*partitionedRack, *skewedClocks) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	soon := time.Now().Add(time.Hour)
+	later, ballot, shelf := berry(), berry(), berry()
+	later.Product, later.Opens = "later", soon
+	ballot.Product, ballot.Mode, ballot.Opens, ballot.Closes = "ballot", orders.Ballot, soon.Add(-2*time.Hour), soon
+	ballot.PublicKind = draw.None
+	shelf.Retain, shelf.Stock, shelf.Webhook = day, 100, false
+	clocks := &skewedClocks{by: map[string]time.Duration{}}
+	r := newPartitionedRack(t, size, func(name string, l *ledger.Config, s *Config) {
+		l.Clock = func() time.Time { return clocks.wall(name) }
+		s.Offers = []orders.Offer{later, ballot, shelf}
+	})
+	return r, clocks
+}
+
+func (r *partitionedRack) clockLeader(t *testing.T) (string, *Service) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		for i, s := range r.services {
+			if s.Leading() && s.cfg.Ledger.Status().Clock.Known {
+				return r.names[i], s
+			}
+		}
+	}
+	t.Fatal("no leader")
+	return "", nil
+}
+
+// placeFor orders a unit of a product for person n.
+func placeFor(t *testing.T, s *Service, product string, kind orders.Kind, n int) orders.Answer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	o := testOrder(n)
+	o.Product, o.Kind = product, kind
+	a, err := s.PlaceOrder(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func TestAWrongLeadersClockChangesNothing(t *testing.T) {
+	r, clocks := newSkewedRack(t, 3)
+	name, s := r.clockLeader(t)
+	entry := placeFor(t, s, "ballot", orders.KindEntry, 1)
+	finished := placeFor(t, s, "berry", orders.KindOrder, 2)
+	if err := s.CancelOrder(t.Context(), finished.Order); err != nil {
+		t.Fatal(err)
+	}
+	for n, skew := range []time.Duration{2 * time.Hour, 400 * day, -400 * day} {
+		clocks.set(skew, name)
+		time.Sleep(2 * time.Second) // many surveys and tasks
+		for i, s := range r.services {
+			if sale, _ := s.Sale("later"); sale.State != orders.SaleUpcoming {
+				t.Errorf("%v: %s: the sale in an hour is %v", skew, r.names[i], sale.State)
+			}
+			if sale, _ := s.Sale("ballot"); sale.State != orders.SaleOpen {
+				t.Errorf("%v: %s: the ballot is %v", skew, r.names[i], sale.State)
+			}
+		}
+		if a := placeFor(t, s, "later", orders.KindOrder, 10+n); a.Outcome != orders.NotOpen {
+			t.Errorf("%v: an order is %v", skew, a.Outcome)
+		}
+		if o, err := s.cfg.Book.Order(entry.Order); err != nil || o.State != orders.StateOpen {
+			t.Errorf("%v: the entry is %v, %v", skew, o.State, err)
+		}
+		if o, err := s.cfg.Book.Order(finished.Order); err != nil || o.State != orders.StateCancelled {
+			t.Errorf("%v: the cancelled order is %v, %v", skew, o.State, err)
+		}
+		if now, _ := s.cfg.Ledger.Now(); time.Until(now).Abs() > 2*time.Second {
+			t.Errorf("%v: the ledger's clock is %v", skew, now)
+		}
+	}
+	if !ClockFault(s.cfg.Ledger.Status().Clock) || !strings.Contains(strings.Join(s.Notices(name), "\n"), "The clock of "+name+" differs from the rack's by -400d") {
+		t.Errorf("notices %q", s.Notices(name))
+	}
+}
+
+func TestNothingIrreversibleHappensAcrossAJump(t *testing.T) {
+	r, clocks := newSkewedRack(t, 3)
+	_, s := r.clockLeader(t)
+	entry := placeFor(t, s, "ballot", orders.KindEntry, 1)
+	finished := placeFor(t, s, "berry", orders.KindOrder, 2)
+	if err := s.CancelOrder(t.Context(), finished.Order); err != nil {
+		t.Fatal(err)
+	}
+	clocks.set(400*day, r.names...)
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if c := s.cfg.Ledger.Status().Clock; time.Until(c.Time) > 399*day && c.MustConfirm {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the ledger does not follow all boards")
+		}
+	}
+	time.Sleep(2 * time.Second)
+	placeFor(t, s, "berry", orders.KindOrder, 3) // the book applies the new time
+	if sale, _ := s.Sale("ballot"); sale.State != orders.SaleDrawing || !sale.Draw.At.IsZero() {
+		t.Errorf("the ballot is %v, drawn at %v", sale.State, sale.Draw.At)
+	}
+	if o, err := s.cfg.Book.Order(finished.Order); err != nil || o.State != orders.StateCancelled {
+		t.Errorf("the cancelled order is %v, %v", o.State, err)
+	}
+	draws := OperatorCommand{Action: "draw", Operator: "Ada", OpID: 7, Product: "ballot", Kind: string(draw.Dice), Text: "12345 12345"}
+	if _, err := s.Operate(t.Context(), draws); !errors.Is(err, errRefused) {
+		t.Errorf("draw make: %v", err)
+	}
+	if n := strings.Join(s.Notices("b1"), "\n"); !strings.Contains(n, "went forward by weeks") {
+		t.Errorf("notices %q", n)
+	}
+	// The boards are corrected, and the operator sets the ledger back: seconds, not years.
+	clocks.set(0, r.names...)
+	for end := time.Now().Add(20 * time.Second); s.cfg.Ledger.Status().Clock.Held == ""; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("no hold")
+		}
+	}
+	now := time.Now()
+	result, err := r.services[2].SetClock(t.Context(), ClockCommand{Operator: "Ada", OpID: 8, Set: &now})
+	if err != nil || result.Before.Time.Sub(result.After.Time) < 399*day || len(result.After.Boards) != 3 {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	if sale, _ := s.Sale("ballot"); sale.State != orders.SaleOpen {
+		t.Errorf("the ballot is %v", sale.State)
+	}
+	if a := placeFor(t, r.services[1], "ballot", orders.KindEntry, 4); a.Outcome != orders.Placed {
+		t.Errorf("an entry is %v", a.Outcome)
+	}
+	if o, err := s.cfg.Book.Order(entry.Order); err != nil || o.State != orders.StateOpen {
+		t.Errorf("the entry is %v, %v", o.State, err)
+	}
+	if audit, err := s.cfg.Book.Audit(0, 50); err != nil || !strings.HasPrefix(audit[len(audit)-1].Action, "set the ledger's clock from ") {
+		t.Errorf("audit %v, %v", audit, err)
+	}
+	if _, err := s.SetClock(t.Context(), ClockCommand{Operator: "Ada", OpID: 9, Confirm: true, Set: &now}); !errors.Is(err, errMalformed) {
+		t.Errorf("both: %v", err)
+	}
+}
+
+func TestDueTicksWaitForATrustedClock(t *testing.T) {
+	s, l := newTestService(t)
+	offer := berry()
+	offer.Product, offer.Mode, offer.Opens, offer.Closes = "ballot", orders.Ballot, l.now, l.now.Add(time.Hour)
+	offer.OpID, offer.PublicKind, offer.Secret = 99, draw.None, [32]byte{1}
+	if !s.submitTask(t.Context(), offer) {
+		t.Fatal("no offer")
+	}
+	l.set(func() {
+		l.now = l.now.Add(2 * time.Hour)
+		l.status = &ledger.Status{Founded: true, Leading: true, Leader: "b1", Clock: ledger.ClockStatus{WaitUntil: l.now}}
+	})
+	s.runDueTicks(t.Context())
+	if sale, _ := s.Sale("ballot"); !sale.Draw.At.IsZero() {
+		t.Fatal("drawn across a jump")
+	}
+	l.set(func() { l.status.Clock = ledger.ClockStatus{Trusted: true} })
+	s.runDueTicks(t.Context())
+	if sale, _ := s.Sale("ballot"); sale.Draw.At.IsZero() {
+		t.Error("not drawn")
+	}
+}
