@@ -42,7 +42,7 @@ const (
 	PeerLost    Faults = 1 << iota // a board that it knows does not answer
 	OriginDown                     // the origin does not answer, or answers with errors
 	CutOff                         // it reaches only half of the rack or less
-	ClockNotSet                    // its clock is earlier than the build of its program
+	ClockNotSet                    // its clock is not set or differs from the rack's, or the ledger's clock is held
 	NameTaken                      // another board uses its name
 	CardFailing                    // the folder of its orders is unusable, or its card is read-only, full or has errors
 	NoMajority                     // the ledger accepts nothing: it has no majority, is not founded, or has halted

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"bramble/cluster"
+	"bramble/cluster/ledger"
 )
 
 // CardHost is the machine of a board that runs from a card and shares the machine with
@@ -15,6 +16,8 @@ import (
 type CardHost interface {
 	// ClockIsSet reports whether a trusted time server has set the clock since power-on.
 	ClockIsSet() bool
+	// TimeServers returns the number of time servers that agreed on the clock last.
+	TimeServers() int
 	// Notices returns what an operator must know about the machine, a sentence each.
 	Notices() []string
 	// API handles requests below console.CardPath from clients that may steer the rack.
@@ -108,7 +111,18 @@ func (b *board) tryOpenBook() error {
 const earliestYear = 2026
 
 // clockIsSet reports whether this board knows the time. A card starts in 1970, or at
-// the time of its last shutdown, until a server sets its clock.
+// the time of its last shutdown, until a server sets its clock; and a clock that differs
+// from those of most boards is wrong.
 func (b *board) clockIsSet() bool {
-	return time.Now().UTC().Year() >= earliestYear && (b.cardHost == nil || b.cardHost.ClockIsSet())
+	return b.clockState().Set && !b.clockDiffers.Load()
+}
+
+// clockState returns what this board knows of its own clock.
+func (b *board) clockState() ledger.ClockState {
+	state := ledger.ClockState{Set: time.Now().UTC().Year() >= earliestYear}
+	if b.cardHost != nil {
+		state.Set = state.Set && b.cardHost.ClockIsSet()
+		state.Servers = b.cardHost.TimeServers()
+	}
+	return state
 }

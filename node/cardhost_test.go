@@ -15,6 +15,7 @@ import (
 type fakeHost struct{ set bool }
 
 func (f *fakeHost) ClockIsSet() bool             { return f.set }
+func (f *fakeHost) TimeServers() int             { return 3 }
 func (f *fakeHost) Notices() []string            { return []string{"its card is old"} }
 func (f *fakeHost) API(BoardHandle) http.Handler { return http.NotFoundHandler() }
 

@@ -28,11 +28,12 @@ const (
 
 // selfHealth is the board's latest knowledge of its own health.
 type selfHealth struct {
-	sampler     *sampler
-	faults      atomic.Uint32                 // cluster.Faults of the latest sample
-	idleSamples atomic.Int64                  // consecutive samples without a response; see completeDrainIfIdle
-	pi          atomic.Pointer[host.PiHealth] // nil: not read yet
-	nameTakenAt atomic.Int64                  // when another board was last seen under this one's name, Unix nanoseconds
+	sampler      *sampler
+	faults       atomic.Uint32                 // cluster.Faults of the latest sample
+	idleSamples  atomic.Int64                  // consecutive samples without a response; see completeDrainIfIdle
+	pi           atomic.Pointer[host.PiHealth] // nil: not read yet
+	clockDiffers atomic.Bool                   // this board's clock differs from the ledger's
+	nameTakenAt  atomic.Int64                  // when another board was last seen under this one's name, Unix nanoseconds
 }
 
 // runHeartbeat turns the parts' counters into a sample of vitals, once per second, for
@@ -133,7 +134,9 @@ func (b *board) currentFaults() cluster.Faults {
 	if !b.purger.LeaseValid() && b.state.get() != cluster.Starting && b.state.get() != cluster.Joining {
 		faults |= cluster.CutOff
 	}
-	if !b.clockIsSet() {
+	ledgersFault, ownDiffers := b.orders.clockFaults()
+	b.clockDiffers.Store(ownDiffers)
+	if !b.clockIsSet() || ledgersFault {
 		faults |= cluster.ClockNotSet
 	}
 	if !b.orders.acceptsOrders() {

@@ -22,8 +22,8 @@ func (b *board) collectNotices() []string {
 	if faults&cluster.NameTaken != 0 {
 		all = append(all, "Another board uses the name "+name+": give one of them another [board] name.")
 	}
-	if faults&cluster.ClockNotSet != 0 {
-		all = append(all, "The clock of "+name+" is not set.")
+	if faults&cluster.ClockNotSet != 0 && !b.clockState().Set {
+		all = append(all, "The clock of "+name+" is not set: no time server has answered, or too few agree. Check its network, and the time servers in [network] ntp.")
 	}
 	all = append(all, piNotices(name, b.piHealth())...)
 	if b.cardUnusable.Load() {

@@ -91,7 +91,7 @@ func (b *board) openLedger(logger *slog.Logger) (*orderStack, error) {
 	if s.ledger, err = ledger.Open(ledger.Config{
 		Name: b.cfg.Board.Name, Dir: filepath.Join(folder, ledgerFolder), Boards: b.cfg.Rack.ExpectedBoards,
 		StateMachine: orderservice.OrderStateMachine{Book: s.book}, Transport: ledgerLink{b.link}, Live: b.liveBoards,
-		Logger: logger, SlowSync: b.slowCard,
+		Logger: logger, SlowSync: b.slowCard, ClockState: b.clockState,
 	}); err != nil {
 		s.close()
 		return nil, err
@@ -195,6 +195,16 @@ func (s *orderStack) catchUpLag() (entries uint64, isCatchingUp bool) {
 
 // isReady reports whether this board's pages can show what can be ordered.
 func (s *orderStack) isReady() bool { return s == nil || s.service.Ready() }
+
+// clockFaults reports whether the ledger's clock needs an operator, and whether this board's
+// own differs from it.
+func (s *orderStack) clockFaults() (ledgers, ownDiffers bool) {
+	if s == nil {
+		return false, false
+	}
+	clock := s.ledger.Status().Clock
+	return orderservice.ClockFault(clock), clock.OwnDiffers()
+}
 
 // notices returns what an operator must know about the ledger, a sentence each.
 func (s *orderStack) notices(board string) []string {

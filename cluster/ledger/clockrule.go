@@ -182,6 +182,7 @@ func roundClock(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
 	case d >= 2*day:
+		d = d.Round(time.Hour)
 		return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
 	case d >= maxSlew:
 		return d.Round(time.Second).String()

@@ -179,6 +179,8 @@ func openCard() (node.CardHost, error) {
 
 func (o ownCard) ClockIsSet() bool { return cardinit.ClockIsSet(o.paths) }
 
+func (o ownCard) TimeServers() int { return cardinit.TimeServers(o.paths) }
+
 func (o ownCard) Notices() []string { return cardinit.Notices(o.paths) }
 
 func (o ownCard) API(board node.BoardHandle) http.Handler { return o.slots.Handler(board) }
