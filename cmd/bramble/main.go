@@ -64,6 +64,7 @@ func allCommands() []command {
 		labCommand(), nodeCommand(), keyCommand(), configCommand(),
 		statusCommand(), purgeCommand(), drainCommand(),
 		ordersCommand(), saleCommand(), drawCommand(), announceCommand(), fulfilmentCommand(),
+		ledgerCommand(),
 		locateCommand(), panelCommand(), imageCommand(), updateCommand(), cardInitCommand(), versionCommand(),
 	}
 }

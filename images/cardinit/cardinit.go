@@ -245,15 +245,9 @@ func (c *cardInit) writeStateFiles(dataErr error) {
 	}
 }
 
-// timeServers returns the time servers of the settings, else of DHCP, else Debian's.
+// timeServers returns the time servers to query.
 func (c *cardInit) timeServers(s CardSettings) []string {
-	if len(s.NTP) > 0 {
-		return s.NTP
-	}
-	if fromDHCP := c.net.currentAddress().NTP; len(fromDHCP) > 0 {
-		return fromDHCP
-	}
-	return defaultTimeServers()
+	return pickServers(s.NTP, c.net.currentAddress().NTP)
 }
 
 // showMistakes shows the mistakes in the settings, on the lamps and on a page,

@@ -341,62 +341,6 @@ func (l *logRecorder) contains(text string) bool {
 	return strings.Contains(l.text, text)
 }
 
-func TestClockIsSetAndSaved(t *testing.T) {
-	p, m := fakePaths(t), newFakeSystem()
-	var log logRecorder
-	answers := make(chan time.Duration, 10)
-	c := newClockSync(m, p, func() []string { return []string{"one.example"} }, log.logf)
-	c.query = func(string) (time.Duration, error) {
-		select {
-		case d := <-answers:
-			return d, nil
-		default:
-			return 0, errors.New("no answer")
-		}
-	}
-	if err := c.syncOnce(t.Context()); !errors.Is(err, errNoTime) {
-		t.Errorf("without a server: %v", err)
-	}
-	if ClockIsSet(p) {
-		t.Fatal("the clock counts as set before any server has answered")
-	}
-	answers <- time.Hour
-	if err := c.syncOnce(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-c.set:
-	default:
-		t.Error("the channel set is not closed")
-	}
-	if !ClockIsSet(p) || !log.contains("clock set by one.example") || len(m.clock) != 1 || time.Until(m.clock[0]).Round(time.Minute) != time.Hour {
-		t.Errorf("set to %v", m.clock)
-	}
-	answers <- 20 * time.Millisecond
-	if err := c.syncOnce(t.Context()); err != nil || len(m.commandsWith("slew 20ms")) != 1 {
-		t.Errorf("a small error is not slewed: %v, %v", m.commandsWith(""), err)
-	}
-	answers <- -40 * 365 * 24 * time.Hour
-	if err := c.syncOnce(t.Context()); err == nil || len(m.clock) != 1 {
-		t.Errorf("an impossible time is accepted: %v, %v", m.clock, err)
-	}
-	if _, err := os.Stat(p.SavedFile("clock")); err != nil {
-		t.Errorf("the time is not saved for the next start: %v", err)
-	}
-	later := time.Now().Add(48 * time.Hour).UTC().Truncate(time.Second)
-	writeFiles(t, p.Data, map[string]string{"bramble/clock": later.Format(time.RFC3339)})
-	c.restoreSaved()
-	if len(m.clock) != 2 || !m.clock[1].Equal(later) {
-		t.Errorf("the clock continues from %v", m.clock)
-	}
-	for _, bad := range []string{"yesterday", "1999-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "2026-01-02T00:00:00Z"} {
-		writeFiles(t, p.Data, map[string]string{"bramble/clock": bad})
-		if c.restoreSaved(); len(m.clock) != 2 {
-			t.Errorf("the saved time %s is accepted", bad)
-		}
-	}
-}
-
 func TestWatchdogFeeder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		well := make(chan bool, 1)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -24,15 +25,23 @@ const (
 	// pollInterval is the interval between rounds once the clock is set. A crystal of
 	// 50 ppm is off by 50 ms after it.
 	pollInterval = 17 * time.Minute
-	// queryTimeout bounds one query of a server.
+	// queryTimeout bounds one query of a server, and nameTimeout that with finding its address.
 	queryTimeout = 3 * time.Second
+	nameTimeout  = 4 * time.Second
 	// maxSpread is the largest difference between two servers that agree.
 	maxSpread = time.Second
 	// stepThreshold is the error from which a clock that is set is stepped and not
 	// slewed. The kernel slews by 0.5 ms per second, so half a second takes 17 minutes.
 	stepThreshold = 500 * time.Millisecond
-	// maxServers bounds the servers of one round.
-	maxServers = 4
+	// minServers is the number of servers below which DHCP's and the public ones are added to
+	// those of the settings, and maxServers bounds the servers of one round.
+	minServers = 3
+	maxServers = 6
+	// loneRounds is the number of rounds in which one server alone must answer before it sets
+	// the clock: the network of a card that starts may not be complete yet.
+	loneRounds = 2
+	// maxLoneStep is the largest error that one server alone corrects once the clock is set.
+	maxLoneStep = 5 * time.Second
 	// saveTimeInterval is the interval at which the time is saved to the card. After a
 	// power cut a clock that is hours behind is no worse than one that is minutes
 	// behind, and each write costs some 50 KB with the journal.
@@ -53,7 +62,11 @@ type clockSync struct {
 	query   func(server string) (time.Duration, error)
 	set     chan struct{} // closed when the clock is set
 
-	isSet bool // of the goroutine of run
+	// Of the goroutine of run.
+	isSet     bool
+	saved     time.Time // of the last shutdown; zero if unknown
+	loneCount int       // rounds in a row in which one server alone has answered
+	faulty    string    // the last fault that was logged, "" for none
 }
 
 func newClockSync(system System, p Paths, servers func() []string, logf func(string, ...any)) *clockSync {
@@ -68,7 +81,10 @@ func (c *clockSync) restoreSaved() {
 		return
 	}
 	saved, err := time.Parse(time.RFC3339, strings.TrimSpace(string(text)))
-	if err != nil || saved.Before(earliestTime()) || saved.After(latestTime()) || !time.Now().Before(saved) {
+	if err != nil || saved.Before(earliestTime()) || saved.After(latestTime()) {
+		return
+	}
+	if c.saved = saved; !time.Now().Before(saved) {
 		return
 	}
 	if err := c.system.SetClock(saved); err != nil {
@@ -96,17 +112,37 @@ func (c *clockSync) run(ctx context.Context) {
 	c.saveTime()
 }
 
-// syncOnce queries the servers once and corrects the clock.
+// syncOnce queries the servers once and corrects the clock. It logs and shows a fault
+// once, until it is over.
 func (c *clockSync) syncOnce(ctx context.Context) error {
+	err := c.queryAndCorrect(ctx)
+	fault := ""
+	if err != nil && !errors.Is(err, errNoTime) && !errors.Is(err, errLone) && ctx.Err() == nil {
+		fault = err.Error()
+	}
+	if fault != c.faulty && fault != "" {
+		c.logf("clock: %s", fault)
+	}
+	if c.faulty = fault; fault != "" {
+		_ = replaceFile(c.paths.StateFile(clockFaultStateFile), []byte(fault+"\n"))
+		if c.isSet {
+			c.writeSetBy(nil)
+		}
+	} else if err == nil {
+		_ = os.Remove(c.paths.StateFile(clockFaultStateFile))
+	}
+	return err
+}
+
+// queryAndCorrect queries the servers once and corrects the clock.
+func (c *clockSync) queryAndCorrect(ctx context.Context) error {
 	servers := c.servers()
 	servers = servers[:min(len(servers), maxServers)]
 	samples := make([]timeSample, len(servers))
 	var queries sync.WaitGroup
 	for i, s := range servers {
 		queries.Go(func() {
-			if offset, err := c.query(s); err == nil {
-				samples[i] = timeSample{s, offset}
-			}
+			samples[i] = c.queryInTime(ctx, s)
 		})
 	}
 	queries.Wait()
@@ -114,11 +150,17 @@ func (c *clockSync) syncOnce(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	best, err := chooseSample(samples, len(servers))
+	agreed, err := chooseSamples(samples)
 	if err != nil {
 		return err
 	}
-	change, err := chooseChange(time.Now(), best.offset, c.isSet)
+	if len(agreed) > 1 {
+		c.loneCount = 0
+	} else if c.loneCount++; !c.isSet && c.loneCount < loneRounds {
+		return errLone
+	}
+	best := agreed[len(agreed)/2]
+	change, err := chooseChange(time.Now(), best.offset, clockKnowledge{c.isSet, len(agreed), c.saved})
 	if err != nil {
 		return err
 	}
@@ -131,6 +173,7 @@ func (c *clockSync) syncOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.writeSetBy(agreed)
 	if c.isSet {
 		if change == stepClock {
 			c.logf("clock stepped by %v, from %s", best.offset.Round(time.Millisecond), best.server)
@@ -138,10 +181,8 @@ func (c *clockSync) syncOnce(ctx context.Context) error {
 		return nil
 	}
 	c.isSet = true
-	// The file is in memory, where a full disk is no concern.
-	_ = replaceFile(c.paths.StateFile(clockStateFile), []byte("set by "+best.server+"\n"))
 	c.saveTime()
-	c.logf("clock set by %s", best.server)
+	c.logf("clock set by %s", listServers(servers, agreed))
 	close(c.set)
 	return nil
 }
@@ -163,14 +204,14 @@ type timeSample struct {
 // errNoTime means that no time server has answered.
 var errNoTime = errors.New("no time server answers")
 
-// chooseSample chooses the reply to use: if one server was queried, its reply; if
-// several, the median of the largest group within maxSpread, which needs at least two.
-func chooseSample(samples []timeSample, queried int) (timeSample, error) {
+// errLone means that one server alone has answered, and gets another round.
+var errLone = errors.New("one time server alone answers")
+
+// chooseSamples returns the replies, sorted, of most servers that answered: the largest
+// group within maxSpread, which must be more than half of them.
+func chooseSamples(samples []timeSample) ([]timeSample, error) {
 	if len(samples) == 0 {
-		return timeSample{}, errNoTime
-	}
-	if queried == 1 {
-		return samples[0], nil
+		return nil, errNoTime
 	}
 	sorted := slices.SortedFunc(slices.Values(samples), func(a, b timeSample) int { return cmp.Compare(a.offset, b.offset) })
 	var best []timeSample
@@ -183,16 +224,87 @@ func chooseSample(samples []timeSample, queried int) (timeSample, error) {
 			best = group
 		}
 	}
-	if len(best) < 2 {
-		return timeSample{}, fmt.Errorf("no two of %d time servers agree", len(samples))
+	if 2*len(best) <= len(samples) {
+		var list []string
+		for _, s := range sorted {
+			list = append(list, fmt.Sprintf("%s %v", s.server, s.offset.Round(time.Second)))
+		}
+		return nil, fmt.Errorf("the time servers differ, and no majority agrees: %s", strings.Join(list, ", "))
 	}
-	return best[len(best)/2], nil
+	return best, nil
 }
 
-// earliestTime is before any time at which this program can run. latestTime is
-// beyond the range of a 32-bit kernel.
-func earliestTime() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
-func latestTime() time.Time   { return time.Date(2038, 1, 1, 0, 0, 0, 0, time.UTC) }
+// queryInTime queries a server; the zero timeSample means no usable reply in time.
+func (c *clockSync) queryInTime(ctx context.Context, server string) timeSample {
+	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
+	defer cancel()
+	reply := make(chan timeSample, 1)
+	go func() { // finding a name's address has no timeout of its own
+		if offset, err := c.query(server); err == nil {
+			reply <- timeSample{server, offset}
+		}
+	}()
+	select {
+	case s := <-reply:
+		return s
+	case <-ctx.Done():
+		return timeSample{}
+	}
+}
+
+// writeSetBy reports by which servers the clock is set; none: it was, but they do not
+// agree now. The file is in memory, where a full disk is no concern.
+func (c *clockSync) writeSetBy(servers []timeSample) {
+	text := fmt.Sprintf("%d\n", len(servers))
+	for _, s := range servers {
+		text += s.server + "\n"
+	}
+	_ = replaceFile(c.paths.StateFile(clockStateFile), []byte(text))
+}
+
+// listServers lists the names of samples in the order in which their servers were queried.
+func listServers(queried []string, samples []timeSample) string {
+	return strings.Join(slices.DeleteFunc(slices.Clone(queried), func(name string) bool {
+		return !slices.ContainsFunc(samples, func(s timeSample) bool { return s.server == name })
+	}), ", ")
+}
+
+// pickServers returns the servers to query: those of the settings, and if they are fewer
+// than minServers, DHCP's and Debian's too, so that one that is wrong is outvoted.
+func pickServers(settings, fromDHCP []string) []string {
+	var picked []string
+	add := func(servers []string) {
+		for _, s := range servers {
+			if len(picked) < maxServers && !slices.Contains(picked, s) {
+				picked = append(picked, s)
+			}
+		}
+	}
+	if add(settings); len(picked) >= minServers {
+		return picked
+	}
+	add(fromDHCP)
+	add(defaultTimeServers())
+	return picked
+}
+
+// earliestTime is before any time at which this program can run: when it was built, if the
+// build recorded that. latestTime is beyond the range of a 32-bit kernel.
+func earliestTime() time.Time {
+	earliest := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key != "vcs.time" {
+				continue
+			}
+			if t, err := time.Parse(time.RFC3339, s.Value); err == nil && t.After(earliest) && t.Before(latestTime()) {
+				return t
+			}
+		}
+	}
+	return earliest
+}
+func latestTime() time.Time { return time.Date(2038, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 // clockChange is how the clock is corrected.
 type clockChange int
@@ -203,14 +315,26 @@ const (
 	stepClock
 )
 
+// clockKnowledge is what is known before a correction.
+type clockKnowledge struct {
+	isSet   bool
+	servers int       // that agree
+	saved   time.Time // of the last shutdown; zero if unknown
+}
+
 // chooseChange decides how to correct a clock that is off by offset. It refuses an
-// impossible time.
-func chooseChange(now time.Time, offset time.Duration, isSet bool) (clockChange, error) {
+// impossible time, and from one server alone also an improbable one.
+func chooseChange(now time.Time, offset time.Duration, known clockKnowledge) (clockChange, error) {
 	to := now.Add(offset)
+	text := to.UTC().Format(time.DateTime)
 	switch {
 	case to.Before(earliestTime()) || to.After(latestTime()):
-		return leaveClock, fmt.Errorf("time servers report %s, which is impossible", to.UTC().Format(time.DateTime))
-	case !isSet || offset.Abs() >= stepThreshold:
+		return leaveClock, fmt.Errorf("time servers report %s, which is impossible", text)
+	case known.servers == 1 && to.Before(known.saved):
+		return leaveClock, fmt.Errorf("one time server alone reports %s, which is before the last shutdown; a second must confirm it", text)
+	case known.servers == 1 && known.isSet && offset.Abs() > maxLoneStep:
+		return leaveClock, fmt.Errorf("one time server alone reports %s, which differs by %v; a second must confirm it", text, offset.Round(time.Second))
+	case !known.isSet || offset.Abs() >= stepThreshold:
 		return stepClock, nil
 	case offset.Abs() < time.Millisecond:
 		return leaveClock, nil

@@ -88,62 +88,83 @@ func TestInterpretFsck(t *testing.T) {
 	}
 }
 
-func TestChooseSample(t *testing.T) {
-	s := func(seconds ...float64) []timeSample {
-		var all []timeSample
-		for _, v := range seconds {
-			all = append(all, timeSample{"s", time.Duration(v * float64(time.Second))})
-		}
-		return all
-	}
+func TestChooseSamples(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
-		samples []timeSample
-		asked   int
-		want    float64
-		ok      bool
+		seconds []float64
+		want    float64 // the median of the group
+		size    int     // 0: refused
 	}{
-		{"nobody", nil, 4, 0, false},
-		{"the only one", s(7), 1, 7, true},
-		{"one of several", s(7), 4, 0, false},
-		{"two agree", s(7, 7.5), 4, 7.5, true},
-		{"two do not", s(7, 9), 2, 0, false},
-		{"one lies", s(1e9, 7, 7.1, 7.2), 4, 7.1, true},
-		{"two against two, the earlier group", s(1, 1.1, 5, 5.1), 4, 1.1, true},
-		{"half a century", s(1.8e9, 1.8e9), 2, 1.8e9, true},
+		{"nobody", nil, 0, 0},
+		{"the only one", []float64{7}, 7, 1},
+		{"two agree", []float64{7, 7.5}, 7.5, 2},
+		{"two do not", []float64{7, 9}, 0, 0},
+		{"one lies", []float64{1e9, 7, 7.1, 7.2}, 7.1, 3},
+		{"one of three lies", []float64{7, 3600, 7.2}, 7.2, 2},
+		{"two against two", []float64{1, 1.1, 5, 5.1}, 0, 0},
+		{"three that differ", []float64{0, 60, 3600}, 0, 0},
+		{"half a century", []float64{1.8e9, 1.8e9}, 1.8e9, 2},
 	} {
-		got, err := chooseSample(tt.samples, tt.asked)
-		if (err == nil) != tt.ok || tt.ok && got.offset != time.Duration(tt.want*float64(time.Second)) {
-			t.Errorf("%s: %v, %v", tt.name, got.offset, err)
+		var samples []timeSample
+		for _, v := range tt.seconds {
+			samples = append(samples, timeSample{"s", time.Duration(v * float64(time.Second))})
+		}
+		got, err := chooseSamples(samples)
+		if len(got) != tt.size || (err == nil) != (tt.size > 0) || tt.size > 0 && got[len(got)/2].offset != time.Duration(tt.want*float64(time.Second)) {
+			t.Errorf("%s: %v, %v", tt.name, got, err)
 		}
 	}
-	if _, err := chooseSample(nil, 1); !errors.Is(err, errNoTime) {
+	if _, err := chooseSamples(nil); !errors.Is(err, errNoTime) {
 		t.Errorf("without samples: %v", err)
+	}
+}
+
+func TestPickServers(t *testing.T) {
+	public := strings.Join(defaultTimeServers(), " ")
+	for _, tt := range []struct{ settings, fromDHCP, want string }{
+		{"", "", public},
+		{"", "10.0.0.1", "10.0.0.1 " + public},
+		{"a", "10.0.0.1", "a 10.0.0.1 " + public},
+		{"a b", "b", "a b " + public},
+		{"a b c", "10.0.0.1", "a b c"},
+		{"a b c d e f g h", "", "a b c d e f"},
+	} {
+		if got := strings.Join(pickServers(strings.Fields(tt.settings), strings.Fields(tt.fromDHCP)), " "); got != tt.want {
+			t.Errorf("%q, %q: %s", tt.settings, tt.fromDHCP, got)
+		}
 	}
 }
 
 func TestChooseChange(t *testing.T) {
 	now := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
+	year := 365 * 24 * time.Hour
 	for _, tt := range []struct {
-		now    time.Time
-		offset time.Duration
-		set    bool
-		want   clockChange
-		ok     bool
+		now     time.Time
+		offset  time.Duration
+		set     bool
+		servers int
+		want    clockChange
+		ok      bool
 	}{
-		{time.Unix(20, 0), now.Sub(time.Unix(20, 0)), false, stepClock, true},
-		{now, 0, false, stepClock, true},
-		{now, 400 * time.Millisecond, true, slewClock, true},
-		{now, -400 * time.Millisecond, true, slewClock, true},
-		{now, 100 * time.Microsecond, true, leaveClock, true},
-		{now, 500 * time.Millisecond, true, stepClock, true},
-		{now, -time.Hour, true, stepClock, true},
-		{now, -20 * 365 * 24 * time.Hour, true, leaveClock, false},
-		{now, 20 * 365 * 24 * time.Hour, false, leaveClock, false},
+		{time.Unix(20, 0), now.Sub(time.Unix(20, 0)), false, 3, stepClock, true},
+		{now, 0, false, 3, stepClock, true},
+		{now, 400 * time.Millisecond, true, 3, slewClock, true},
+		{now, -400 * time.Millisecond, true, 1, slewClock, true},
+		{now, 100 * time.Microsecond, true, 3, leaveClock, true},
+		{now, 500 * time.Millisecond, true, 3, stepClock, true},
+		{now, -time.Hour, true, 2, stepClock, true},
+		{now, -20 * year, true, 3, leaveClock, false},
+		{now, 20 * year, false, 3, leaveClock, false},
+		// One server alone.
+		{now, 4 * time.Second, true, 1, stepClock, true},
+		{now, time.Hour, true, 1, leaveClock, false},
+		{now, time.Hour, false, 1, stepClock, true},
+		{now, -31 * 24 * time.Hour, false, 1, leaveClock, false}, // before the last shutdown
+		{now, -31 * 24 * time.Hour, false, 2, stepClock, true},
 	} {
-		got, err := chooseChange(tt.now, tt.offset, tt.set)
+		got, err := chooseChange(tt.now, tt.offset, clockKnowledge{tt.set, tt.servers, now.Add(-30 * 24 * time.Hour)})
 		if got != tt.want || (err == nil) != tt.ok {
-			t.Errorf("%v off at %v, set %v: %d, %v", tt.offset, tt.now, tt.set, got, err)
+			t.Errorf("%v off at %v, set %v, %d servers: %d, %v", tt.offset, tt.now, tt.set, tt.servers, got, err)
 		}
 	}
 }

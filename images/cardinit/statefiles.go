@@ -3,16 +3,18 @@ package cardinit
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
 
 // Names of the state files, by which the card's init reports to the board's program.
 const (
-	clockStateFile     = "clock"     // exists once the clock was set by a time server
-	restartsStateFile  = "restarts"  // the number of unexpected ends of the program, and its last lines
-	recreatedStateFile = "recreated" // when and why the data partition was recreated; saved on the card too
-	noCardStateFile    = "no-card"   // why the data partition cannot be used
+	clockStateFile      = "clock"       // exists once the clock was set; the number of servers that agree, then their names
+	clockFaultStateFile = "clock-fault" // why the time servers are not believed
+	restartsStateFile   = "restarts"    // the number of unexpected ends of the program, and its last lines
+	recreatedStateFile  = "recreated"   // when and why the data partition was recreated; saved on the card too
+	noCardStateFile     = "no-card"     // why the data partition cannot be used
 )
 
 // ClockIsSet reports whether a time server has set the clock since power-on.
@@ -21,9 +23,29 @@ func ClockIsSet(p Paths) bool {
 	return err == nil
 }
 
+// TimeServers returns the number of time servers that agreed when the clock was last
+// corrected; 0 before that, and while they do not agree.
+func TimeServers(p Paths) int {
+	text, _ := os.ReadFile(p.StateFile(clockStateFile))
+	n, _ := strconv.Atoi(splitLines(string(text))[0])
+	return max(n, 0)
+}
+
+// clockNotices returns the problems with the time servers.
+func clockNotices(p Paths) []string {
+	if text, err := os.ReadFile(p.StateFile(clockFaultStateFile)); err == nil {
+		return []string{"This board's clock is not corrected: " + replaceControls(strings.TrimSpace(string(text))) + ". Check the time servers in [network] ntp."}
+	}
+	text, err := os.ReadFile(p.StateFile(clockStateFile))
+	if lines := splitLines(string(text)); err == nil && len(lines) > 1 && lines[0] == "1" {
+		return []string{"This board's clock depends on one time server alone, " + replaceControls(lines[1]) + ": if it is wrong, nobody notices. Name two more in [network] ntp."}
+	}
+	return nil
+}
+
 // Notices returns the card's problems for the operator, a sentence or two each.
 func Notices(p Paths) []string {
-	var all []string
+	all := clockNotices(p)
 	if text, err := os.ReadFile(p.StateFile(restartsStateFile)); err == nil {
 		if n, lines := parseRestarts(string(text)); n > 0 {
 			times := "once"
