@@ -185,7 +185,7 @@ func TestDueTicksWaitForATrustedClock(t *testing.T) {
 	offer := berry()
 	offer.Product, offer.Mode, offer.Opens, offer.Closes = "ballot", orders.Ballot, l.now, l.now.Add(time.Hour)
 	offer.OpID, offer.PublicKind, offer.Secret = 99, draw.None, [32]byte{1}
-	if !s.submitTask(t.Context(), offer) {
+	if _, ok := s.submitTask(t.Context(), offer); !ok {
 		t.Fatal("no offer")
 	}
 	l.set(func() {
