@@ -102,7 +102,8 @@ func (b *board) openLedger(logger *slog.Logger) (*orderStack, error) {
 // othersAcceptOrders reports whether another board gossips that it accepts orders.
 func (b *board) othersAcceptOrders() bool {
 	return slices.ContainsFunc(b.members.Boards(), func(other cluster.Board) bool {
-		return other.Alive && !other.Self && other.Meta.Vitals.Faults&(cluster.NoMajority|cluster.CardFailing) == 0
+		return other.Alive && !other.Self && other.Meta.Vitals.State == cluster.Serving &&
+			other.Meta.Vitals.Faults&(cluster.NoMajority|cluster.CardFailing) == 0
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -139,12 +140,14 @@ func TestPagesFollowTheMajority(t *testing.T) {
 // clients and to nobody else's, though it owns its share of the ring; it calls no receipt
 // wrong.
 func TestABoardWithoutABookSpoilsNoPage(t *testing.T) {
-	r := newRack(t, 3, withShop(t, 5, ""))
+	r := startRack(t, 3, withShop(t, 5, ""))
 	broken := r.boards[0]
-	breakCard(t, broken)
-	for _, b := range r.boards {
-		b.start()
+	broken.kill()
+	if err := os.RemoveAll(broken.orders()); err != nil {
+		t.Fatal(err)
 	}
+	breakCard(t, broken)
+	broken.start()
 	broken.waitReady()
 	buyer := newBuyer("ada")
 	for _, b := range r.boards[1:] {

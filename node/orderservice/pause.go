@@ -27,21 +27,26 @@ func judgePause(s ledger.Status, othersAccept func() bool) orders.Pause {
 	switch {
 	case !s.Founded:
 		return orders.PausedStart
-	case s.Foreign != "", s.Leader == "", fails && s.Leading:
+	case s.Foreign != "":
+		return orders.PausedRack
+	case s.CatchingUp: // its pages would show what was in stock long ago
+		return pauseOfBoard(othersAccept, orders.PausedStart)
+	case s.Leader == "", fails && s.Leading:
 		return orders.PausedRack
 	case fails:
-		return pauseOfBoard(othersAccept)
+		return pauseOfBoard(othersAccept, orders.PausedRack)
 	}
 	return orders.NotPaused
 }
 
-// pauseOfBoard returns the pause of a board that cannot accept orders itself. A leader does not
-// prove that others can: on full cards it leads, and nobody applies what it commits.
-func pauseOfBoard(othersAccept func() bool) orders.Pause {
+// pauseOfBoard returns the pause of a board that cannot accept orders itself: alone is the one
+// if no other board accepts them. A leader does not prove that one does: on full cards it
+// leads, and nobody applies what it commits.
+func pauseOfBoard(othersAccept func() bool, alone orders.Pause) orders.Pause {
 	if othersAccept != nil && othersAccept() {
 		return orders.PausedBoard
 	}
-	return orders.PausedRack
+	return alone
 }
 
 // pauseRule turns the pauses that judgePause returns over time into the one that pages show.

@@ -23,6 +23,10 @@ func TestJudgePause(t *testing.T) {
 	if got := judgePause(nobody, func() bool { return false }); got != orders.PausedRack {
 		t.Errorf("all cards are full: %q", got)
 	}
+	behind := with(func(s *ledger.Status) { s.CatchingUp = true })
+	if got := judgePause(behind, func() bool { return false }); got != orders.PausedStart {
+		t.Errorf("the whole rack catches up after its start: %q", got)
+	}
 	for _, c := range []struct {
 		name   string
 		status ledger.Status
@@ -32,6 +36,8 @@ func TestJudgePause(t *testing.T) {
 		{"it leads", with(func(s *ledger.Status) { s.Leading = true }), orders.NotPaused},
 		{"not founded", ledger.Status{MissingBoards: 1, Trouble: "waits for boards"}, orders.PausedStart},
 		{"no leader", with(func(s *ledger.Status) { s.Leader, s.Trouble = "", "no leader" }), orders.PausedRack},
+		{"it catches up, and others go on", behind, orders.PausedBoard},
+		{"a new board, which waits for the leader", ledger.Status{Founded: true, CatchingUp: true}, orders.PausedBoard},
 		{"two ledgers", with(func(s *ledger.Status) { s.Foreign = "b4" }), orders.PausedRack},
 		{"halted, and others go on", with(func(s *ledger.Status) { s.Halted = "entry 7" }), orders.PausedBoard},
 		{"a full card, and others go on", with(func(s *ledger.Status) { s.Halted, s.HaltTransient = "no space left", true }), orders.PausedBoard},

@@ -20,7 +20,7 @@ type Unavailable struct {
 func (Unavailable) Sale(string) (orders.Sale, bool) { return orders.Sale{}, false }
 
 // Pause returns orders.PausedBoard while other boards accept orders, otherwise orders.PausedRack.
-func (u Unavailable) Pause() orders.Pause { return pauseOfBoard(u.OthersAccept) }
+func (u Unavailable) Pause() orders.Pause { return pauseOfBoard(u.OthersAccept, orders.PausedRack) }
 
 // News returns none.
 func (Unavailable) News() []orders.News { return nil }
