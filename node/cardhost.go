@@ -18,6 +18,9 @@ type CardHost interface {
 	ClockIsSet() bool
 	// TimeServers returns the number of time servers that agreed on the clock last.
 	TimeServers() int
+	// LostData returns why the file system of the orders was made again, and thereby emptied;
+	// "" if it never was.
+	LostData() string
 	// Notices returns what an operator must know about the machine, a sentence each.
 	Notices() []string
 	// API handles requests below console.CardPath from clients that may steer the rack.
@@ -30,6 +33,9 @@ var (
 	ErrHalt = errors.New("the board was shut down by its button")
 	// ErrTrial: another version must be started instead.
 	ErrTrial = errors.New("the board stops so that another version can start")
+	// ErrReopen: the program must be started again to open the ledger's files again, after an
+	// operator's command or because the card was put back from a copy.
+	ErrReopen = errors.New("the board must be started again to open its ledger's files")
 	// ErrSpaceFreed: the program must be started again, and then takes orders.
 	ErrSpaceFreed = errors.New("the card has free space again: restart the board to take orders")
 )

@@ -14,6 +14,7 @@ import (
 // fakeHost is a CardHost with a settable clock.
 type fakeHost struct{ set bool }
 
+func (f *fakeHost) LostData() string             { return "" }
 func (f *fakeHost) ClockIsSet() bool             { return f.set }
 func (f *fakeHost) TimeServers() int             { return 3 }
 func (f *fakeHost) Notices() []string            { return []string{"its card is old"} }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -56,7 +57,11 @@ func runBoard(path string) int {
 	defer stop()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.Log.SlogLevel()}))
 	slow, _ := time.ParseDuration(os.Getenv(slowCardEnv)) // none for most tests
-	if err := node.Run(ctx, cfg, node.Options{Logger: logger, Version: "test", SlowCard: slow, Shared: true}); err != nil {
+	err = node.Run(ctx, cfg, node.Options{Logger: logger, Version: "test", SlowCard: slow, Shared: true})
+	if self, _ := os.Executable(); errors.Is(err, node.ErrReopen) {
+		err = syscall.Exec(self, os.Args, os.Environ())
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -100,7 +100,9 @@ func (b *board) run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
-		b.sockets.Release() // no successor process
+		if !errors.Is(err, ErrReopen) {
+			b.sockets.Release() // no successor process
+		}
 	case err = <-b.ended:
 		b.sockets.Release()
 	}

@@ -12,6 +12,7 @@ import (
 
 	"bramble/cache"
 	"bramble/cluster"
+	"bramble/cluster/ledger"
 	"bramble/cluster/link"
 	"bramble/cluster/logdedup"
 	"bramble/cluster/purge"
@@ -91,7 +92,7 @@ type rackParts struct {
 }
 
 // Run runs one board from start to end. It returns nil after ctx has ended and
-// every reply under way has been sent; ErrHalt, ErrTrial or ErrSpaceFreed if the
+// every reply under way has been sent; ErrHalt, ErrTrial, ErrReopen or ErrSpaceFreed if the
 // caller must do something then; or an error if the board cannot run.
 func Run(ctx context.Context, cfg *config.Config, opts Options) error {
 	b := &board{
@@ -298,7 +299,7 @@ func (b *board) openShop() (*shop.Shop, error) {
 	if b.cfg.Orders.Enabled {
 		b.orders, err = b.openOrders(catalogue)
 		switch {
-		case errors.Is(err, fulfilment.ErrConfig):
+		case errors.Is(err, fulfilment.ErrConfig), errors.Is(err, ledger.ErrInUse):
 			return nil, err
 		case err != nil:
 			b.log.Error("this board takes no orders", "error", err)

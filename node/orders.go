@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -26,6 +27,9 @@ const (
 	ledgerFolder = "log"  // what survives a restart
 	bookFolder   = "book" // the working copy, rebuilt at every start
 	viewFolder   = "view" // a second one, while an operator reads the log of a board without a leader
+	// markerSuffix makes the name of a file beside the directory that notes the ledger: so
+	// a board whose directory was emptied does not found another one.
+	markerSuffix = ".id"
 )
 
 const (
@@ -85,12 +89,17 @@ func (b *board) openLedger(logger *slog.Logger) (*orderStack, error) {
 	folder := b.cfg.Orders.Directory
 	s := &orderStack{}
 	var err error
+	lostFiles := ""
+	if b.cardHost != nil {
+		lostFiles = b.cardHost.LostData()
+	}
 	if s.book, err = orders.Open(filepath.Join(folder, bookFolder)); err != nil {
 		return nil, err
 	}
 	if s.ledger, err = ledger.Open(ledger.Config{
 		Name: b.cfg.Board.Name, Dir: filepath.Join(folder, ledgerFolder), Boards: b.cfg.Rack.ExpectedBoards,
 		StateMachine: orderservice.OrderStateMachine{Book: s.book}, Transport: ledgerLink{b.link}, Live: b.liveBoards,
+		Marker: filepath.Clean(folder) + markerSuffix, LostFiles: lostFiles,
 		Logger: logger, SlowSync: b.slowCard, ClockState: b.clockState,
 	}); err != nil {
 		s.close()
@@ -171,7 +180,11 @@ func (s *orderStack) run(ctx context.Context) error {
 	background.Go(func() { s.service.Run(ctx) })
 	background.Go(func() { s.sender.Run(ctx) })
 	background.Go(func() { s.watch.run(ctx) })
-	return s.ledger.Run(ctx)
+	err := s.ledger.Run(ctx)
+	if errors.Is(err, ledger.ErrRestart) {
+		return ErrReopen
+	}
+	return err
 }
 
 // acceptsOrders reports whether this board accepts orders, has no shop to accept any for, or

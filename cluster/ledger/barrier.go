@@ -158,7 +158,7 @@ func (l *Ledger) Status() Status {
 	}
 	if s.Leader == "" && s.Trouble == "" {
 		s.Trouble = "no leader: half of the voters or fewer can be reached; start the missing boards. " +
-			"If their cards are lost for good: bramble ledger recover"
+			"if their cards are lost for good: bramble ledger recover " + l.cfg.Name
 	}
 	l.addLag(&s, r)
 	return s

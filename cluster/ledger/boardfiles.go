@@ -189,9 +189,7 @@ func openOrSetAside(cfg *Config) (f *boardFiles, damaged string, err error) {
 			return nil, damaged, fmt.Errorf("recover the ledger on this board: %w", err)
 		}
 	}
-	if err := writeMarker(cfg.Marker, f.identity.Ledger); err != nil {
-		cfg.Logger.Warn("ledger: the note of this board's ledger outside its directory cannot be written", "error", err)
-	}
+	cfg.noteMarker(f.identity.Ledger)
 	started := f.identity
 	started.Starts = started.Starts.addStart(uint32(randomUint64()))
 	if err := started.saveTo(f.stable); err != nil {
@@ -221,16 +219,19 @@ func findLoss(cfg *Config) string {
 	return cfg.LostFiles
 }
 
-// writeMarker notes a ledger in the marker file, if it is not there already.
-func writeMarker(path string, id ledgerID) error {
-	if path == "" || id == 0 {
-		return nil
+// noteMarker notes a ledger in the marker file, if it is not there already. Without the
+// file, an emptied directory looks like a new board's.
+func (c *Config) noteMarker(id ledgerID) {
+	if c.Marker == "" || id == 0 {
+		return
 	}
 	want := []byte(id.String() + "\n")
-	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, want) {
-		return nil
+	if have, err := os.ReadFile(c.Marker); err == nil && bytes.Equal(have, want) {
+		return
 	}
-	return durable.WriteFile(path, want, 0o644)
+	if err := durable.WriteFile(c.Marker, want, 0o644); err != nil {
+		c.Logger.Warn("ledger: this board's ledger cannot be noted outside its directory", "error", err)
+	}
 }
 
 // recoverAlone makes this board the only voter: it appends a configuration that names no

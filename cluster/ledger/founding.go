@@ -207,9 +207,7 @@ func (l *Ledger) joinLedger(id ledgerID, firstVoters []raftServer, superseded []
 	changed := l.files.identity
 	changed.Ledger, changed.FirstVoters, changed.Superseded = id, firstVoters, superseded
 	changed.MayFound, changed.JoinLedger = false, 0
-	if err := writeMarker(l.cfg.Marker, id); err != nil {
-		return err
-	}
+	l.cfg.noteMarker(id)
 	if err := changed.saveTo(l.files.stable); err != nil {
 		return err
 	}

@@ -310,6 +310,8 @@ func (l *Ledger) HandleCall(ctx context.Context, board, kind string, body []byte
 		})
 	case kindFound:
 		return handleJSON(body, func(struct{}) (struct{}, error) { return struct{}{}, l.allowFounding() })
+	case kindRecover:
+		return handleJSON(body, func(request recoverRequest) (recoverResponse, error) { return l.handleRecover(ctx, request) })
 	case kindChoose:
 		return handleJSON(body, func(request chooseRequest) (struct{}, error) { return struct{}{}, l.applyChoice(request) })
 	}

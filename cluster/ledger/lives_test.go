@@ -235,13 +235,13 @@ func TestTwoLostCardsFoundNoSecondLedger(t *testing.T) {
 	}
 	r.start("b1")
 	r.until("the new lives know what to do", func() bool {
-		return strings.Contains(r.board("b2").Status().Trouble, "bramble ledger recover, at the console of b1")
+		return strings.Contains(r.board("b2").Status().Trouble, "bramble ledger recover b1")
 	})
 	r.expectNoLeader("one voter of three is there")
 	if err := r.board("b2").Found(t.Context()); !errors.Is(err, ledger.ErrRefused) {
 		t.Errorf("found beside a ledger: %v", err)
 	}
-	p, err := r.board("b1").Recover(t.Context())
+	p, err := r.board("b1").Recover(t.Context(), "b1")
 	if err != nil || len(p.CountedOut) != 2 || p.Ledger == "" {
 		t.Fatalf("recover: %+v, %v", p, err)
 	}
@@ -249,7 +249,7 @@ func TestTwoLostCardsFoundNoSecondLedger(t *testing.T) {
 	r.submitUntilOpen("b2", "after")
 	r.expectNotes("order", "after")
 	r.voters(3)
-	if _, err := r.board("b1").PlanRecovery(t.Context()); !errors.Is(err, ledger.ErrRefused) {
+	if _, err := r.board("b2").PlanRecovery(t.Context(), "b1"); !errors.Is(err, ledger.ErrRefused) {
 		t.Errorf("recover a healthy ledger: %v", err)
 	}
 }
@@ -266,7 +266,7 @@ func TestCountedOutBoardsComeBack(t *testing.T) {
 	r.awaitSameNotes()
 	r.kill("b2", "b3")
 	r.until("no leader", func() bool { return r.board("b1").Status().Leader == "" })
-	if _, err := r.board("b1").Recover(t.Context()); err != nil {
+	if _, err := r.board("b1").Recover(t.Context(), "b1"); err != nil {
 		t.Fatal(err)
 	}
 	r.submitUntilOpen("b1", "after the recovery")
@@ -332,7 +332,7 @@ func TestRecoverARackOfTwo(t *testing.T) {
 	r.kill("b2")
 	r.wipe("b2")
 	r.until("no leader", func() bool { return r.board("b1").Status().Leader == "" })
-	if _, err := r.board("b1").Recover(t.Context()); err != nil {
+	if _, err := r.board("b1").Recover(t.Context(), "b1"); err != nil {
 		t.Fatal(err)
 	}
 	r.submitUntilOpen("b1", "alone")
@@ -465,9 +465,9 @@ func TestDamageOnAMajority(t *testing.T) {
 	r.start(r.names...)
 	r.until("b1 knows what to do", func() bool {
 		s := r.board("b1").Status()
-		return s.Damaged != "" && s.MissingBoards == 0 && strings.Contains(s.Trouble, "bramble ledger recover, at the console of b3")
+		return s.Damaged != "" && s.MissingBoards == 0 && strings.Contains(s.Trouble, "bramble ledger recover b3")
 	})
-	if _, err := r.board("b3").Recover(t.Context()); err != nil {
+	if _, err := r.board("b1").Recover(t.Context(), "b3"); err != nil {
 		t.Fatal(err)
 	}
 	r.submitUntilOpen("b1", "after")

@@ -157,12 +157,65 @@ type RecoveryPlan struct {
 	CountedOut []string `json:"counted_out"`
 }
 
-// PlanRecovery returns what Recover would do. The error is ErrRefused if nothing needs to be
-// recovered, or another board has more of the ledger.
-func (l *Ledger) PlanRecovery(ctx context.Context) (RecoveryPlan, error) {
+// PlanRecovery returns what Recover of a board would do. The error is ErrRefused if nothing
+// needs to be recovered, or another board has more of the ledger.
+func (l *Ledger) PlanRecovery(ctx context.Context, board string) (RecoveryPlan, error) {
+	return l.recoverBoard(ctx, board, recoverRequest{})
+}
+
+// Recover makes a board the only voter of its ledger, under a new identity, as PlanRecovery
+// describes. Commands that only the voters counted out had are lost. Run of that
+// board ends with ErrRestart. If the others come back with the ledger of before, they do not
+// take part: see Choose.
+func (l *Ledger) Recover(ctx context.Context, board string) (RecoveryPlan, error) {
+	return l.recoverBoard(ctx, board, recoverRequest{Confirmed: true})
+}
+
+// recoverBoard passes an operator's word to a board, which may be this one.
+func (l *Ledger) recoverBoard(ctx context.Context, board string, request recoverRequest) (RecoveryPlan, error) {
+	if board == l.cfg.Name {
+		response, err := l.handleRecover(ctx, request)
+		if response.Refused != "" {
+			err = refusedf("%s", response.Refused)
+		}
+		return response.Plan, err
+	}
+	if !slices.Contains(l.cfg.Live(), board) {
+		return RecoveryPlan{}, refusedf("no board called %s answers", board)
+	}
+	body, err := json.Marshal(request)
+	if err != nil {
+		return RecoveryPlan{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*l.cfg.Timing.RPC)
+	defer cancel()
+	response, err := call[recoverResponse](ctx, l, board, kindRecover, body)
+	if err != nil {
+		return RecoveryPlan{}, err
+	}
+	if response.Refused != "" {
+		return response.Plan, refusedf("%s", response.Refused)
+	}
+	return response.Plan, nil
+}
+
+// handleRecover is the called board's side.
+func (l *Ledger) handleRecover(ctx context.Context, request recoverRequest) (recoverResponse, error) {
+	p, err := l.planOwnRecovery(ctx)
+	if err == nil && request.Confirmed {
+		err = l.changeIdentity("an operator recovers the ledger on this board alone", func(id *boardIdentity) { id.Recover = true })
+	}
+	if errors.Is(err, ErrRefused) {
+		_, text, _ := strings.Cut(err.Error(), ErrRefused.Error()+": ")
+		return recoverResponse{p, text}, nil
+	}
+	return recoverResponse{Plan: p}, err
+}
+
+func (l *Ledger) planOwnRecovery(ctx context.Context) (RecoveryPlan, error) {
 	r := l.runningRaft()
 	if r == nil {
-		return RecoveryPlan{}, l.notFounded()
+		return RecoveryPlan{}, refusedf("%s has no ledger to recover", l.cfg.Name)
 	}
 	if leader, _, ok := l.currentLeader(); ok {
 		return RecoveryPlan{}, refusedf("%s leads the ledger, so there is nothing to recover", leader)
@@ -180,7 +233,7 @@ func (l *Ledger) PlanRecovery(ctx context.Context) (RecoveryPlan, error) {
 		}
 		live[hello.Server.ID] = true
 		if hello.LastTerm > own.LastTerm || hello.LastTerm == own.LastTerm && hello.Life.Entries > own.Life.Entries {
-			return p, refusedf("%s has more of the ledger than this board: recover it there", hello.Server.Name)
+			return p, refusedf("%s has more of the ledger than this board: bramble ledger recover %s", hello.Server.Name, hello.Server.Name)
 		}
 	}
 	voters, answering := 0, 0
@@ -230,17 +283,6 @@ func (l *Ledger) countUnproven(p *RecoveryPlan) error {
 		}
 	}
 	return nil
-}
-
-// Recover makes this board the only voter of its ledger, under a new identity, as
-// PlanRecovery describes. Commands that only the voters counted out had are lost. Run then ends
-// with ErrRestart. If the others come back with the ledger of before, they do not take part: see Choose.
-func (l *Ledger) Recover(ctx context.Context) (RecoveryPlan, error) {
-	p, err := l.PlanRecovery(ctx)
-	if err != nil {
-		return p, err
-	}
-	return p, l.changeIdentity("an operator recovers the ledger on this board alone", func(id *boardIdentity) { id.Recover = true })
 }
 
 // Choose ends the state of two ledgers: boards of any other ledger set their files aside

@@ -174,8 +174,8 @@ func chooseLedger(hellos []helloResponse, self string, only ledgerID) (founded *
 		return founded, ""
 	}
 	for _, names := range boards {
-		why = fmt.Sprintf("%s has the ledger, and no majority of its voters: start the missing boards. If their cards are lost for good: "+
-			"bramble ledger recover, at the console of %s", strings.Join(names, ", "), names[0])
+		why = fmt.Sprintf("%s has the ledger, and no majority of its voters: start the missing boards; if their cards are lost for good: "+
+			"bramble ledger recover %s", strings.Join(names, ", "), names[0])
 	}
 	return nil, why
 }

@@ -14,6 +14,7 @@ const (
 	kindSubmit      = "submit"       // a batch for the leader: batchRequest, batchResponse
 	kindCommitIndex = "commit-index" // of the leader: commitIndexRequest, commitIndexResponse
 	kindFound       = "found"        // an operator's word: {}, {}
+	kindRecover     = "recover"      // an operator's word: recoverRequest, recoverResponse
 	kindChoose      = "choose"       // an operator's word: chooseRequest, {}
 	kindClock       = "clock"        // of the leader: {}, ClockReport
 	kindSetClock    = "set-clock"    // of the leader: setClockRequest, setClockResponse
@@ -109,6 +110,15 @@ type acceptResponse struct {
 
 // commitIndexRequest names the ledger whose leader is meant.
 type commitIndexRequest struct{ Ledger ledgerID }
+
+// recoverRequest is an operator's word to recover the ledger on the called board, or
+// only to plan that.
+type recoverRequest struct{ Confirmed bool }
+
+type recoverResponse struct {
+	Plan    RecoveryPlan
+	Refused string // the error of the kind ErrRefused, "" if none
+}
 
 // chooseRequest is an operator's choice of a ledger over others.
 type chooseRequest struct {

@@ -181,6 +181,8 @@ func (o ownCard) ClockIsSet() bool { return cardinit.ClockIsSet(o.paths) }
 
 func (o ownCard) TimeServers() int { return cardinit.TimeServers(o.paths) }
 
+func (o ownCard) LostData() string { return cardinit.LostData(o.paths) }
+
 func (o ownCard) Notices() []string { return cardinit.Notices(o.paths) }
 
 func (o ownCard) API(board node.BoardHandle) http.Handler { return o.slots.Handler(board) }

@@ -1,17 +1,37 @@
 package main
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"bramble/node/console/client"
+	"bramble/node/orderservice"
+)
 
 func ledgerCommand() command {
 	return command{
 		name:  "ledger",
-		args:  "clock",
-		short: "show the ledger's clock, and set it right",
+		args:  "[ACTION [BOARD | LEDGER]]",
+		short: "show the ledger's boards and clock, and repair it",
 		long: `
 Show the replicated log under the order book, and set it right:
 
-  clock   print the ledger's clock, each board's own clock, and whether the
-          ledger's is held; --set and --confirm change it
+  status          print each board's part: its server id, which is new with
+                  every card, its vote, and what keeps it from working
+  clock           print the ledger's clock, each board's own clock, and whether
+                  the ledger's is held; --set and --confirm change it
+  found           let more than half of the planned boards found a new ledger,
+                  though others are missing or lost their files. It begins
+                  without orders
+  recover BOARD   make one board's copy the rack's, after the cards of half of
+                  the voters or more were lost. Without --accept-loss it only
+                  prints what may be missing
+  choose LEDGER   if the rack has two ledgers: boards of the other one set
+                  their files aside, which loses nothing, and join this one
+
+Try to bring the boards back first: each of the last three gives something up.
 
 The ledger's clock follows the boards' clocks. If most of them do not agree, it
 is held: it counts on, orders are taken, and what cannot be undone waits (draws,
@@ -19,24 +39,153 @@ erasures, the end of invitations). Correct the boards' clocks first. Then --set
 sets the ledger's clock, also back, and --confirm says that it is right as it
 is. The audit log has who did it.`,
 		examples: `
+  bramble ledger
+  bramble ledger recover board-1
+  bramble ledger recover board-1 --accept-loss
+  bramble ledger choose 39e528598b046377
   bramble ledger clock
   bramble ledger clock --set now
   bramble ledger clock --set 2012-02-29T06:00:00Z
   bramble ledger clock --confirm`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
-			runClock := addClockFlags(fs)
+			asJSON := fs.Bool("json", false, "status, clock: print JSON instead of text")
+			accepted := fs.Bool("accept-loss", false, "recover: do it")
+			runClock := addClockFlags(fs, asJSON)
 			return func(ctx context.Context, w world, args []string) error {
-				if len(args) != 1 || args[0] != "clock" {
-					return usagef("name an action: clock")
+				if len(args) == 0 {
+					args = []string{"status"}
+				}
+				do, rest := args[0], args[1:]
+				argCount, known := map[string]int{"status": 0, "clock": 0, "found": 0, "recover": 1, "choose": 1}[do]
+				switch {
+				case !known:
+					return usagef("unknown action %q: it must be status, clock, found, recover or choose", do)
+				case len(rest) != argCount:
+					return usagef("%s needs %s, not %d", do, pluralize(argCount, "argument", "arguments"), len(rest))
 				}
 				c, err := connect(w)
 				if err != nil {
 					return err
 				}
 				defer c.Close()
-				return runClock(ctx, w, c)
+				switch do {
+				case "status":
+					return showLedger(ctx, w, c, *asJSON)
+				case "clock":
+					return runClock(ctx, w, c)
+				case "recover":
+					return recoverLedger(ctx, w, c, orderservice.LedgerCommand{Board: rest[0], Confirmed: *accepted})
+				case "choose":
+					if err := c.Shop(ctx, http.MethodPost, "ledger/choose", orderservice.LedgerCommand{Ledger: rest[0]}, nil); err != nil {
+						return err
+					}
+					fmt.Fprintln(w.out, "Chosen. Boards of another ledger set their files aside, start again and join.\n"+
+						"A board that was off needs the command once more when it is back.")
+					return nil
+				}
+				if err := c.Shop(ctx, http.MethodPost, "ledger/found", orderservice.LedgerCommand{}, nil); err != nil {
+					return err
+				}
+				fmt.Fprintln(w.out, "The boards that answer found a new ledger within seconds:\nsee \"bramble ledger status\".")
+				return nil
 			}
 		},
 	}
+}
+
+// recoverLedger prints the plan of a recovery, and that it was made if it was confirmed.
+func recoverLedger(ctx context.Context, w world, c *client.Client, command orderservice.LedgerCommand) error {
+	var p orderservice.LedgerRecovery
+	if err := c.Shop(ctx, http.MethodPost, "ledger/recover", command, &p); err != nil {
+		return err
+	}
+	fmt.Fprintf(w.out, "Ledger %s, as the card of %s has it: up to entry %d.\n", p.Ledger, p.Board, p.Index)
+	fmt.Fprintf(w.out, "Counted out: %s.\n", strings.Join(p.CountedOut, ", "))
+	fmt.Fprintf(w.out, "The card proves that the rack had acknowledged everything up to entry %d.\n", p.Proven)
+	fmt.Fprintf(w.out, "After that it has %s, which may or may not have been\nacknowledged. They stay.\n", pluralize(p.Unproven, "command", "commands"))
+	fmt.Fprintln(w.out, "Orders that only the boards counted out have are lost. If they come back later,\nthey take no part, and their files stay readable.")
+	if command.Confirmed {
+		fmt.Fprintf(w.out, "%s starts again now, as the only voter of a ledger with a new identity.\nThe others join it by themselves: see \"bramble ledger status\".\n", p.Board)
+		return nil
+	}
+	fmt.Fprintf(w.out, "Nothing was changed. To do it: bramble ledger recover %s --accept-loss\n", p.Board)
+	return nil
+}
+
+// showLedger prints the boards' parts in the ledger.
+func showLedger(ctx context.Context, w world, c *client.Client, asJSON bool) error {
+	var boards []orderservice.LedgerBoard
+	if err := c.Shop(ctx, http.MethodGet, "ledger/boards", nil, &boards); err != nil {
+		return err
+	}
+	var s orderservice.LedgerState
+	if err := c.Shop(ctx, http.MethodGet, "ledger", nil, &s); err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(w, struct {
+			orderservice.LedgerState
+			Boards []orderservice.LedgerBoard `json:"boards"`
+		}{s, boards})
+	}
+	fmt.Fprint(w.out, ledgerTable(s, boards))
+	return nil
+}
+
+// ledgerTable is the ledger as a table of at most 80 columns.
+func ledgerTable(s orderservice.LedgerState, boards []orderservice.LedgerBoard) string {
+	var b strings.Builder
+	wrap := func(indent, text string) {
+		for _, line := range wrapText(text, helpWidth-len(indent)) {
+			b.WriteString(indent + line + "\n")
+		}
+	}
+	if s.Founded {
+		leader := "no leader"
+		if s.Leader != "" {
+			leader = "leader " + s.Leader
+		}
+		wrap("", fmt.Sprintf("Ledger %s, %s, up to entry %d here.", s.Ledger, leader, s.Commit))
+	} else {
+		b.WriteString("No ledger yet.\n")
+	}
+	const form = "%-15s %-8s %9s  %s\n"
+	fmt.Fprintf(&b, "\n"+form, "BOARD", "ROLE", "ENTRY", "SERVER ID")
+	for _, board := range boards {
+		role := "follower"
+		switch {
+		case board.Leading:
+			role = "leader"
+		case board.Voter:
+			role = "voter"
+		case board.Ledger == "":
+			role = "-"
+		}
+		fmt.Fprintf(&b, form, truncateCell(board.Board, maxShownName), role, fmt.Sprint(board.Index), truncateCell(board.Server, 44))
+		trouble := board.Trouble
+		if board.Ledger != s.Ledger && board.Ledger != "" {
+			trouble = strings.TrimPrefix(trouble+"; it has ledger "+board.Ledger, "; ")
+		}
+		if trouble != "" {
+			wrap("    ", trouble)
+		}
+	}
+	troubles := append([]string{s.Trouble}, s.NameConflicts...)
+	if s.Foreign != "" {
+		troubles = append(troubles, "two ledgers: "+s.Foreign+" belong to another one; choose one: bramble ledger choose LEDGER")
+	}
+	if s.Superseded != "" {
+		troubles = append(troubles, "an operator gave this board's ledger up: bramble ledger choose "+s.Superseded)
+	}
+	if s.Outdated != "" {
+		troubles = append(troubles, "given up for this ledger: "+s.Outdated+"; to make them join: bramble ledger choose "+s.Ledger)
+	}
+	for _, t := range troubles {
+		if t != "" {
+			b.WriteString("\n")
+			wrap("", t+".")
+		}
+	}
+	return b.String()
 }

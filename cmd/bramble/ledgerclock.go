@@ -14,10 +14,9 @@ import (
 )
 
 // addClockFlags declares the flags of "ledger clock" and returns the function that runs it.
-func addClockFlags(fs *flagSet) func(ctx context.Context, w world, c *client.Client) error {
+func addClockFlags(fs *flagSet, asJSON *bool) func(ctx context.Context, w world, c *client.Client) error {
 	set := fs.String("set", "", "clock: set the ledger's clock to this `TIME`, such as 2012-02-29T06:00:00Z, or to \"now\", this computer's time")
 	confirm := fs.Bool("confirm", false, "clock: confirm that the ledger's clock is right as it is")
-	asJSON := fs.Bool("json", false, "clock: print JSON instead of text")
 	operator := operatorFlag(fs)
 	return func(ctx context.Context, w world, c *client.Client) error {
 		command := orderservice.ClockCommand{Operator: operator(w), OpID: orderservice.NewOpID(), Confirm: *confirm}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -69,7 +70,11 @@ its configuration is faulty, the log says why and the old one keeps serving.`,
 						return err
 					}
 				}
-				if err := node.Run(serving, cfg, opts); err != nil {
+				err = node.Run(serving, cfg, opts)
+				if errors.Is(err, node.ErrReopen) {
+					log.Warn("starting again", "why", err)
+					restart.requested.Store(true)
+				} else if err != nil {
 					return err
 				}
 				return restart.execProgram(ctx)

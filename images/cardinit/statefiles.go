@@ -43,6 +43,16 @@ func clockNotices(p Paths) []string {
 	return nil
 }
 
+// LostData returns why the data partition was made again, "" if it never was.
+func LostData(p Paths) string {
+	text, err := os.ReadFile(p.StateFile(recreatedStateFile))
+	if err != nil {
+		return ""
+	}
+	_, why, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	return "the card's data partition was beyond repair and was made again: " + replaceControls(why)
+}
+
 // Notices returns the card's problems for the operator, a sentence or two each.
 func Notices(p Paths) []string {
 	all := clockNotices(p)
@@ -61,7 +71,7 @@ func Notices(p Paths) []string {
 		if at, err := time.Parse(time.RFC3339, when); err != nil || at.Before(earliestTime()) {
 			when = "a day on which the clock was not set"
 		}
-		all = append(all, "The data on this board's card was beyond repair and was recreated empty on "+when+"; the other boards send the orders again. Reason: "+replaceControls(why)+".")
+		all = append(all, "The data on this board's card was beyond repair and was recreated empty on "+when+"; if the rack has other boards with the orders, they send them again. Reason: "+replaceControls(why)+".")
 	}
 	if text, err := os.ReadFile(p.StateFile(noCardStateFile)); err == nil {
 		all = append(all, "This board's card cannot be used, and the board accepts no orders: "+replaceControls(strings.TrimSpace(string(text)))+".")

@@ -37,6 +37,7 @@ func (s *Service) Handler(prefix string) http.Handler {
 	mux.HandleFunc("GET "+prefix+"ledger/clock", s.showClock)
 	mux.HandleFunc("POST "+prefix+"ledger/clock", s.postClock)
 	mux.HandleFunc("POST "+prefix+"commands", s.postCommand)
+	s.addLedgerRoutes(mux, prefix)
 	return mux
 }
 

@@ -25,13 +25,11 @@ func (s *Service) Notices(board string) []string {
 	}
 	status := s.cfg.Ledger.Status()
 	switch {
-	case !status.Founded && status.MissingBoards == 0:
-		add("No orders are accepted yet: ", status.Trouble)
 	case !status.Founded:
-		notices = append(notices, fmt.Sprintf("No orders are accepted yet: the ledger waits for %d more of the %d boards that [rack] expected_boards plans. Switch them on, or set it to the actual number of boards.", status.MissingBoards, s.cfg.ExpectedBoards))
+		add("No orders are accepted yet: ", status.Trouble+".")
 	case s.Pause() == orders.NotPaused: // an election is not worth a notice
 	case status.Leader == "":
-		notices = append(notices, "Orders are paused: the ledger has no majority of its voters. Nothing is lost. Switch the missing boards on, and orders go on by themselves; only if their cards are lost for good: bramble ledger recover.")
+		notices = append(notices, "Orders are paused: the ledger has no majority of its voters. Nothing is lost. Switch the missing boards on, and orders go on by themselves; only if their cards are lost for good: bramble ledger recover "+board+".")
 	case status.Trouble != "":
 		add("Orders are paused on "+board+" until its card can be written; free space on it, or replace it: ", status.Trouble)
 	}
@@ -43,11 +41,16 @@ func (s *Service) Notices(board string) []string {
 	} else {
 		add("The ledger of "+board+" has halted, and a person must look at it: ", status.Halted)
 	}
-	add("The rack has two ledgers, and accepts no orders until one is chosen (bramble ledger choose): ", status.Foreign)
-	add("Boards still have a ledger that was given up for this one: ", status.Outdated)
-	add("The ledger of "+board+" was given up for another one: ", status.Superseded)
-	notices = append(notices, status.NameConflicts...)
-	add("Files of the ledger of "+board+" were damaged and set aside: ", status.Damaged)
+	if status.Superseded != "" {
+		notices = append(notices, fmt.Sprintf("An operator gave the ledger of %s up, so it accepts no orders. To make it set its files aside and join: bramble ledger choose %s", board, status.Superseded))
+	} else {
+		add("The rack has two ledgers, and accepts no orders until one is chosen with bramble ledger choose LEDGER; bramble ledger status lists them. Of another one: ", status.Foreign)
+	}
+	add("Some boards have a ledger that was given up, and take no part until bramble ledger choose "+status.Ledger+": ", status.Outdated)
+	for _, conflict := range status.NameConflicts {
+		add("In the ledger ", conflict+".")
+	}
+	add("Files of the ledger of "+board+" were set aside, and it began again without them: ", status.Damaged)
 	if status.RulesHeldSeconds > rulesHeldNotice {
 		add(fmt.Sprintf("The ledger still works by rules %d although this program knows %d; install the newer program on every board, or take the missing ones out of the rack. These have or may have the older one: ",
 			status.Rules, status.MaxRules), strings.Join(status.RulesHeldBy, ", "))
