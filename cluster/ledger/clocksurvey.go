@@ -97,11 +97,11 @@ func (l *Ledger) readBoardClocks() []clockReading {
 	count := l.clock.monotonic()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for name, a := range l.survey.answers {
+	for _, a := range l.survey.answers {
 		h := a.hello
 		if age := count - h.received; age <= maxReadingAge && h.roundTrip <= maxReadingRoundTrip {
 			wall := time.Unix(0, h.OwnClock).Add(h.roundTrip/2 + age)
-			readings = append(readings, clockReading{name, wall.Sub(now), h.OwnClockSet, h.OwnServers})
+			readings = append(readings, clockReading{h.Server.Name, wall.Sub(now), h.OwnClockSet, h.OwnServers})
 		}
 	}
 	return readings
@@ -211,8 +211,8 @@ func (l *Ledger) ownClockReport() ClockReport {
 		}
 		if configuration := r.GetConfiguration(); configuration.Error() == nil {
 			for _, s := range configuration.Configuration().Servers {
-				if !heard[string(s.Address)] {
-					report.Boards = append(report.Boards, BoardClock{Board: string(s.Address)})
+				if name := l.boardName(string(s.ID)); !heard[name] {
+					report.Boards = append(report.Boards, BoardClock{Board: name})
 				}
 			}
 		}

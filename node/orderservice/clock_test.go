@@ -41,7 +41,7 @@ func newSkewedRack(t *testing.T, size int) (*partitionedRack, *skewedClocks) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
-	soon := time.Now().Add(time.Hour)
+	soon := time.Now().Add(time.Hour).Truncate(time.Second)
 	later, ballot, shelf := berry(), berry(), berry()
 	later.Product, later.Opens = "later", soon
 	ballot.Product, ballot.Mode, ballot.Opens, ballot.Closes = "ballot", orders.Ballot, soon.Add(-2*time.Hour), soon

@@ -152,7 +152,7 @@ func TestABoardStartsFromARecordedLedger(t *testing.T) {
 			l, stop := runLoneBoard(t, unpackRecording(t, name), book, clockAfterRecording())
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
-			for l.Barrier(ctx) != nil && ctx.Err() == nil {
+			for (l.Barrier(ctx) != nil || l.Status().CatchingUp) && ctx.Err() == nil {
 				time.Sleep(10 * time.Millisecond)
 			}
 			checkRecordedBook(t, name, book)
