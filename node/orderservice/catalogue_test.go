@@ -1,0 +1,90 @@
+package orderservice
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bramble/node/orders"
+)
+
+// A product that the book refuses is named, is not offered again, leaves nothing in the audit trail, and does not
+// keep the board from being ready.
+func TestARefusedOfferIsNamedAndNotRepeated(t *testing.T) {
+	s, l := newTestService(t)
+	bad := berry()
+	bad.Product, bad.Limit = "bad", 0
+	s.cfg.Offers = append(s.cfg.Offers, bad)
+	for range 3 {
+		if !s.offerCatalogue(t.Context()) {
+			t.Fatal("the catalogue is not complete")
+		}
+	}
+	if got := s.Refused(); len(got) != 1 || !strings.Contains(got["bad"], "Limit is not 1 to") {
+		t.Errorf("refused %v", got)
+	}
+	if !s.hasOffers() {
+		t.Error("the board is not ready")
+	}
+	if l.index != 1 {
+		t.Errorf("%d commands were submitted, want the berry's offer only", l.index)
+	}
+	if notices := strings.Join(s.Notices("b1"), "\n"); !strings.Contains(notices, "The product bad of the catalogue is not on sale: the catalogue's Limit") {
+		t.Errorf("notices %s", notices)
+	}
+	by := orders.Operation{Operator: "Ada", OpID: 77}
+	for _, c := range []orders.Command{orders.CloseSale{Operation: by, Product: "berry"}, orders.RetireSale{Operation: orders.Operation{Operator: "Ada", OpID: 78}, Product: "berry"}} {
+		if a, err := s.submitUntilDecided(t.Context(), c); err != nil || a.Outcome != orders.Done {
+			t.Fatalf("%T: %v, %v", c, a.Outcome, err)
+		}
+	}
+	if got := s.Refused(); got["berry"] != "it is retired" {
+		t.Errorf("refused %v", got)
+	}
+}
+
+// The 65th product of a ledger under the first rules waits for the rules to rise, and is then offered.
+func TestAFullBookIsFull(t *testing.T) {
+	s, _ := newTestService(t)
+	for n := range orders.MaxSales {
+		o := berry()
+		o.Product, o.OpID = fmt.Sprint("p", n), uint64(1000+n)
+		if a, err := s.submitUntilDecided(t.Context(), o); err != nil || a.Outcome != orders.Done {
+			t.Fatalf("product %d: %v, %v", n, a.Outcome, err)
+		}
+		if testing.Short() && n == 100 {
+			t.Skip("filling the book takes seconds")
+		}
+	}
+	if got := s.Refused(); !strings.Contains(got["berry"], "the order book is full: it has had 4096 products") || !s.hasOffers() {
+		t.Errorf("refused %v", got)
+	}
+}
+
+// A webhook, mail and a retention time that are configured later hold for the sales that exist.
+func TestSalesFollowTheConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := newTestService(t)
+		if !s.offerCatalogue(t.Context()) {
+			t.Fatal("not offered")
+		}
+		s.cfg.Offers[0].Webhook, s.cfg.Offers[0].Mail, s.cfg.Offers[0].Retain, s.cfg.Offers[0].Price = false, true, time.Hour, 1100
+		for range 2 {
+			if !s.offerCatalogue(t.Context()) {
+				t.Fatal("not revised")
+			}
+		}
+		sale, _ := s.Sale("berry")
+		if sale.Webhook || !sale.Mail || sale.Retain != time.Hour || sale.Price != 1000 {
+			t.Errorf("%+v", sale)
+		}
+		if l.index != 2 {
+			t.Errorf("%d commands, want an offer and a revision", l.index)
+		}
+		if d := s.Differences("berry"); len(d) != 1 || d[0].Field != "price" || d[0].Offered != "1100" || d[0].Sold != "1000" || d[0].Revise != orders.RevisePrice {
+			t.Errorf("differences %+v", d)
+		}
+	})
+}
