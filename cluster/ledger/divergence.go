@@ -126,17 +126,35 @@ func (l *Ledger) judgeDigests(r *raft.Raft, self raftServer, hellos []helloRespo
 	}
 }
 
-// haltDiverged halts this board, and notes that on disk for its next start.
+// haltDiverged halts this board, notes that on disk, and ends Run with ErrRestart: the next start applies
+// the log again, or begins a new life. A board that diverges again in its new life stays
+// halted: its memory or its program has a fault, and would not leave it.
 func (l *Ledger) haltDiverged(why string) {
 	times, err := noteDivergence(filepath.Join(l.cfg.Dir, dirNow), why)
-	next := "start it again: it then applies its log again"
-	if times >= divergencesTolerated {
-		next = "start it again: it then sets its ledger aside and gets the state of the others"
+	switch {
+	case err != nil:
+		why = fmt.Sprintf("%s, and that cannot be written to disk: %v", why, err)
+	case divergedBefore(l.cfg.Dir):
+		why += ", again in a new life: its memory or its program has a fault; use another board, or install the program that the others have"
+	case times < divergencesTolerated:
+		why += "; it applies its log again"
+	default:
+		why += "; it sets its ledger aside, and gets the state of the others"
 	}
-	if err != nil {
-		l.cfg.Logger.Error("ledger: this board cannot write to disk that it has diverged", "error", err)
+	_ = l.applier.halt(why)
+	if err != nil || divergedBefore(l.cfg.Dir) {
+		return
 	}
-	_ = l.applier.halt(why + "; its memory or its program has a fault; " + next)
+	select {
+	case l.restart <- struct{}{}:
+	default:
+	}
+}
+
+// divergedBefore reports whether this board has set files aside because it diverged.
+func divergedBefore(dir string) bool {
+	lines, _ := filepath.Glob(filepath.Join(dir, damagedPrefix+"*", fileDiverged))
+	return len(lines) > 0
 }
 
 const (

@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func TestABoardThatDivergesHalts(t *testing.T) {
 		}
 	}
 	r.kill(odd)
-	r.diverging = odd
+	r.diverging = []string{odd}
 	r.start(odd)
 	r.submit(led, "straight")
 	if h := r.board(odd).Status().Halted; h != "" {
@@ -44,6 +45,8 @@ func TestABoardThatDivergesHalts(t *testing.T) {
 	r.submit(led, "trap")
 	r.submit(led, "next")
 	r.until("it halts", func() bool { return strings.Contains(r.board(odd).Status().Halted, "differ") })
+	// It applies its log again, begins a new life, and diverges again: then it stays as it is.
+	r.until("it halts for good", func() bool { return strings.Contains(r.board(odd).Status().Halted, "again in a new life") })
 	if _, _, err := r.board(odd).Submit(context.Background(), []byte("x")); !errors.Is(err, ledger.ErrHalted) {
 		t.Errorf("Submit on the halted board returns %v", err)
 	}
@@ -51,6 +54,88 @@ func TestABoardThatDivergesHalts(t *testing.T) {
 		t.Errorf("Wait there returns %v", err)
 	}
 	r.submit(led, "the others go on")
+}
+
+// If the leader is the one that differs, the majority decides against it: it halts, another board leads,
+// and those that suspected themselves go on.
+func TestALeaderThatDivergesHalts(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 3)
+	r.start(r.names...)
+	r.voters(3)
+	led := r.leader()
+	for _, n := range r.names {
+		if n != led.name {
+			r.diverging = append(r.diverging, n)
+		}
+	}
+	for _, n := range r.diverging { // to the two, the leader is the odd one
+		r.kill(n)
+		r.start(n)
+		r.until("it follows", func() bool { return r.board(n).Applied() >= led.Applied() && r.board(n).Status().Leader == led.name })
+	}
+	r.submit(led, "straight")
+	r.submit(led, "trap")
+	r.submit(led, "next")
+	r.until("the leader halts", func() bool { return strings.Contains(r.board(led.name).Status().Halted, "2 of the 3 voters") })
+	for _, n := range r.diverging {
+		r.until("the others go on", func() bool { return r.board(n).Status().Halted == "" })
+		r.submit(r.board(n), "after by "+n)
+	}
+	if leader := r.leader().name; leader == led.name {
+		t.Errorf("%s leads again", leader)
+	}
+}
+
+// The rules rise when every board's program knows them: not before the last one is replaced, and then at once.
+// A board that goes back to the program before halts, says so, and loses nothing.
+func TestRulesRiseWhenAllBoardsKnowThem(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 3)
+	r.rules = map[string]uint32{}
+	r.start(r.names...)
+	r.voters(3)
+	r.submit(r.leader(), "under the first rules")
+	update := func(name string, rules uint32) {
+		r.kill(name)
+		r.rules[name] = rules
+		r.start(name)
+		r.voters(3)
+		r.submit(r.leader(), name+" is updated")
+	}
+	update("b1", 2)
+	update("b2", 2)
+	r.until("the leader says who holds them back", func() bool {
+		s := r.leader().Status()
+		return s.Rules == 1 && (s.MaxRules == 1 || slices.Equal(s.RulesHeldBy, []string{"b3"}))
+	})
+	update("b3", 2)
+	for _, b := range r.running() {
+		r.until("they rise", func() bool { return b.Status().Rules == 2 && len(b.Status().RulesHeldBy) == 0 })
+	}
+	index := r.submit(r.leader(), "under the second rules")
+	if err := r.board("b1").Wait(context.Background(), index); err != nil {
+		t.Fatal(err)
+	}
+	notes := r.board("b1").diary.Notes()
+	if first, last := notes[0], notes[len(notes)-1]; first.Rules != 1 || last.Rules != 2 {
+		t.Errorf("applied under rules %d and %d", first.Rules, last.Rules)
+	}
+
+	r.kill("b1")
+	r.rules["b1"] = 1
+	r.start("b1")
+	r.until("it says what to do", func() bool {
+		return strings.Contains(r.board("b1").Status().Halted, "knows rules 1, the ledger uses 2: install the newer program")
+	})
+	r.submit(r.board("b2"), "without it")
+	if s := r.board("b1").Status(); s.HaltTransient {
+		t.Error("it says that this passes by itself")
+	}
+	r.kill("b1")
+	r.rules["b1"] = 2
+	r.start("b1")
+	r.awaitSameNotes()
 }
 
 func TestAnErrorOfTheStateMachineHaltsTheLedger(t *testing.T) {

@@ -35,7 +35,8 @@ type rack struct {
 	slow      time.Duration
 	planned   int
 	refuse    map[string]func(index uint64, commands [][]byte) error // of the boards' diaries
-	diverging string                                                 // this board has a divergingDiary
+	diverging []string                                               // these boards have a divergingDiary
+	rules     map[string]uint32                                      // that the boards' programs know
 	mu        sync.Mutex                                             // guards the rest
 	skew      map[string]time.Duration                               // of the boards' own clocks
 	servers   map[string]int                                         // that agree on them
@@ -128,7 +129,8 @@ func (r *rack) start(names ...string) {
 func (r *rack) open(name string) (*board, error) {
 	cfg := r.config(name)
 	diary := cfg.StateMachine.(*ledgertest.Diary)
-	if name == r.diverging {
+	diary.Rules = r.rules[name]
+	if slices.Contains(r.diverging, name) {
 		c := &divergingDiary{}
 		cfg.StateMachine, diary = c, &c.Diary
 	}
