@@ -46,6 +46,15 @@ func newWebStore(base, user, password string) *webStore {
 // Put sends the backup while write writes it, so its length is not known before (a chunked
 // request), and gets it back. A name that exists is not replaced.
 func (w *webStore) Put(ctx context.Context, name string, write func(io.Writer) error, verify func(io.Reader) error) error {
+	// A failed PUT is removed below, and must not take an older file of the name with it.
+	there, err := w.send(ctx, http.MethodHead, name, nil)
+	if err != nil {
+		return err
+	}
+	there.Body.Close()
+	if there.StatusCode == http.StatusOK {
+		return fmt.Errorf("%s has a file %s already", w.base, name)
+	}
 	body, in := io.Pipe()
 	written := make(chan error, 1)
 	go func() {
