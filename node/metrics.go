@@ -8,6 +8,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"bramble/cluster"
+	"bramble/node/backup"
 	"bramble/node/fulfilment"
 )
 
@@ -115,7 +116,26 @@ func (b *board) addLedgerMetrics(m metricSet) {
 	m.addGauge("bramble_ledger_lag_entries", func() int64 { return int64(status().Lag) })
 	m.addFlag("bramble_ledger_is_catching_up", func() bool { return status().CatchingUp })
 	b.addFulfilmentMetrics(m, "webhook", func() fulfilment.ChannelStats { return b.orders.sender.Stats().Webhook })
+	b.addBackupMetrics(m)
 	b.addFulfilmentMetrics(m, "mail", func() fulfilment.ChannelStats { return b.orders.sender.Stats().Mail })
+}
+
+// addBackupMetrics registers the metrics of this board's scheduled backups, by the key that
+// names the destination.
+func (b *board) addBackupMetrics(m metricSet) {
+	backups := b.orders.backups
+	for i, target := range backups.Status() {
+		status := func() backup.TargetStatus { return backups.Status()[i] }
+		label := fmt.Sprintf("{to=%q}", target.Kind)
+		m.addGauge("bramble_backup_last_success_timestamp_seconds"+label, func() int64 {
+			if last := status().LastSuccess; last != nil {
+				return last.Unix()
+			}
+			return 0
+		})
+		m.addGauge("bramble_backup_size_bytes"+label, func() int64 { return status().Bytes })
+		m.addGauge("bramble_backup_failures_total"+label, func() int64 { return status().Failures })
+	}
 }
 
 // addFulfilmentMetrics registers the metrics of one channel. Every board counts what waits;

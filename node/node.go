@@ -16,6 +16,7 @@ import (
 	"bramble/cluster/link"
 	"bramble/cluster/logdedup"
 	"bramble/cluster/purge"
+	"bramble/node/backup"
 	"bramble/node/certs"
 	"bramble/node/config"
 	"bramble/node/console"
@@ -299,7 +300,7 @@ func (b *board) openShop() (*shop.Shop, error) {
 	if b.cfg.Orders.Enabled {
 		b.orders, err = b.openOrders(catalogue)
 		switch {
-		case errors.Is(err, fulfilment.ErrConfig), errors.Is(err, ledger.ErrInUse):
+		case errors.Is(err, fulfilment.ErrConfig), errors.Is(err, backup.ErrConfig), errors.Is(err, ledger.ErrInUse):
 			return nil, err
 		case err != nil:
 			b.log.Error("this board takes no orders", "error", err)

@@ -15,6 +15,7 @@ import (
 
 	"bramble/cluster"
 	"bramble/cluster/ledger"
+	"bramble/node/backup"
 	"bramble/node/config"
 	"bramble/node/fulfilment"
 	"bramble/node/orders"
@@ -54,6 +55,7 @@ type orderStack struct {
 	service *orderservice.Service
 	sender  *fulfilment.Sender
 	watch   *fulfilmentWatch
+	backups *backup.Schedule // nil: none are configured
 }
 
 // openOrders opens the order stack in its folder.
@@ -75,7 +77,12 @@ func (b *board) openOrders(catalogue *shop.Catalogue) (*orderStack, error) {
 	s.service = orderservice.New(orderservice.Config{
 		Ledger: s.ledger, Book: s.book, Offers: offers, Keys: rackKeys(b.cfg.Rack), Logger: b.log, Clock: time.Now,
 		ExpectedBoards: b.cfg.Rack.ExpectedBoards, OthersAccept: b.othersAcceptOrders, LogViewDir: filepath.Join(folder, viewFolder), PurgeTag: func(tag string) { b.cache.PurgeTag(tag) },
+		Board: b.cfg.Board.Name, Version: b.version, BackupStatus: func() []backup.TargetStatus { return s.backups.Status() },
 	})
+	if s.backups, err = b.newSchedule(s); err != nil {
+		s.close()
+		return nil, err
+	}
 	if s.sender, err = fulfilment.New(b.fulfilmentConfig(catalogue, s.service)); err != nil {
 		s.close()
 		return nil, err
@@ -113,6 +120,22 @@ func (b *board) othersAcceptOrders() bool {
 	return slices.ContainsFunc(b.members.Boards(), func(other cluster.Board) bool {
 		return other.Alive && !other.Self && other.Meta.Vitals.State == cluster.Serving &&
 			other.Meta.Vitals.Faults&(cluster.NoMajority|cluster.CardFailing) == 0
+	})
+}
+
+// newSchedule makes the schedule of this board's backups; nil if none are configured.
+func (b *board) newSchedule(s *orderStack) (*backup.Schedule, error) {
+	cfg := b.cfg.Backup
+	return backup.NewSchedule(backup.ScheduleConfig{
+		Directory: cfg.Directory, URL: cfg.URL, User: cfg.User, Password: cfg.Password, Recipients: cfg.Recipients,
+		Interval: time.Duration(cfg.Interval), Keep: cfg.Keep, Source: s.service.BackupCaughtUp,
+		Ledger: func() string {
+			if status := s.ledger.Status(); status.Founded {
+				return status.Ledger
+			}
+			return ""
+		},
+		Leading: s.service.Leading, Now: s.service.Now, OrdersDir: b.cfg.Orders.Directory, Logger: b.log,
 	})
 }
 
@@ -180,6 +203,9 @@ func (s *orderStack) run(ctx context.Context) error {
 	background.Go(func() { s.service.Run(ctx) })
 	background.Go(func() { s.sender.Run(ctx) })
 	background.Go(func() { s.watch.run(ctx) })
+	if s.backups != nil {
+		background.Go(func() { s.backups.Run(ctx) })
+	}
 	err := s.ledger.Run(ctx)
 	if errors.Is(err, ledger.ErrRestart) {
 		return ErrReopen
@@ -229,7 +255,7 @@ func (s *orderStack) notices(board string) []string {
 	if state := s.watch.last.Load(); state != nil {
 		notices = append(notices, state.Notices(time.Now())...)
 	}
-	return notices
+	return append(notices, s.backups.Notices(board)...)
 }
 
 func (s *orderStack) close() {

@@ -65,6 +65,7 @@ func allCommands() []command {
 		statusCommand(), purgeCommand(), drainCommand(),
 		ordersCommand(), saleCommand(), drawCommand(), announceCommand(), fulfilmentCommand(),
 		ledgerCommand(),
+		backupCommand(), restoreCommand(),
 		locateCommand(), panelCommand(), imageCommand(), updateCommand(), cardInitCommand(), versionCommand(),
 	}
 }

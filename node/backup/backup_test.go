@@ -29,7 +29,7 @@ func newTestBook(t testing.TB, n int) *orders.Book {
 	t.Cleanup(func() { b.Close() })
 	at := time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
 	batch := [][]byte{orders.Offer{
-		Operation: orders.Operation{Operator: "catalogue", OpID: 1}, Product: "berry", Mode: orders.FirstCome,
+		Operation: orders.Operation{Operator: orders.CatalogueOperator, OpID: 1}, Product: "berry", Mode: orders.FirstCome,
 		Stock: 1_000_000, Limit: 2, Opens: at, Price: 22_00, Currency: "GBP", Countries: []orders.Country{{Code: "GB"}},
 	}.Encode()}
 	for i := range n {

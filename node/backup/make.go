@@ -11,6 +11,10 @@ import (
 	"bramble/node/orders"
 )
 
+// ChunkSize is the number of bytes of the order book's snapshot in each chunk of a restore;
+// the last one has the rest.
+const ChunkSize = orders.MaxRestoreChunk
+
 // Source writes the plain stream of a new backup.
 type Source func(ctx context.Context, to io.Writer) error
 

@@ -30,6 +30,9 @@ const (
 	nameTime   = "20060102T150405Z"
 )
 
+// ErrConfig: the table [backup] has a mistake.
+var ErrConfig = errors.New("[backup]")
+
 // ScheduleConfig configures a board's backups.
 type ScheduleConfig struct {
 	Directory string // "" = none
@@ -64,6 +67,7 @@ type Schedule struct {
 
 // target is one destination of a board's backups.
 type target struct {
+	kind       string // directory or url, the key that names it
 	where      string // as a message shows it
 	store      Store
 	folder     Folder // "" for a server
@@ -85,15 +89,15 @@ func NewSchedule(cfg ScheduleConfig) (*Schedule, error) {
 	}
 	k, err := NewRecipientsKeyring(cfg.Recipients)
 	if err != nil {
-		return nil, fmt.Errorf("backup: %w", err)
+		return nil, fmt.Errorf("%w: recipients: %w", ErrConfig, err)
 	}
 	s := &Schedule{cfg: cfg, keyring: k}
 	if cfg.Directory != "" {
 		f := Folder(cfg.Directory)
-		s.targets = append(s.targets, &target{where: cfg.Directory, store: f, folder: f})
+		s.targets = append(s.targets, &target{kind: "directory", where: cfg.Directory, store: f, folder: f})
 	}
 	if cfg.URL != "" {
-		s.targets = append(s.targets, &target{where: cfg.URL, store: newWebStore(cfg.URL, cfg.User, cfg.Password), onlyLeader: true})
+		s.targets = append(s.targets, &target{kind: "url", where: cfg.URL, store: newWebStore(cfg.URL, cfg.User, cfg.Password), onlyLeader: true})
 	}
 	return s, nil
 }

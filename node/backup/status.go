@@ -9,6 +9,7 @@ import (
 
 // TargetStatus is how the backups to one destination stand, as this board knows it.
 type TargetStatus struct {
+	Kind        string     `json:"kind"`                   // directory or url, the key that names it
 	To          string     `json:"to"`                     // the folder or the server's address
 	Responsible bool       `json:"responsible"`            // this board makes them now
 	LastSuccess *time.Time `json:"last_success,omitempty"` // the ledger's clock; none if not known
@@ -25,7 +26,7 @@ func (s *Schedule) Status() []TargetStatus {
 	}
 	for _, t := range s.targets {
 		t.mu.Lock()
-		status := TargetStatus{To: t.where, Responsible: !t.since.IsZero(), Bytes: t.bytes, Failures: t.failures, Error: t.failure}
+		status := TargetStatus{Kind: t.kind, To: t.where, Responsible: !t.since.IsZero(), Bytes: t.bytes, Failures: t.failures, Error: t.failure}
 		if !t.last.IsZero() {
 			last := t.last.UTC()
 			status.LastSuccess = &last

@@ -28,6 +28,7 @@ type Config struct {
 	Orders  OrderSettings
 	Webhook WebhookSettings
 	Mail    MailSettings
+	Backup  BackupSettings
 	Panel   PanelSettings
 	Network NetworkSettings
 	Log     LogSettings
@@ -223,6 +224,7 @@ func Default() *Config {
 		Orders:  OrderSettings{Enabled: true, Directory: "ledger", Retention: Duration(180 * 24 * time.Hour)},
 		Webhook: WebhookSettings{Timeout: Duration(10 * time.Second)},
 		Mail:    MailSettings{TLS: "starttls", Timeout: Duration(30 * time.Second)},
+		Backup:  BackupSettings{Interval: Duration(24 * time.Hour), Keep: 14},
 		Panel:   PanelSettings{HealthPin: "auto", BarPins: []string{"auto"}, ButtonPin: "auto", KernelLED: "auto"},
 		Log:     LogSettings{Level: "info", Format: "text"},
 	}

@@ -183,6 +183,7 @@ func TestParseSetsEveryKey(t *testing.T) {
 	c.Orders = OrderSettings{false, filepath.Join(t.TempDir(), "ledger"), Duration(72 * time.Hour), "https://shop.example"}
 	c.Webhook = WebhookSettings{"http://127.0.0.1:9/orders?x=1", "whsec_c2VjcmV0IG9mIHRoaXMgdGVzdCBhbG9uZQ==", Duration(2e9)}
 	c.Mail = MailSettings{"mail.example:465", "Shop <shop@shop.example>", "shop", "battery \\ staple", "tls", Duration(3e9)}
+	c.Backup = BackupSettings{filepath.Join(t.TempDir(), "stick"), "https://nas.example:8443/b", "rack", "gamma", []string{"age1" + strings.Repeat("q", 58)}, Duration(3 * time.Hour), 3}
 	c.Panel = PanelSettings{"GPIO5", []string{"GPIO6", "17"}, "none", "PWR", true, true, true}
 	c.Network = NetworkSettings{"192.168.1.11/24", "192.168.1.1", []string{"192.168.1.2"}, "shop-1", []string{"192.168.1.3"}}
 	c.Log = LogSettings{"debug", "json"}

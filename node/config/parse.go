@@ -170,6 +170,7 @@ func (f *fileParser) buildConfig(tree map[string]any) *ParsedFile {
 	f.checkValues()
 	f.cfg.Shop.Catalogue = relativeTo(f.file, f.cfg.Shop.Catalogue)
 	f.cfg.Orders.Directory = relativeTo(f.file, underData(f.dataDir, f.cfg.Orders.Directory))
+	f.cfg.Backup.Directory = relativeTo(f.file, f.cfg.Backup.Directory)
 	f.cfg.TLS.ACMEStorage = underData(f.dataDir, f.cfg.TLS.ACMEStorage)
 	f.cfg.TLS.resolvePaths(f.file)
 	return &ParsedFile{Config: f.cfg, Written: written}

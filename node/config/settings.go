@@ -54,6 +54,7 @@ func tableSpecs() []tableSpec {
 		{name: "orders", doc: "The orders of the built-in shop. The boards store them together."},
 		{name: "webhook", doc: "The program that fulfils orders; the rack posts each order to it by Standard Webhooks."},
 		{name: "mail", doc: "Mail to buyers, over SMTP."},
+		{name: "backup", doc: "Backups of the orders by a schedule, to a USB stick or a server. Set directory, url or both."},
 		{name: "panel", doc: "The board's lamps and its button (gpio/README.md). A board works without them too."},
 		{name: "network", doc: "The network of a card that was made with the image; another operating system has its own settings. " +
 			"Keys for one card only stand under [cards.1a2b.network], where 1a2b is the last four or more digits of its serial number. " +
@@ -64,7 +65,7 @@ func tableSpecs() []tableSpec {
 
 // allKeys returns every key, in the order in which its table is printed.
 func allKeys() []keySpec {
-	return slices.Concat(boardKeys(), tlsKeys(), originTableKeys(), siteKeys(), orderKeys(), panelKeys(), networkKeys())
+	return slices.Concat(boardKeys(), tlsKeys(), originTableKeys(), siteKeys(), orderKeys(), backupKeys(), panelKeys(), networkKeys())
 }
 
 // maxRate limits every rate per second: no board does more.

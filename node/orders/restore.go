@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -203,8 +202,7 @@ func (a *applyTx) isUntouched() bool {
 	for k, v := c.First(); k != nil; k, v = c.Next() {
 		d := decoder{data: v}
 		d.time()
-		d.text()
-		if action := d.text(); !strings.HasPrefix(action, "offer ") && !strings.HasPrefix(action, rulesInForce) {
+		if operator := d.text(); operator != CatalogueOperator && operator != ledgerOperator {
 			return false
 		}
 	}
@@ -263,7 +261,7 @@ func (a *applyTx) finishRestore(c FinishRestore) Answer {
 	r, ok := a.readRestore()
 	switch {
 	case a.isDoneRestore(c.OpID):
-		return Answer{Outcome: AlreadyDone}
+		return Answer{Outcome: AlreadyDone, Count: int(a.b.meta.orders)}
 	case !ok || r.command.OpID != c.OpID:
 		return Answer{Outcome: NoOrder}
 	case !a.isUntouched():

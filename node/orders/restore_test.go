@@ -35,9 +35,11 @@ func restoreCommands(d *testBook, snapshot []byte, size int) []Command {
 // newShopBook returns a book as a rack with a catalogue has it before the first order.
 func newShopBook(t testing.TB) *testBook {
 	d := newTestBook(t)
-	d.want(Done, d.someOffer())
 	o := d.someOffer()
-	o.Product = "unknown-to-the-backup"
+	o.Operator = CatalogueOperator
+	d.want(Done, o)
+	o = d.someOffer()
+	o.Product, o.Operator = "unknown-to-the-backup", CatalogueOperator
 	d.want(Done, o)
 	return d
 }

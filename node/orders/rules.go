@@ -101,6 +101,13 @@ func (r *ruleSet) knows(op byte, c Command) bool {
 	return op <= r.lastOp && (!isMail || mail.Kind <= r.lastMail)
 }
 
+// CatalogueOperator is the operator of what follows from the catalogue, and ledgerOperator of
+// what the book does itself.
+const (
+	CatalogueOperator = "catalogue"
+	ledgerOperator    = "ledger"
+)
+
 // rulesInForce begins the entry of the audit trail about a higher version of the rules.
 const rulesInForce = "rules in force: "
 
@@ -120,7 +127,7 @@ func (a *applyTx) raiseRules(to uint32) {
 			}
 		}
 		if len(a.b.sales) > 0 { // a new ledger begins with the newest rules
-			a.appendAudit("ledger", rulesInForce+fmt.Sprint(a.rules.version))
+			a.appendAudit(ledgerOperator, rulesInForce+fmt.Sprint(a.rules.version))
 		}
 	}
 }
@@ -157,3 +164,6 @@ func (a *applyTx) reindexPeople(old *ruleSet) {
 		a.touch(s)
 	}
 }
+
+// RestoreRules is the version from which a backup can be restored.
+const RestoreRules = 2

@@ -38,6 +38,10 @@ func (s *Service) Handler(prefix string) http.Handler {
 	mux.HandleFunc("POST "+prefix+"ledger/clock", s.postClock)
 	mux.HandleFunc("POST "+prefix+"commands", s.postCommand)
 	s.addLedgerRoutes(mux, prefix)
+	mux.HandleFunc("GET "+prefix+"backup", s.serveBackup)
+	mux.HandleFunc("GET "+prefix+"backup/status", s.serveBackupStatus)
+	mux.HandleFunc("POST "+prefix+"restore", s.postRestore)
+	mux.HandleFunc("PUT "+prefix+"restore/{op}/{number}", s.putRestoreChunk)
 	return mux
 }
 

@@ -25,7 +25,7 @@ const (
 	// trigger, so that a wave of erasure requests does not wear out the card.
 	minCompactInterval = time.Minute
 	// catalogueOperator is the operator that the audit trail names for catalogue offers.
-	catalogueOperator = "catalogue"
+	catalogueOperator = orders.CatalogueOperator
 )
 
 // Run does this board's background work until ctx ends: the leader's tasks, the removal of

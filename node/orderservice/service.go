@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bramble/cluster/ledger"
+	"bramble/node/backup"
 	"bramble/node/orders"
 	"bramble/node/orders/draw"
 )
@@ -56,6 +57,10 @@ type Config struct {
 	LogViewDir string
 	// PurgeTag drops this board's stored pages with a cache tag. nil = there are none.
 	PurgeTag func(tag string)
+	// Board and Version name this board and its program in backups.
+	Board, Version string
+	// BackupStatus returns the state of this board's scheduled backups. nil = it makes none.
+	BackupStatus func() []backup.TargetStatus
 }
 
 // Service is the order service of one board. It is safe for concurrent use.
@@ -66,6 +71,8 @@ type Service struct {
 	barrier *sharedBarrier
 	logView logView
 	refused refusals
+	// backingUp holds one element while a backup is written.
+	backingUp chan struct{}
 
 	pause      atomic.Uint32              // orders.Pause, as of the last updatePause
 	acceptance atomic.Pointer[acceptance] // nil while orders are paused
@@ -74,7 +81,7 @@ type Service struct {
 
 // New returns a service. Until Run it only answers calls.
 func New(cfg Config) *Service {
-	s := &Service{cfg: cfg, barrier: newSharedBarrier(cfg.Ledger.Barrier, catchUpTimeout), logView: logView{dir: cfg.LogViewDir}}
+	s := &Service{cfg: cfg, barrier: newSharedBarrier(cfg.Ledger.Barrier, catchUpTimeout), backingUp: make(chan struct{}, 1), logView: logView{dir: cfg.LogViewDir}}
 	for _, key := range cfg.Keys {
 		s.signers = append(s.signers, newSigner(key))
 	}

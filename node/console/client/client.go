@@ -128,9 +128,13 @@ func (c *Client) Card(ctx context.Context, method, path string, in, out any) err
 
 // PutCard sends a file to the card of the console's board.
 func (c *Client) PutCard(ctx context.Context, path string, content []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	return c.putContent(ctx, sendTimeout, console.CardPath+path, content)
+}
+
+func (c *Client) putContent(ctx context.Context, limit time.Duration, path string, content []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, c.base+console.CardPath+path, bytes.NewReader(content))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, c.base+path, bytes.NewReader(content))
 	if err != nil {
 		return fmt.Errorf("making the request: %w", err)
 	}
@@ -140,6 +144,25 @@ func (c *Client) PutCard(ctx context.Context, path string, content []byte) error
 	}
 	defer resp.Body.Close()
 	return c.responseError(resp)
+}
+
+// ShopStream requests a stream from the console's shop; path is as in Shop. The caller closes
+// it, and bounds its time with ctx.
+func (c *Client) ShopStream(ctx context.Context, path string) (io.ReadCloser, error) {
+	resp, err := c.sendJSON(ctx, http.MethodGet, console.ShopPath+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.responseError(resp); err != nil {
+		resp.Body.Close()
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// PutShop sends content to the console's shop; path is as in Shop.
+func (c *Client) PutShop(ctx context.Context, path string, content []byte) error {
+	return c.putContent(ctx, actionTimeout, console.ShopPath+path, content)
 }
 
 // At returns a client of another console with the same password.

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"bramble/node/backup"
+	"bramble/node/console"
+	"bramble/node/console/client"
+	"bramble/node/orderservice"
+)
+
+const (
+	// restoreTries limits the attempts of one step of a restore, and restorePause is the
+	// pause between them: a rack that changes its leader takes seconds.
+	restoreTries = 60
+	restorePause = time.Second
+	// boardsPatience limits the wait for the other boards after a restore. A first Pi takes
+	// under a minute for 100,000 orders.
+	boardsPatience = 10 * time.Minute
+)
+
+func restoreCommand() command {
+	return command{
+		name:  "restore",
+		args:  "FILE",
+		short: "restore a backup into an empty rack",
+		long: `
+Restore a backup into an empty rack: one without orders and operators' changes.
+The rack may have other boards, other names, another number of them and another
+rack key. References, receipts and their links, limits, waiting lists and draws
+stay valid.
+
+The file is checked completely before anything is sent. Then the orders go
+through the ledger, part by part, and appear on all boards at once. Until then
+the rack is as it was, whatever happens; run the command again in that case.
+While a restore runs the rack accepts no orders.
+
+The catalogue is not in a backup: copy it from the old rack before. Stop the old
+rack first: two racks that sell the same stock sell it twice. Orders that were
+handed on after the backup are handed on again, with the same webhook-id.`,
+		examples: `
+  bramble restore orders.age --identity key.txt
+  bramble restore orders.age --passphrase-file passphrase.txt
+  bramble restore --cancel`,
+		flags: func(fs *flagSet) runner {
+			connect := addConsoleFlags(fs)
+			keys := addKeyFlags(fs)
+			acceptClock := fs.Bool("accept-clock", false, "restore although the backup's clock is ahead of the rack's")
+			cancel := fs.Bool("cancel", false, "end a restore that was cut off, so that the rack accepts orders at once")
+			operator := operatorFlag(fs)
+			return func(ctx context.Context, w world, args []string) error {
+				if len(args) != 1 && !*cancel || len(args) != 0 && *cancel {
+					return usagef("name one backup")
+				}
+				c, err := connect(w)
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				r := restoration{c: c, request: orderservice.RestoreRequest{Operator: operator(w), OpID: orderservice.NewOpID(), AcceptClock: *acceptClock}}
+				if *cancel {
+					text, err := r.sendStep(ctx, "cancel")
+					if err != nil {
+						return err
+					}
+					fmt.Fprintln(w.out, text)
+					return nil
+				}
+				keyring, err := keys.open(w)
+				if err != nil {
+					return err
+				}
+				return r.restoreFile(ctx, w, args[0], keyring)
+			}
+		},
+	}
+}
+
+// restoration is one restore in progress.
+type restoration struct {
+	c       *client.Client
+	request orderservice.RestoreRequest // without the action
+}
+
+// restoreFile checks a backup, sends it, and waits until all boards have it.
+func (r *restoration) restoreFile(ctx context.Context, w world, path string, keyring *backup.Keyring) error {
+	sum := sha256.New()
+	h, err := openBackup(path, keyring, func(h backup.Header, book io.Reader) error {
+		return backup.CheckBook(h, io.TeeReader(book, &chunkCounter{sum, &r.request.Chunks, 0}))
+	})
+	if err != nil {
+		return err
+	}
+	if err := printBackup(w, h, false, "The backup is complete."); err != nil {
+		return err
+	}
+	r.request.Header, r.request.Sum = &h, hex.EncodeToString(sum.Sum(nil))
+	note, err := r.sendStep(ctx, "begin")
+	if err != nil {
+		return err
+	}
+	if note != "" {
+		printError(w, note)
+	}
+	r.request.Header, r.request.Chunks, r.request.Sum, r.request.AcceptClock = nil, 0, "", false
+	if _, err := openBackup(path, keyring, func(_ backup.Header, book io.Reader) error { return r.sendChunks(ctx, book) }); err != nil {
+		return errors.Join(err, r.cancelStep(ctx))
+	}
+	text, err := r.sendStep(ctx, "finish")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(w.out, text)
+	return r.awaitBoards(ctx, w)
+}
+
+// chunkCounter hashes what it gets, and counts the chunks that it fills.
+type chunkCounter struct {
+	sum    io.Writer
+	chunks *int
+	bytes  int64
+}
+
+func (c *chunkCounter) Write(p []byte) (int, error) {
+	c.bytes += int64(len(p))
+	*c.chunks = int((c.bytes + backup.ChunkSize - 1) / backup.ChunkSize)
+	return c.sum.Write(p)
+}
+
+func (r *restoration) sendChunks(ctx context.Context, book io.Reader) error {
+	chunk := make([]byte, backup.ChunkSize)
+	for number := 0; ; number++ {
+		n, err := io.ReadFull(book, chunk)
+		if n == 0 && err == io.EOF {
+			return nil
+		}
+		if err != nil && err != io.ErrUnexpectedEOF {
+			return err
+		}
+		path := fmt.Sprintf("restore/%d/%d", r.request.OpID, number)
+		if err := retryStep(ctx, func() error { return r.c.PutShop(ctx, path, chunk[:n]) }); err != nil {
+			return fmt.Errorf("sending part %d: %w", number+1, err)
+		}
+	}
+}
+
+// sendStep sends a step and returns the console's sentence about it.
+func (r *restoration) sendStep(ctx context.Context, action string) (string, error) {
+	request := r.request
+	request.Action = action
+	var done orderservice.OperatorResult
+	err := retryStep(ctx, func() error { return r.c.Shop(ctx, http.MethodPost, "restore", request, &done) })
+	return done.Text, err
+}
+
+// cancelStep drops what was sent. Its context outlives one that has ended.
+func (r *restoration) cancelStep(ctx context.Context) error {
+	_, err := r.sendStep(context.WithoutCancel(ctx), "cancel")
+	return err
+}
+
+// retryStep calls send until it succeeds or fails for good. Every step can be sent again.
+func retryStep(ctx context.Context, send func() error) error {
+	var err error
+	for range restoreTries {
+		if err = send(); err == nil || !errors.Is(err, console.ErrUnavailable) && !errors.Is(err, client.ErrUnreachable) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-time.After(restorePause):
+		}
+	}
+	return err
+}
+
+// ledgerPosition is the part of the ledger's status that tells whether a board has the
+// restored book.
+type ledgerPosition struct {
+	Applied uint64 `json:"applied_index"`
+	Halted  string `json:"halted"`
+}
+
+// awaitBoards waits until every board that is up has applied the restore. The boards compare
+// the digests of their books in each entry, and one that differs halts.
+func (r *restoration) awaitBoards(ctx context.Context, w world) error {
+	ctx, cancel := context.WithTimeout(ctx, boardsPatience)
+	defer cancel()
+	var first ledgerPosition
+	if err := retryStep(ctx, func() error { return r.c.Shop(ctx, http.MethodGet, "ledger", nil, &first) }); err != nil {
+		return err
+	}
+	view, err := r.c.Rack(ctx)
+	if err != nil {
+		return err
+	}
+	complete := 0
+	for _, board := range view.Boards {
+		if board.State == "dead" || board.State == "left" {
+			continue
+		}
+		own := r.c
+		if board.Name != view.Observer {
+			if own, err = r.c.At(board.ConsoleURL); err != nil {
+				printError(w, board.Name+" has no console, so it was not asked; it copies the orders from the others.")
+				continue
+			}
+			defer own.Close()
+		}
+		switch has, err := awaitBoard(ctx, own, first.Applied); {
+		case errors.Is(err, client.ErrUnreachable), errors.Is(err, client.ErrRefused):
+			printError(w, "The console of "+board.Name+" cannot be reached from here, so it was not asked; it copies the orders from the others.")
+		case err != nil:
+			return fmt.Errorf("%s: %w", board.Name, err)
+		case has.Halted != "":
+			return fmt.Errorf("%s has halted: %s", board.Name, has.Halted)
+		default:
+			complete++
+		}
+	}
+	fmt.Fprintf(w.out, "%s the same order book.\n", pluralize(complete, "board has", "boards have"))
+	return nil
+}
+
+// awaitBoard waits until a board has applied an entry, or has halted.
+func awaitBoard(ctx context.Context, c *client.Client, applied uint64) (has ledgerPosition, err error) {
+	for {
+		if err := c.Shop(ctx, http.MethodGet, "ledger", nil, &has); err != nil || has.Applied >= applied || has.Halted != "" {
+			return has, err
+		}
+		select {
+		case <-ctx.Done():
+			return has, fmt.Errorf("it has not applied the restore in time: %w", ctx.Err())
+		case <-time.After(restorePause):
+		}
+	}
+}

@@ -1,0 +1,231 @@
+package orderservice
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"bramble/node/backup"
+	"bramble/node/orders"
+)
+
+const (
+	// backupTimeout limits one backup that an operator's client fetches: the order book's
+	// working copy grows while a snapshot is open.
+	backupTimeout = 10 * time.Minute
+	// maxRestoreBody bounds the JSON of a RestoreRequest, which has the backup's header.
+	maxRestoreBody = 128 << 10
+	// maxClockLead limits the lead of a backup's clock over the rack's without an operator's
+	// word: boards' clocks differ by less.
+	maxClockLead = time.Minute
+)
+
+// RestoreRequest is a step of a restore. Action is begin, finish or cancel. OpID is a random
+// number that the client draws for the restore; between begin and finish the client puts
+// each chunk to restore/{op_id}/{number}. A step that is sent again is carried out once.
+type RestoreRequest struct {
+	Action      string         `json:"action"`
+	Operator    string         `json:"operator"`
+	OpID        uint64         `json:"op_id,string"`
+	Header      *backup.Header `json:"header,omitempty"`       // begin
+	Chunks      int            `json:"chunks,omitempty"`       // begin: their number
+	Sum         string         `json:"sum,omitempty"`          // begin: SHA-256 of all chunks, hex
+	AcceptClock bool           `json:"accept_clock,omitempty"` // begin: the backup's clock may be ahead of the rack's
+}
+
+// Backup writes a backup of this board's order book as a plain stream; it is a
+// backup.Source. One at a time is written; others wait until ctx ends.
+func (s *Service) Backup(ctx context.Context, to io.Writer) error {
+	select {
+	case s.backingUp <- struct{}{}:
+		defer func() { <-s.backingUp }()
+	case <-ctx.Done():
+		return fmt.Errorf("another backup is being written: %w", ctx.Err())
+	}
+	copied, p, err := s.cfg.Book.OpenBackup()
+	if err != nil {
+		return err
+	}
+	defer copied.Close()
+	status := s.cfg.Ledger.Status()
+	h := backup.Header{
+		Program: s.cfg.Version, Board: s.cfg.Board, Ledger: status.Ledger, Index: p.Index, At: p.At, Rules: status.Rules,
+		Digest: backup.FormatDigest(p.Digest), Orders: p.Orders, Products: p.Products,
+	}
+	for _, one := range s.signers {
+		h.ReceiptKeys = append(h.ReceiptKeys, one.key)
+	}
+	return backup.WriteStream(contextWriter{ctx, to}, h, copied)
+}
+
+// BackupCaughtUp is Backup after this board has applied everything that was acknowledged
+// anywhere.
+func (s *Service) BackupCaughtUp(ctx context.Context, to io.Writer) error {
+	if err := s.awaitBarrier(ctx); err != nil {
+		return err
+	}
+	return s.Backup(ctx, to)
+}
+
+// contextWriter fails once its context has ended.
+type contextWriter struct {
+	ctx context.Context
+	to  io.Writer
+}
+
+func (c contextWriter) Write(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.to.Write(p)
+}
+
+// serveBackup answers with the plain stream of a backup. A client that stops reading ends it.
+func (s *Service) serveBackup(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Get("stale") == "" {
+		if err := s.awaitBarrier(r.Context()); err != nil {
+			writeError(w, err)
+			return
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), backupTimeout)
+	defer cancel()
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if err := s.Backup(ctx, w); err != nil {
+		s.cfg.Logger.Warn("a backup for an operator was cut off", "error", err)
+		panic(http.ErrAbortHandler) // so that the client does not take it for complete
+	}
+}
+
+// serveBackupStatus answers with the state of this board's scheduled backups.
+func (s *Service) serveBackupStatus(w http.ResponseWriter, _ *http.Request) {
+	status := []backup.TargetStatus{}
+	if s.cfg.BackupStatus != nil {
+		status = s.cfg.BackupStatus()
+	}
+	writeJSON(w, http.StatusOK, status)
+}
+
+// postRestore carries out a step of a restore.
+func (s *Service) postRestore(w http.ResponseWriter, r *http.Request) {
+	var request RestoreRequest
+	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRestoreBody))
+	in.DisallowUnknownFields()
+	if err := in.Decode(&request); err != nil {
+		writeError(w, fmt.Errorf("%w: its JSON cannot be parsed: %w", errMalformed, err))
+		return
+	}
+	text, err := s.restoreStep(r.Context(), request)
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, OperatorResult{Text: text})
+}
+
+func (s *Service) restoreStep(ctx context.Context, r RestoreRequest) (string, error) {
+	by := orders.Operation{Operator: r.Operator, OpID: r.OpID}
+	switch r.Action {
+	case "begin":
+		c, err := s.checkRestore(r)
+		if err != nil {
+			return "", err
+		}
+		_, err = s.submitRestore(ctx, c)
+		return s.missingProducts(r.Header), err
+	case "finish":
+		a, err := s.submitRestore(ctx, orders.FinishRestore{Operation: by})
+		return fmt.Sprintf("Done. The rack has %d orders.", a.Count), err
+	case "cancel":
+		_, err := s.submitRestore(ctx, orders.CancelRestore{Operation: by})
+		return "Done. No restore is in progress.", err
+	}
+	return "", fmt.Errorf("%w: action is one of begin, finish and cancel", errMalformed)
+}
+
+// checkRestore returns the command that begins a restore, or why it must not begin.
+func (s *Service) checkRestore(r RestoreRequest) (orders.BeginRestore, error) {
+	c := orders.BeginRestore{Operation: orders.Operation{Operator: r.Operator, OpID: r.OpID}, Chunks: r.Chunks}
+	sum, err := hex.DecodeString(r.Sum)
+	if err != nil || len(sum) != len(c.Sum) || r.Header == nil {
+		return c, fmt.Errorf("%w: begin needs header, chunks and sum", errMalformed)
+	}
+	copy(c.Sum[:], sum)
+	for _, key := range r.Header.ReceiptKeys {
+		if len(key) != 32 {
+			return c, fmt.Errorf("%w: a key of receipts has 32 bytes", errMalformed)
+		}
+		c.ReceiptKeys = append(c.ReceiptKeys, [32]byte(key))
+	}
+	if inForce := s.cfg.Ledger.Status().Rules; r.Header.Rules > inForce || inForce < orders.RestoreRules {
+		return c, fmt.Errorf("%w: the rack still uses rules %d, and this needs rules %d: wait a minute, or update all boards",
+			errRefused, inForce, max(r.Header.Rules, orders.RestoreRules))
+	}
+	if now := s.Now(); !r.AcceptClock && r.Header.At.Sub(now) > maxClockLead {
+		return c, fmt.Errorf("%w: the backup's clock, %s, is ahead of this rack's, %s: set the boards' clocks right; "+
+			"or restore with --accept-clock, and sales, draws and deadlines stand still until the rack's clock is there",
+			errRefused, r.Header.At.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	return c, nil
+}
+
+// missingProducts names the products of a backup that this board's catalogue lacks.
+func (s *Service) missingProducts(h *backup.Header) string {
+	var missing []string
+	for _, product := range h.Products {
+		if !slices.ContainsFunc(s.cfg.Offers, func(o orders.Offer) bool { return o.Product == product }) {
+			missing = append(missing, product)
+		}
+	}
+	if len(missing) == 0 {
+		return ""
+	}
+	return "The catalogue of " + s.cfg.Board + " lacks products of the backup, so they have no page: " + strings.Join(missing, ", ") +
+		". A backup has no catalogue: copy it from the old rack."
+}
+
+// putRestoreChunk adds a chunk to a restore.
+func (s *Service) putRestoreChunk(w http.ResponseWriter, r *http.Request) {
+	opID, err := strconv.ParseUint(r.PathValue("op"), 10, 64)
+	number, numberErr := strconv.Atoi(r.PathValue("number"))
+	data, readErr := io.ReadAll(http.MaxBytesReader(w, r.Body, orders.MaxRestoreChunk))
+	if err != nil || numberErr != nil || readErr != nil {
+		writeError(w, fmt.Errorf("%w: a chunk has a restore's op_id, its number, and at most %d bytes", errMalformed, orders.MaxRestoreChunk))
+		return
+	}
+	if _, err := s.submitRestore(r.Context(), orders.AddRestoreChunk{OpID: opID, Number: number, Data: data}); err != nil {
+		writeError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, OperatorResult{Text: "Done."})
+}
+
+// submitRestore submits a command of a restore until it is decided.
+func (s *Service) submitRestore(ctx context.Context, c orders.Command) (orders.Answer, error) {
+	if err := c.Check(); err != nil {
+		return orders.Answer{}, fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	a, err := s.submitUntilDecided(ctx, c)
+	if err != nil {
+		return a, err
+	}
+	switch a.Outcome {
+	case orders.Done, orders.AlreadyDone:
+		return a, nil
+	case orders.TooLate:
+		return a, fmt.Errorf("%w: this rack is not empty: a backup is restored only into a rack without orders and operators' changes. "+
+			"Give the boards fresh cards, or empty [orders] directories, and start them again", errRefused)
+	case orders.NoOrder:
+		return a, fmt.Errorf("%w: this restore was replaced by another, cancelled or abandoned: start it again", errRefused)
+	case orders.NotEnough:
+		return a, fmt.Errorf("%w: %d parts of the backup are missing: start the restore again", errRefused, a.Remaining)
+	}
+	return a, fmt.Errorf("%w: the order book cannot be restored from this backup (%s); the rack is as it was", errRefused, a.Outcome)
+}
