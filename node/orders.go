@@ -76,7 +76,7 @@ func (b *board) openOrders(catalogue *shop.Catalogue) (*orderStack, error) {
 	}
 	s.service = orderservice.New(orderservice.Config{
 		Ledger: s.ledger, Book: s.book, Offers: offers, Keys: rackKeys(b.cfg.Rack), Logger: b.log, Clock: time.Now,
-		ExpectedBoards: b.cfg.Rack.ExpectedBoards, OthersAccept: b.othersAcceptOrders, LogViewDir: filepath.Join(folder, viewFolder), PurgeTag: func(tag string) { b.cache.PurgeTag(tag) },
+		Amount: formatMoney, ExpectedBoards: b.cfg.Rack.ExpectedBoards, OthersAccept: b.othersAcceptOrders, LogViewDir: filepath.Join(folder, viewFolder), PurgeTag: func(tag string) { b.cache.PurgeTag(tag) },
 		Board: b.cfg.Board.Name, Version: b.version, BackupStatus: func() []backup.TargetStatus { return s.backups.Status() },
 	})
 	if s.backups, err = b.newSchedule(s); err != nil {
@@ -169,11 +169,13 @@ func (b *board) fulfilmentConfig(catalogue *shop.Catalogue, service *orderservic
 			}
 			return base + shop.ReceiptPath(o.ID, service.Sign(o.ID))
 		},
-		Amount: func(minor int64, currency string) string {
-			return shop.Money{Minor: minor, Currency: currency}.String()
-		},
-		Logger: b.dedupLog,
+		Amount: formatMoney, Logger: b.dedupLog,
 	}
+}
+
+// formatMoney writes minor units of a currency for people.
+func formatMoney(minor int64, currency string) string {
+	return shop.Money{Minor: minor, Currency: currency}.String()
 }
 
 func mailConfig(m config.MailSettings, from string) fulfilment.MailConfig {

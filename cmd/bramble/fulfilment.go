@@ -36,7 +36,7 @@ mail server, as the board that delivers has them: the leader of the ledger.
             1 s to an hour apart
   REFUSED   of those: the receiver rejects the message itself (status 3xx, 4xx)
   DONE      sent by this board since it started
-  FAILED    mail for which the server rejects the buyer's address; it is not
+  BOUNCED   mail for which the server rejects the buyer's address; it is not
             tried again`,
 		examples: `
   bramble fulfilment
@@ -107,7 +107,7 @@ func printFulfilment(out io.Writer, f orderservice.FulfilmentJSON) {
 		fmt.Fprintln(out, truncateCell(f.Board, 40)+" delivers.")
 	}
 	const form = "%-8s %-8s %8s  %-17s %8s %8s %8s %7s\n"
-	fmt.Fprintf(out, form, "", "STATE", "WAITING", "OLDEST (UTC)", "FAILING", "REFUSED", "DONE", "FAILED")
+	fmt.Fprintf(out, form, "", "STATE", "WAITING", "OLDEST (UTC)", "FAILING", "REFUSED", "DONE", "BOUNCED")
 	type line struct{ job, reference, since, reason string }
 	var lines []line
 	for i, c := range []orderservice.ChannelJSON{f.Webhook, f.Mail} {
@@ -125,7 +125,11 @@ func printFulfilment(out io.Writer, f orderservice.FulfilmentJSON) {
 		fmt.Fprintf(out, form, []string{"webhook", "mail"}[i], state, waiting, oldest, strconv.Itoa(c.Failing), strconv.Itoa(c.Refused),
 			formatCount(int64(c.Delivered)), formatCount(int64(c.Undeliverable)))
 		for _, j := range c.FailingJobs {
-			reason := fmt.Sprintf("%s, attempt %d, next %s", strings.TrimSuffix(string(j.Failure)+", "+j.Detail, ", "), j.Attempts, formatMinute(j.Next))
+			next := j.Next
+			if c.NextAttempt.After(next) {
+				next = c.NextAttempt
+			}
+			reason := fmt.Sprintf("%s, attempt %d, next %s", strings.TrimSuffix(string(j.Failure)+", "+j.Detail, ", "), j.Attempts, formatMinute(next))
 			lines = append(lines, line{j.Job, j.Reference, formatMinute(j.Since), reason})
 		}
 		for _, j := range c.UndeliverableJobs {

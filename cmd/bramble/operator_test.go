@@ -11,13 +11,17 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"bramble/node/lab"
 )
@@ -26,8 +30,9 @@ import (
 type operatorLab struct {
 	t *testing.T
 	lab.Summary
-	folder string
-	client *http.Client
+	folder  string
+	client  *http.Client
+	process *exec.Cmd
 }
 
 // startOperatorLab starts a lab of three boards with a product "berry"; more is TOML for
@@ -41,8 +46,22 @@ func startOperatorLab(t *testing.T, stock int, more, settings string) *operatorL
 	o.client = &http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	t.Cleanup(o.client.CloseIdleConnections)
 	o.writeShop(stock, "10.00", more, settings)
-	_, o.Summary = startLab(t, "--boards", "3", "--config", filepath.Join(o.folder, "lab.toml"), "--state", filepath.Join(o.folder, "state"))
+	o.start()
 	return o
+}
+
+// start starts the lab with the state that it has.
+func (o *operatorLab) start() {
+	o.t.Helper()
+	o.process, o.Summary = startLab(o.t, "--boards", "3", "--config", filepath.Join(o.folder, "lab.toml"), "--state", filepath.Join(o.folder, "state"))
+}
+
+// stop stops the lab as Ctrl-C does.
+func (o *operatorLab) stop() {
+	o.t.Helper()
+	if err := errors.Join(o.process.Process.Signal(syscall.SIGINT), o.process.Wait()); err != nil {
+		o.t.Fatal(err)
+	}
 }
 
 // writeShop writes the catalogue and the boards' settings.
@@ -223,5 +242,86 @@ func TestGoneReceiverIsSeen(t *testing.T) {
 				t.Fatalf("the notice stays:\n%s", out)
 			}
 		}
+	}
+}
+
+// What an operator leaves out stays, and what the files change later is reported, applied or
+// followed, never ignored.
+func TestFilesThatChangeLater(t *testing.T) {
+	o := startOperatorLab(t, 9, `fulfilment_delay = "0s"`, "")
+	early := o.submit("Ada", 1)
+	out := o.want(1, "closing time 2030-01-01T06:00:00Z", "sale", "times", "berry", "--closes", "2030-01-01T06:00:00Z")
+	if !hasWords(out, "before in_stock 9 1 0 8 none none after in_stock 9 1 0 8 none 2030-01-01 06:00") {
+		t.Errorf("before and after:\n%s", out)
+	}
+	o.want(2, "opening time 2012-02-29T06:00:00Z, closing time 2030-01-01T06:00:00Z", "sale", "times", "berry", "--opens", "2012-02-29T06:00:00Z")
+	o.want(3, "opening time none, closing time 2030-01-01T06:00:00Z", "sale", "times", "berry", "--opens", "none")
+	o.stop()
+
+	// A webhook is added, and the price changes.
+	const secret = "whsec_c2VjcmV0IG9mIHRoaXMgdGVzdCBhbG9uZQ=="
+	check, err := webhooks.NewWebhook(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	posts := map[string]string{}
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || check.Verify(body, r.Header) != nil {
+			t.Errorf("a post that is not signed: %v", err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		posts[r.Header.Get("webhook-id")] = string(body)
+	}))
+	defer hook.Close()
+	posted := func(id, words string) {
+		t.Helper()
+		for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+			mu.Lock()
+			body := posts[id]
+			mu.Unlock()
+			if strings.Contains(body, words) && body != "" {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s was posted as %q, want %q", id, body, words)
+			}
+		}
+	}
+	o.writeShop(9, "11.00", `fulfilment_delay = "0s"`, fmt.Sprintf("[webhook]\nurl = %q\nsecret = %q\n", hook.URL, secret))
+	o.start()
+	o.eventually(0, "Orders from before are not", "status")
+	o.want(1, "bramble sale revise berry --dry-run", "status")
+	o.want(2, "differs from the catalogue: price", "sale", "list")
+	o.want(2, "price: £10.00 in the sale, £11.00 in the file (revise)", "sale", "revise", "berry", "--dry-run")
+	late := o.submit("Bob", 1)
+	posted(late, `"tax":{"net":1200,"amount":240,"percent":"20"}`)
+	o.eventually(3, "fulfilled", "orders", "show", late)
+	o.want(2, "Done.", "sale", "revise", "berry")
+	revised := o.submit("Cy", 1)
+	posted(revised, `"tax":{"net":1300,"amount":260,"percent":"20"}`)
+	o.eventually(1, "fulfilled", "orders", "show", revised)
+	o.want(1, "came back, and its units are free again", "orders", "return", revised, "--restock", "--reason", "too blue")
+	posted(revised+".returned", `"type":"order.returned"`)
+
+	// The order from before is sent by hand, from a file.
+	list := filepath.Join(o.folder, "sent.csv")
+	if err := os.WriteFile(list, []byte("reference,tracking\n"+early+",DHL 1\nAAAA-AAAA-AAA,DHL 2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, err := o.run(2, "orders", "sent", "--from", list); code != exitFailed || !strings.Contains(out, early+" is marked as sent") || !strings.Contains(err, "1 of 2 orders") {
+		t.Errorf("sent from a file: exit %d\n%s%s", code, out, err)
+	}
+	o.want(3, "note DHL 1", "orders", "show", early)
+	mu.Lock()
+	defer mu.Unlock()
+	if posts[early] != "" {
+		t.Errorf("the order from before was posted: %s", posts[early])
+	}
+	code, csv, _ := bramble(t, nil, "orders", "export", "--bom", "--console", o.Console)
+	if code != 0 || !strings.HasPrefix(csv, "\ufeffreference,number,") || !strings.Contains(csv, ",15.60,GBP,returned,") || !strings.Contains(csv, ",13.00,2.60,20\r\n") {
+		t.Errorf("exit %d\n%s", code, csv)
 	}
 }

@@ -24,21 +24,26 @@ import (
 func ordersCommand() command {
 	return command{
 		name:  "orders",
-		args:  "ACTION [REF | WHOM]",
-		short: "list, show, export, cancel and erase orders",
+		args:  "ACTION [REF … | WHOM]",
+		short: "list, export, send, return, cancel and erase orders",
 		long: `
-List, show, export, cancel and erase orders. An order here is also a ballot
-entry, a registration of interest or a place on the waiting list:
+List, export, send, return, cancel and erase orders. An order here is also a
+ballot entry, a registration of interest or a place on the waiting list:
 
   list          print one line per order, without personal data
   show REF      print everything about one order
   export        write all orders, with names and addresses, as CSV or JSON lines
+  sent REF …    mark orders as sent by hand; --note for a tracking number, which
+                the buyer sees. --from FILE names many orders ("-" is standard
+                input): CSV with the columns reference and tracking
+  return REF    record that a sent order came back; its units leave the stock,
+                or with --restock are on sale again
   cancel REF    cancel an order, even while it is being fulfilled
   erase WHOM    erase personal data: of one order by its reference, or of all
                 orders of an e-mail address
   audit         print the operators' changes, with time and operator name
 
-A total is in minor units (cents) in CSV and JSON: 3900 is 39.00.
+Amounts are decimals in CSV (39.00), and in minor units in JSON (3900).
 
 export --ledger FOLDER reads the orders from the card of a dead board; it needs
 no rack.`,
@@ -46,6 +51,9 @@ no rack.`,
   bramble orders list --product berry --state open
   bramble orders export --out orders.csv
   bramble orders export --ledger /mnt/card/ledger --out orders.csv
+  bramble orders sent REF --note "DHL 00340434161094000000"
+  bramble orders sent --from sent.csv
+  bramble orders return REF --restock --reason "unopened"
   bramble orders cancel REF --reason "wrong size"
   bramble orders erase ada@buyer.example`,
 		flags: func(fs *flagSet) runner {
@@ -59,22 +67,27 @@ no rack.`,
 			fs.BoolVar(&o.bom, "bom", false, "export: begin the CSV with a byte order mark, by which Excel recognises UTF-8")
 			fs.StringVar(&o.ledger, "ledger", "", "export: read this ledger `FOLDER` from a dead board's card")
 			fs.StringVar(&o.out, "out", "", "export: write this new `FILE` instead of standard output")
-			fs.StringVar(&o.reason, "reason", "", "cancel: `TEXT` for the note of the order, which show prints, without personal data")
+			fs.StringVar(&o.reason, "reason", "", "cancel, return: `TEXT` for the note of the order, which show prints, without personal data")
+			fs.StringVar(&o.note, "note", "", "sent: `TEXT` such as a tracking number, which the buyer sees")
+			fs.StringVar(&o.from, "from", "", "sent: read the references from this `FILE`, CSV")
+			fs.BoolVar(&o.restock, "restock", false, "return: the units can be sold again")
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) == 0 {
-					return usagef("name an action: list, show, export, cancel, erase or audit")
+					return usagef("name an action: list, show, export, sent, return, cancel, erase or audit")
 				}
 				do, rest := args[0], args[1:]
-				arguments := map[string]int{"list": 0, "show": 1, "export": 0, "cancel": 1, "erase": 1, "audit": 0}
+				arguments := map[string]int{"list": 0, "show": 1, "export": 0, "sent": len(rest), "return": 1, "cancel": 1, "erase": 1, "audit": 0}
 				n, known := arguments[do]
 				switch {
 				case !known:
-					return usagef("unknown action %q: it must be list, show, export, cancel, erase or audit", do)
+					return usagef("unknown action %q: it must be list, show, export, sent, return, cancel, erase or audit", do)
 				case len(rest) != n:
 					return usagef("%s needs %s, not %d", do, pluralize(n, "argument", "arguments"), len(rest))
 				case o.ledger != "" && do != "export":
 					return usagef("--ledger is only for export")
+				case do == "sent" && (n == 0) == (o.from == ""):
+					return usagef("sent needs references, or --from with a file of them")
 				}
 				if err := orderservice.CheckKind(o.kind); err != nil {
 					return usagef("--kind: %v", err)
@@ -99,8 +112,11 @@ no rack.`,
 					return o.exportOrders(w, func(each func(orderservice.OrderJSON) error) error { return o.forEachOrder(ctx, w, c, each) })
 				case "audit":
 					return printAudit(ctx, w, c, o.json, o.stale)
-				case "cancel":
-					return submitCommand(ctx, w, c, orderservice.OperatorCommand{Action: "cancel", Operator: operator(w), Reference: rest[0], Text: o.reason}, o.json)
+				case "sent":
+					return o.markSent(ctx, w, c, operator(w), rest)
+				case "cancel", "return":
+					return submitCommand(ctx, w, c, orderservice.OperatorCommand{
+						Action: do, Operator: operator(w), Reference: rest[0], Text: o.reason, Restock: o.restock}, o.json)
 				}
 				return erasePerson(ctx, w, c, orderservice.OperatorCommand{Action: "erase", Operator: operator(w)}, rest[0])
 			}
@@ -112,7 +128,9 @@ no rack.`,
 type ordersFlags struct {
 	product, kind, state string
 	ledger, out, reason  string
+	note, from           string
 	json, stale, bom     bool
+	restock              bool
 }
 
 // forEachOrder calls each for every selected order, page by page. With --stale it ends with a

@@ -21,17 +21,26 @@ func saleCommand() command {
 		args:  "ACTION [PRODUCT [N]]",
 		short: "show and change sales: stock, hours, invitations",
 		long: `
-Show and change the sales of the shop, as the ledger has them:
+Show and change the sales of the shop, as the ledger has them. Every change
+prints the sale before and after:
 
-  list              print stock, sold, held and free units, and the hours
+  list              print stock, sold, held and free units, and the hours; also
+                    units that are free although people wait, and what the
+                    catalogue has differently
   stock PRODUCT N   add N units to the stock; to remove free units:
                     sale stock PRODUCT -- -N
   open PRODUCT      open the sale now
   close PRODUCT     close the sale now
-  times PRODUCT     replace the hours by --opens and --closes; an omitted one is
-                    erased, so to change one, name both
+  times PRODUCT     change the hours to --opens and --closes; one that is
+                    omitted stays, and "none" removes one
   invite PRODUCT    invite the next --count people on the waiting list, and hold
                     units for them for --valid-for
+  revise PRODUCT    take over what the catalogue and the configuration have
+                    changed since the product was first offered: price, delivery
+                    and tax, limit, webhook, mail and others. Orders that were
+                    placed keep their price. --dry-run only shows the changes
+  retire PRODUCT    hide a closed sale for good; --undo brings it back
+  fulfil PRODUCT    post also the orders from before the shop had a webhook
 
 The catalogue's file is used only when a product is first offered. After that
 the ledger is authoritative, and the audit log has each change with the
@@ -39,64 +48,113 @@ operator's name.`,
 		examples: `
   bramble sale list
   bramble sale stock berry 500
-  bramble sale times berry --opens 2012-02-29T06:00:00Z
-  bramble sale invite berry --count 20 --valid-for 48h`,
+  bramble sale times berry --opens 2012-02-29T06:00:00Z --closes none
+  bramble sale invite berry --count 20 --valid-for 48h
+  bramble sale revise berry --dry-run`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
-			opens := fs.String("opens", "", "times: `TIME` when the sale opens, such as 2012-02-29T06:00:00Z")
-			closes := fs.String("closes", "", "times: `TIME` when the sale closes")
-			count := fs.Int64("count", 0, "invite: at most `N` people")
-			validFor := fs.Duration("valid-for", 48*time.Hour, "invite: how long an invitation is valid, a `DURATION`")
+			var f saleFlags
+			fs.StringVar(&f.opens, "opens", "", "times: `TIME` when the sale opens, such as 2012-02-29T06:00:00Z, or none: from the start")
+			fs.StringVar(&f.closes, "closes", "", "times: `TIME` when the sale closes, or none: never by the clock")
+			fs.Int64Var(&f.count, "count", 0, "invite: at most `N` people")
+			fs.DurationVar(&f.validFor, "valid-for", 48*time.Hour, "invite: how long an invitation is valid, a `DURATION`")
+			fs.BoolVar(&f.dryRun, "dry-run", false, "revise: show the changes and make none")
+			fs.BoolVar(&f.undo, "undo", false, "retire: bring the sale back, closed")
+			fs.BoolVar(&f.all, "all", false, "list: also retired sales")
 			asJSON := fs.Bool("json", false, "print JSON instead of text and tables")
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
-				if len(args) == 0 {
-					return usagef("name an action: list, stock, open, close, times or invite")
+				o, err := f.buildCommand(args)
+				if err != nil {
+					return err
 				}
-				o := orderservice.OperatorCommand{Action: args[0], Operator: operator(w)}
-				argCount := map[string]int{"list": 1, "stock": 3, "open": 2, "close": 2, "times": 2, "invite": 2}
-				n, known := argCount[o.Action]
-				switch {
-				case !known:
-					return usagef("unknown action %q: it must be list, stock, open, close, times or invite", o.Action)
-				case len(args) != n:
-					return usagef("%s needs %s, not %d", o.Action, pluralize(n-1, "argument", "arguments"), len(args)-1)
-				}
-				if n > 1 {
-					o.Product = args[1]
-				}
-				var err error
-				switch o.Action {
-				case "stock":
-					if o.Count, err = strconv.ParseInt(args[2], 10, 64); err != nil || o.Count == 0 {
-						return usagef("%q is not a number of units: use one such as 500, or -20 after --", args[2])
-					}
-				case "times":
-					if o.Opens, err = parseTime("opens", *opens); err != nil {
-						return err
-					}
-					if o.Closes, err = parseTime("closes", *closes); err != nil {
-						return err
-					}
-				case "invite":
-					if *count < 1 {
-						return usagef("invite needs --count, the number of people")
-					}
-					until := time.Now().Add(*validFor).UTC().Truncate(time.Second)
-					o.Count, o.Until = *count, &until
-				}
+				o.Operator = operator(w)
 				c, err := connect(w)
 				if err != nil {
 					return err
 				}
 				defer c.Close()
 				if o.Action == "list" {
-					return listSales(ctx, w, c, *asJSON)
+					return listSales(ctx, w, c, f.all, *asJSON)
 				}
 				return submitCommand(ctx, w, c, o, *asJSON)
 			}
 		},
 	}
+}
+
+// saleFlags are the flags of "bramble sale" that belong to one action.
+type saleFlags struct {
+	opens, closes     string
+	count             int64
+	validFor          time.Duration
+	dryRun, undo, all bool
+}
+
+// buildCommand returns the command of a command line.
+func (f *saleFlags) buildCommand(args []string) (o orderservice.OperatorCommand, err error) {
+	const actions = "list, stock, open, close, times, invite, revise, retire or fulfil"
+	if len(args) == 0 {
+		return o, usagef("name an action: %s", actions)
+	}
+	o.Action = args[0]
+	argCount := map[string]int{"list": 1, "stock": 3, "open": 2, "close": 2, "times": 2, "invite": 2, "revise": 2, "retire": 2, "fulfil": 2}
+	n, known := argCount[o.Action]
+	switch {
+	case !known:
+		return o, usagef("unknown action %q: it must be %s", o.Action, actions)
+	case len(args) != n:
+		return o, usagef("%s needs %s, not %d", o.Action, pluralize(n-1, "argument", "arguments"), len(args)-1)
+	case f.dryRun && o.Action != "revise":
+		return o, usagef("--dry-run is only for revise: %s would change the sale", o.Action)
+	case f.undo && o.Action != "retire":
+		return o, usagef("--undo is only for retire")
+	case f.opens+f.closes != "" && o.Action != "times":
+		return o, usagef("--opens and --closes are only for times")
+	}
+	if n > 1 {
+		o.Product = args[1]
+	}
+	o.DryRun, o.Undo = f.dryRun, f.undo
+	switch o.Action {
+	case "stock":
+		if o.Count, err = strconv.ParseInt(args[2], 10, 64); err != nil || o.Count == 0 {
+			return o, usagef("%q is not a number of units: use one such as 500, or -20 after --", args[2])
+		}
+	case "times":
+		return f.addTimes(o)
+	case "invite":
+		if f.count < 1 {
+			return o, usagef("invite needs --count, the number of people")
+		}
+		until := time.Now().Add(f.validFor).UTC().Truncate(time.Second)
+		o.Count, o.Until = f.count, &until
+	}
+	return o, nil
+}
+
+// addTimes adds the hours to a command: a flag that is omitted changes nothing.
+func (f *saleFlags) addTimes(o orderservice.OperatorCommand) (orderservice.OperatorCommand, error) {
+	for _, t := range []struct {
+		flag, text string
+		to         **time.Time
+	}{{"opens", f.opens, &o.Opens}, {"closes", f.closes, &o.Closes}} {
+		switch t.text {
+		case "":
+		case "none":
+			o.Clear = append(o.Clear, t.flag)
+		default:
+			moment, err := parseTime(t.flag, t.text)
+			if err != nil {
+				return o, err
+			}
+			*t.to = moment
+		}
+	}
+	if o.Opens == nil && o.Closes == nil && o.Clear == nil {
+		return o, usagef("times needs --opens or --closes: a time, or none to remove it")
+	}
+	return o, nil
 }
 
 // parseTime parses the time of a flag. An empty text returns nil: no time.
@@ -122,48 +180,6 @@ func getSales(ctx context.Context, w world, c *client.Client, path string, out a
 		return err
 	}
 	printError(w, "The order book has no majority of its boards now, or this board has not caught up: these figures may be old.")
-	return nil
-}
-
-func listSales(ctx context.Context, w world, c *client.Client, asJSON bool) error {
-	var sales []orderservice.SaleJSON
-	if err := getSales(ctx, w, c, "sales", &sales); err != nil {
-		return err
-	}
-	if asJSON {
-		return printJSON(w, sales)
-	}
-	if len(sales) == 0 {
-		fmt.Fprintln(w.out, "There are no sales yet.")
-		return nil
-	}
-	const form = "%-22s %-10s %-11s %8s %8s %6s %8s\n"
-	fmt.Fprintf(w.out, form, "PRODUCT", "MODE", "STATE", "STOCK", "SOLD", "HELD", "FREE")
-	for _, s := range sales {
-		n := func(n int64) string { return strconv.FormatInt(n, 10) }
-		fmt.Fprintf(w.out, form, truncateCell(s.Product, 22), s.Mode, s.State, n(s.Stock), n(s.Sold), n(s.Held), n(s.Free))
-		var more []string
-		for _, q := range []struct {
-			n    int
-			what string
-		}{{s.Entries, "in the ballot"}, {s.Waiting, "waiting"}, {s.Interested, "interested"}} {
-			if q.n > 0 {
-				more = append(more, fmt.Sprintf("%d %s", q.n, q.what))
-			}
-		}
-		if s.Opens != nil {
-			more = append(more, "opens "+s.Opens.Format(time.RFC3339))
-		}
-		if s.Closes != nil {
-			more = append(more, "closes "+s.Closes.Format(time.RFC3339))
-		}
-		if s.Draw != nil && s.State == "drawing" {
-			more = append(more, s.Draw.Describe(s.Product))
-		}
-		if len(more) > 0 {
-			fmt.Fprintln(w.out, "    "+strings.Join(wrapText(strings.Join(more, ", "), helpWidth-4), "\n    "))
-		}
-	}
 	return nil
 }
 
@@ -222,14 +238,8 @@ func submitCommand(ctx context.Context, w world, c *client.Client, o orderservic
 	if asJSON {
 		return printJSON(w, done)
 	}
-	text := done.Text
-	if o.Action == "invite" {
-		text = fmt.Sprintf("Invited: %d.", done.Count)
-		if done.Count == 0 {
-			text += " No unit is free, or nobody waits: \"bramble sale list\" shows both."
-		}
-	}
-	fmt.Fprintln(w.out, text)
+	fmt.Fprintln(w.out, strings.Join(wrapText(done.Text, helpWidth), "\n"))
+	writeDifferences(w.out, done.Differences)
 	if done.Before != nil && done.After != nil {
 		writeBeforeAfter(w.out, *done.Before, *done.After)
 	}

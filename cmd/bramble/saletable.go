@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"bramble/node/console/client"
 	"bramble/node/orderservice"
 )
 
@@ -75,4 +78,94 @@ func writeBeforeAfter(out io.Writer, before, after orderservice.SaleJSON) {
 		used += width + 1
 	}
 	flush()
+}
+
+// writeDifferences writes what the files of a board have differently from a sale.
+func writeDifferences(out io.Writer, list []orderservice.DifferenceJSON) {
+	for _, d := range list {
+		line := fmt.Sprintf("%s: %s in the sale, %s in the file", d.Field, d.Sale, d.File)
+		switch d.Remedy {
+		case "revise":
+			line += " (revise)"
+		case "fixed":
+			line += " (fixed since the first offer; another product can have it)"
+		default:
+			line += fmt.Sprintf(" (bramble sale %s)", d.Remedy)
+		}
+		fmt.Fprintln(out, "    "+strings.Join(wrapText(line, helpWidth-6), "\n      "))
+	}
+}
+
+// listSales prints a line for each sale, and below it what else there is to know.
+func listSales(ctx context.Context, w world, c *client.Client, all, asJSON bool) error {
+	var sales []orderservice.SaleJSON
+	if err := getSales(ctx, w, c, "sales", &sales); err != nil {
+		return err
+	}
+	if !all {
+		sales = slices.DeleteFunc(sales, func(s orderservice.SaleJSON) bool { return s.Retired })
+	}
+	if asJSON {
+		return printJSON(w, sales)
+	}
+	if len(sales) == 0 {
+		fmt.Fprintln(w.out, "There are no sales yet.")
+		return nil
+	}
+	const form = "%-22s %-10s %-11s %8s %8s %6s %8s\n"
+	fmt.Fprintf(w.out, form, "PRODUCT", "MODE", "STATE", "STOCK", "SOLD", "HELD", "FREE")
+	for _, s := range sales {
+		n := func(n int64) string { return strconv.FormatInt(n, 10) }
+		fmt.Fprintf(w.out, form, truncateCell(s.Product, 22), s.Mode, s.State, n(s.Stock), n(s.Sold), n(s.Held), n(s.Free))
+		for _, line := range describeSale(s) {
+			fmt.Fprintln(w.out, "    "+strings.Join(wrapText(line, helpWidth-6), "\n      "))
+		}
+	}
+	return nil
+}
+
+// describeSale returns what a line of the list does not have, a line each.
+func describeSale(s orderservice.SaleJSON) []string {
+	var counts, lines, fields []string
+	for _, q := range []struct {
+		n    int
+		what string
+	}{{s.Entries, "in the ballot"}, {s.Waiting, "waiting"}, {s.Interested, "interested"}} {
+		if q.n > 0 {
+			counts = append(counts, fmt.Sprintf("%d %s", q.n, q.what))
+		}
+	}
+	if s.Opens != nil {
+		counts = append(counts, "opens "+s.Opens.Format(time.RFC3339))
+	}
+	if s.Closes != nil {
+		counts = append(counts, "closes "+s.Closes.Format(time.RFC3339))
+	}
+	if len(counts) > 0 {
+		lines = append(lines, strings.Join(counts, ", "))
+	}
+	if s.Refused != "" {
+		lines = append(lines, "the order book refuses it: "+s.Refused)
+	}
+	if s.Draw != nil && s.State == "drawing" {
+		lines = append(lines, s.Draw.Describe(s.Product))
+	}
+	if s.FirstWants > 0 {
+		lines = append(lines, fmt.Sprintf("the first in the queue wants %d, and %d free: invitations pass over who wants more", s.FirstWants, s.Free))
+	}
+	switch s.Stuck {
+	case "by_hand":
+		lines = append(lines, fmt.Sprintf("units are free and people wait: bramble sale invite %s --count N", s.Product))
+	case "closed":
+		lines = append(lines, fmt.Sprintf("units are free and people wait, but the sale is closed: bramble sale open %s", s.Product))
+	case "too_few":
+		lines = append(lines, fmt.Sprintf("%d free, but each of those who wait wants more: bramble sale stock %s N", s.Free, s.Product))
+	}
+	for _, d := range s.Differences {
+		fields = append(fields, d.Field)
+	}
+	if len(fields) > 0 {
+		lines = append(lines, fmt.Sprintf("differs from the catalogue: %s (bramble sale revise %s --dry-run)", strings.Join(fields, ", "), s.Product))
+	}
+	return lines
 }

@@ -94,7 +94,9 @@ func New(cfg Config) (*Sender, error) {
 			return nil, configError("[webhook] secret: %w", err)
 		}
 		s.poster = newPoster(u, secret, cfg.Webhook.Timeout, cfg.Roots, webhookWorkers, s.now)
-		webhook.deliver = func(ctx context.Context, o orders.Order, _ *task) attemptResult { return s.poster.postOrder(ctx, o) }
+		webhook.deliver = func(ctx context.Context, o orders.Order, t *task) attemptResult {
+			return s.poster.postOrder(ctx, o, t.kind)
+		}
 	}
 	if cfg.Mail.Server != "" {
 		m, err := newMailer(cfg, s.now)
@@ -193,6 +195,9 @@ func (s *Sender) runChannel(ctx context.Context, c *channel) {
 			return
 		case a := <-attempts:
 			s.recordAttempt(ctx, c, a)
+			if a.result.failure != NoFailure && c.readStats().Waiting <= fewWaiting {
+				counted = time.Time{} // Stats names the failing job at once
+			}
 		case <-c.retry:
 			c.schedule.retryNow(s.now())
 			counted = time.Time{} // so that Stats soon shows the effect
@@ -217,7 +222,7 @@ func (s *Sender) attemptJob(ctx context.Context, c *channel, t *task) attemptRes
 		case err != nil:
 			return attemptResult{failure: FailureLedger, channelFailed: true}
 		}
-		r := s.beginFulfilment(ctx, c, o)
+		r := s.beginFulfilment(ctx, t.kind, o)
 		if r == (attemptResult{}) {
 			r = c.deliver(ctx, o, t)
 		}
@@ -235,10 +240,13 @@ func (s *Sender) attemptJob(ctx context.Context, c *channel, t *task) attemptRes
 	return attemptResult{resolution: resolution}
 }
 
-// beginFulfilment commits, before the first attempt of a webhook, that the order is being
+// beginFulfilment commits, before the first attempt of an order.placed, that the order is being
 // passed on. The zero result means that it can be delivered.
-func (s *Sender) beginFulfilment(ctx context.Context, c *channel, o orders.Order) attemptResult {
-	if c.queue != orders.QueueWebhook {
+func (s *Sender) beginFulfilment(ctx context.Context, kind orders.JobKind, o orders.Order) attemptResult {
+	if kind != orders.JobWebhook {
+		if kind == orders.JobCancelled && !o.HandedOver {
+			return attemptResult{resolution: Superseded} // the fulfiller has never heard of it
+		}
 		return attemptResult{}
 	}
 	switch o.State {

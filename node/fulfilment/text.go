@@ -50,6 +50,19 @@ func (m *mailWriter) writeMail(o orders.Order, kind orders.JobKind, now time.Tim
 			news = fmt.Sprintf("Your order or entry at %s with this reference is cancelled. Nothing will be sent.", m.shop)
 		}
 		next = "The page that shows this:"
+	case orders.JobMailSent:
+		ok = o.State == orders.StateFulfilled
+		subject = "Sent: " + ref
+		news = fmt.Sprintf("Your order at %s was sent.", m.shop)
+		if note := oneLine(o.Note); note != "" {
+			news += " The shop's note: " + note
+		}
+		next = "Your receipt:"
+	case orders.JobMailReturned:
+		ok = o.State == orders.StateReturned
+		subject = "Returned: " + ref
+		news = fmt.Sprintf("Your order came back to %s.", m.shop)
+		next = "The page that shows this:"
 	}
 	if !ok {
 		return "", "", false
@@ -116,6 +129,10 @@ func mailName(kind orders.JobKind) string {
 		return "won"
 	case orders.JobMailCancelled:
 		return "cancelled"
+	case orders.JobMailSent:
+		return "sent"
+	case orders.JobMailReturned:
+		return "returned"
 	}
 	return "mail"
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"bramble/node/orders"
@@ -27,15 +28,19 @@ const (
 	idleFor = 30 * time.Second
 )
 
-// typeOrderPlaced is the only type of event.
-const typeOrderPlaced = "order.placed"
+// The types of event.
+const (
+	typeOrderPlaced    = "order.placed"
+	typeOrderCancelled = "order.cancelled"
+	typeOrderReturned  = "order.returned"
+)
 
 // webhookEvent is the body of a post, JSON in UTF-8. It is the same, byte for byte, at each
-// attempt for an order.
+// attempt for an order. Data is an orderPlaced or an orderEnded.
 type webhookEvent struct {
-	Type      string      `json:"type"`      // "order.placed"
-	Timestamp time.Time   `json:"timestamp"` // RFC 3339, UTC: when the order was placed
-	Data      orderPlaced `json:"data"`
+	Type      string    `json:"type"`
+	Timestamp time.Time `json:"timestamp"` // RFC 3339, UTC: when it happened
+	Data      any       `json:"data"`
 }
 
 // orderPlaced is an order, or a ballot entry that won.
@@ -43,9 +48,31 @@ type orderPlaced struct {
 	Reference string    `json:"reference"` // such as "K7QM-2XD9-5VB"; webhook-id is the same
 	Product   string    `json:"product"`   // its slug in the catalogue
 	Quantity  int       `json:"quantity"`
-	Total     amount    `json:"total"` // of price, shipping and tax, for all units
+	Total     amount    `json:"total"`         // of price, shipping and tax, for all units
+	Tax       *taxPart  `json:"tax,omitempty"` // of total; missing only for an order from before the ledger recorded it
 	Person    recipient `json:"person"`
 	Made      time.Time `json:"made"` // RFC 3339, UTC
+}
+
+// orderEnded is an order that was cancelled after it may have been posted, or that came
+// back after it was fulfilled. It holds nothing personal.
+type orderEnded struct {
+	Reference string    `json:"reference"` // of the order.placed; webhook-id has ".cancelled" or ".returned" after it
+	Product   string    `json:"product"`
+	Quantity  int       `json:"quantity"`
+	Total     amount    `json:"total"`
+	Tax       *taxPart  `json:"tax,omitempty"`
+	Reason    string    `json:"reason"`              // as the operator wrote it; may be ""
+	Restocked *bool     `json:"restocked,omitempty"` // order.returned: whether the units can be sold again
+	Made      time.Time `json:"made"`
+	Ended     time.Time `json:"ended"` // RFC 3339, UTC: the same as timestamp
+}
+
+// taxPart is the tax in a total, in its minor units: net and amount together are the total.
+type taxPart struct {
+	Net     int64  `json:"net"` // price and shipping
+	Amount  int64  `json:"amount"`
+	Percent string `json:"percent"` // such as "19" or "5.5"
 }
 
 // amount is money in whole minor units: 3500 with "USD" is 35 dollars.
@@ -65,20 +92,32 @@ type recipient struct {
 	Country  string `json:"country"` // ISO 3166-1 alpha-2
 }
 
-// encodeOrderPlaced returns the body of an order's post.
-func encodeOrderPlaced(o orders.Order) ([]byte, error) {
-	return json.Marshal(webhookEvent{
-		Type:      typeOrderPlaced,
-		Timestamp: o.Made.UTC(),
-		Data: orderPlaced{
-			Reference: o.ID.String(),
-			Product:   o.Product,
-			Quantity:  o.Quantity,
-			Total:     amount{Minor: o.Total, Currency: o.Currency},
-			Person:    recipient(o.Person),
-			Made:      o.Made.UTC(),
-		},
-	})
+// encodeEvent returns the body of an order's post, and its webhook-id.
+func encodeEvent(o orders.Order, kind orders.JobKind) (body []byte, id string, err error) {
+	total := amount{Minor: o.Total, Currency: o.Currency}
+	var tax *taxPart
+	if s := o.Split; s.Price+s.Shipping+s.Tax == o.Total {
+		tax = &taxPart{Net: o.Split.Price + o.Split.Shipping, Amount: o.Split.Tax, Percent: orders.FormatPercent(o.Split.TaxRate)}
+	}
+	id = o.ID.String()
+	event := webhookEvent{Type: typeOrderPlaced, Timestamp: o.Made.UTC(), Data: orderPlaced{
+		Reference: id, Product: o.Product, Quantity: o.Quantity, Total: total, Tax: tax,
+		Person: recipient(o.Person), Made: o.Made.UTC(),
+	}}
+	if kind != orders.JobWebhook {
+		ended := orderEnded{
+			Reference: id, Product: o.Product, Quantity: o.Quantity, Total: total, Tax: tax,
+			Reason: o.Note, Made: o.Made.UTC(), Ended: o.Changed.UTC(),
+		}
+		event.Type = typeOrderCancelled
+		if kind == orders.JobReturned {
+			event.Type, ended.Restocked = typeOrderReturned, &o.Restocked
+		}
+		event.Timestamp, event.Data = ended.Ended, ended
+		id += strings.TrimPrefix(event.Type, "order")
+	}
+	body, err = json.Marshal(event)
+	return body, id, err
 }
 
 // poster posts orders to the fulfiller.
@@ -114,9 +153,9 @@ func newPoster(u *url.URL, secret Secret, timeout time.Duration, roots *x509.Cer
 	}
 }
 
-// postOrder makes one attempt to post an order.
-func (p *poster) postOrder(ctx context.Context, o orders.Order) attemptResult {
-	body, err := encodeOrderPlaced(o)
+// postOrder makes one attempt to post an event about an order.
+func (p *poster) postOrder(ctx context.Context, o orders.Order, kind orders.JobKind) attemptResult {
+	body, id, err := encodeEvent(o, kind)
 	if err != nil { // a time beyond the year 9999
 		return attemptResult{failure: FailureRefused, detail: "it cannot be written as JSON", refused: true}
 	}
@@ -126,7 +165,7 @@ func (p *poster) postOrder(ctx context.Context, o orders.Order) attemptResult {
 	if err != nil {
 		return attemptResult{failure: FailureUnreachable, channelFailed: true}
 	}
-	at, id := p.now(), o.ID.String()
+	at := p.now()
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", "Bramble")
 	r.Header.Set(HeaderID, id)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"bramble/node/orders"
 )
 
 func TestStatusResult(t *testing.T) {
@@ -137,7 +139,7 @@ func TestWebhookFollowsTheStandard(t *testing.T) {
 	order := testOrder(0)
 	order.Made = launch.In(time.FixedZone("", 3600)) // any zone is written as UTC
 	for range 2 {
-		if v := p.postOrder(context.Background(), order); v != (attemptResult{resolution: ByWebhook}) {
+		if v := p.postOrder(context.Background(), order, orders.JobWebhook); v != (attemptResult{resolution: ByWebhook}) {
 			t.Fatalf("%+v", v)
 		}
 	}
@@ -177,7 +179,7 @@ func TestWebhookFollowsNoRedirect(t *testing.T) {
 	defer elsewhere.Close()
 	receiver := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
 	defer receiver.Close()
-	if v := testPoster(t, receiver.URL, 0).postOrder(context.Background(), testOrder(0)); v.failure != FailureRedirect {
+	if v := testPoster(t, receiver.URL, 0).postOrder(context.Background(), testOrder(0), orders.JobWebhook); v.failure != FailureRedirect {
 		t.Errorf("%+v", v)
 	}
 }
@@ -192,7 +194,7 @@ func TestWebhookIgnoresAnEndlessReply(t *testing.T) {
 		}
 	}))
 	defer receiver.Close()
-	if v := testPoster(t, receiver.URL, 0).postOrder(context.Background(), testOrder(0)); v != (attemptResult{resolution: ByWebhook}) {
+	if v := testPoster(t, receiver.URL, 0).postOrder(context.Background(), testOrder(0), orders.JobWebhook); v != (attemptResult{resolution: ByWebhook}) {
 		t.Errorf("%+v", v)
 	}
 }
@@ -227,7 +229,7 @@ func TestWebhookFailures(t *testing.T) {
 		"nobody listens":          {closed.URL, 0, FailureUnreachable},
 		"no TLS":                  {strings.Replace(plain.URL, "http:", "https:", 1), 0, FailureTLS},
 	} {
-		v := testPoster(t, c.url, c.timeout).postOrder(context.Background(), testOrder(0))
+		v := testPoster(t, c.url, c.timeout).postOrder(context.Background(), testOrder(0), orders.JobWebhook)
 		if v.failure != c.want || !v.channelFailed || v.resolution != "" {
 			t.Errorf("%s: %+v, want %s", name, v, c.want)
 		}
@@ -247,7 +249,7 @@ func TestWebhookTrustsItsRoots(t *testing.T) {
 	defer receiver.Close()
 	p := testPoster(t, receiver.URL, 0)
 	p.client.Transport.(*http.Transport).TLSClientConfig.RootCAs = pool
-	if v := p.postOrder(context.Background(), testOrder(0)); v != (attemptResult{resolution: ByWebhook}) {
+	if v := p.postOrder(context.Background(), testOrder(0), orders.JobWebhook); v != (attemptResult{resolution: ByWebhook}) {
 		t.Errorf("%+v", v)
 	}
 }

@@ -3,6 +3,8 @@ package orders
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
+	"strings"
 )
 
 // DrawProgress returns how far a ballot's draw is: about done of total entries, done == total
@@ -34,4 +36,32 @@ func (b *Book) DrawProgress(product string) (done, total int, err error) {
 		return nil
 	})
 	return done, total, err
+}
+
+// QueueHead returns the first orders in a product's queue, at most limit and MaxPage. The
+// error is ErrNoSale, or the working copy's.
+func (b *Book) QueueHead(product string, limit int) (head []Order, err error) {
+	err = b.withReadTx(func(r *readTx) error {
+		s, err := r.saleByProduct(product)
+		if err != nil {
+			return err
+		}
+		prefix := uint16Key(s.number)
+		c := r.bucket(bucketQueue).Cursor()
+		for k, v := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix) && len(head) < min(limit, MaxPage); k, v = c.Next() {
+			o, err := r.orderByNumber(binary.BigEndian.Uint64(v))
+			if err != nil {
+				return err
+			}
+			head = append(head, o.Order)
+		}
+		return nil
+	})
+	return head, err
+}
+
+// FormatPercent writes hundredths of a percent, as Country.Tax has them: 1900 is "19", 550 is
+// "5.5".
+func FormatPercent(hundredths int) string {
+	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%d.%02d", hundredths/100, hundredths%100), "0"), ".")
 }

@@ -149,7 +149,7 @@ func parseKind(word string) (orders.Kind, error) {
 }
 
 func parseState(word string) (orders.OrderState, error) {
-	return parseWord(word, orders.StateOpen, orders.StateErased)
+	return parseWord(word, orders.StateOpen, orders.StateReturned)
 }
 
 // parseWord returns the value from first to last whose String is word; 0 for "".

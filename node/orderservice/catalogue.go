@@ -14,9 +14,6 @@ import (
 // The catalogue and the order book. The leader offers what the book does not have, once. What the book
 // refuses is not offered again: each board can tell by itself what that is, and Refused says so.
 
-// configuredFields are the fields of an offer that come from the configuration, and follow it.
-const configuredFields = orders.ReviseWebhook | orders.ReviseMail | orders.ReviseRetain
-
 // refusals are the offers that the book refused for a reason that could not be told before, by product.
 type refusals struct {
 	mu sync.Mutex // guards by
@@ -64,36 +61,16 @@ func (s *Service) whyRefused(o orders.Offer) string {
 	return s.refused.get(o.Product)
 }
 
-// Differences returns what differs between the catalogue's offer of a product and its sale, which a
-// ReviseOffer can change, or nothing can.
-func (s *Service) Differences(product string) []orders.Difference {
-	sale, known := s.cfg.Book.Sale(product)
-	for i := range s.cfg.Offers {
-		if o := &s.cfg.Offers[i]; known && o.Product == product {
-			return orders.Differences(o, &sale)
-		}
-	}
-	return nil
-}
-
 // offerCatalogue submits the sales that the catalogue has and the order book does not. A
-// sale that the book has stays as it is, except for what follows the configuration: operators change it,
-// and the audit trail shows that.
+// sale that the book has stays as it is: operators change it, and the audit trail shows that.
 func (s *Service) offerCatalogue(ctx context.Context) (complete bool) {
 	refused := map[string]string{}
 	defer s.refused.set(refused)
 	for _, o := range s.cfg.Offers {
-		by := orders.Operation{Operator: catalogueOperator, OpID: NewOpID()}
-		if sale, known := s.cfg.Book.Sale(o.Product); known {
-			if !s.followConfiguration(ctx, by, &o, &sale) {
-				return false
-			}
+		if _, known := s.cfg.Book.Sale(o.Product); known || s.whyRefused(o) != "" {
 			continue
 		}
-		if s.whyRefused(o) != "" {
-			continue
-		}
-		o.Operation = by
+		o.Operation = orders.Operation{Operator: catalogueOperator, OpID: NewOpID()}
 		if o.Mode == orders.Ballot {
 			rand.Read(o.Secret[:]) // never fails
 		}
@@ -106,21 +83,6 @@ func (s *Service) offerCatalogue(ctx context.Context) (complete bool) {
 		}
 	}
 	return true
-}
-
-// followConfiguration makes a sale follow the configuration in what comes from there.
-func (s *Service) followConfiguration(ctx context.Context, by orders.Operation, o *orders.Offer, sale *orders.Sale) bool {
-	var fields orders.Revised
-	for _, d := range orders.Differences(o, sale) {
-		fields |= d.Revise & configuredFields
-	}
-	if fields == 0 || sale.Retired {
-		return true
-	}
-	revision := orders.RevisionFor(o, fields)
-	revision.Operation = by
-	_, ok := s.submitTask(ctx, revision)
-	return ok
 }
 
 // hasOffers reports whether this board's order book has everything that the catalogue offers, except for what

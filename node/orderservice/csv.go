@@ -11,16 +11,21 @@ func Columns() []string {
 	return []string{
 		"reference", "number", "kind", "product", "quantity", "total", "currency", "state", "made", "changed",
 		"name", "email", "line1", "line2", "city", "postcode", "country", "note",
+		"net", "tax", "tax_percent",
 	}
 }
 
 // Cells returns the order as text. amount writes minor units of a currency as a decimal.
 func (o OrderJSON) Cells(amount func(minor int64, currency string) string) []string {
-	return []string{
+	cells := []string{
 		o.Reference, strconv.FormatUint(o.Number, 10), o.Kind, o.Product, strconv.Itoa(o.Quantity),
 		amount(o.Total, o.Currency), o.Currency, o.State, o.Made.Format(time.RFC3339), o.Changed.Format(time.RFC3339),
 		o.Name, o.Email, o.Line1, o.Line2, o.City, o.Postcode, o.Country, o.Note,
 	}
+	if o.Tax == nil {
+		return append(cells, "", "", "")
+	}
+	return append(cells, amount(o.Tax.Net, o.Currency), amount(o.Tax.Amount, o.Currency), o.Tax.Percent)
 }
 
 // Row returns Cells for a CSV file. Buyers wrote some of them: GuardCell makes them safe.

@@ -48,7 +48,7 @@ func (f FulfilmentJSON) Notices(now time.Time) []string {
 		case f.Board != "" && !c.Configured && c.Waiting > 0:
 			all = append(all, fmt.Sprintf("Nothing can be sent, because %s is not set on %s. %s.", c.key, f.Board, waiting))
 		case c.Refused > 0:
-			all = append(all, fmt.Sprintf("The %s refuses %s%s. They stay and are attempted about once an hour; \"bramble fulfilment status\" names them.", c.receiver, countWord(c.Refused, c.what), why))
+			all = append(all, fmt.Sprintf("The %s refuses %s%s. Nothing is lost, and it is attempted again, up to an hour apart. \"bramble fulfilment status\" names each.", c.receiver, countWord(c.Refused, c.what), why))
 		case isLate:
 			all = append(all, fmt.Sprintf("Fulfilment is late%s. %s. \"bramble fulfilment status\" shows more; \"bramble fulfilment retry\" attempts all now.", why, waiting))
 		}

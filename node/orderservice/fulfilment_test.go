@@ -23,7 +23,7 @@ func TestFulfilmentNotices(t *testing.T) {
 		"a long failure":   {"board-1", fulfilment.ChannelStats{Configured: true, Waiting: 9, Oldest: old, Failure: fulfilment.FailureServer, Detail: "status 500"}, "Fulfilment is late (server, status 500). Waiting: 9 webhook posts, since 2012-02-29 06:15 UTC."},
 		"gone":             {"board-1", fulfilment.ChannelStats{Configured: true, Waiting: 1, Oldest: young, Breaker: fulfilment.BreakerGone, Refused: 1}, "has unsubscribed (410 Gone), so it gets one attempt a day. Waiting: 1 webhook post, since 2012-02-29 06:29 UTC."},
 		"gone, none waits": {"board-1", fulfilment.ChannelStats{Configured: true, Breaker: fulfilment.BreakerGone}, "has unsubscribed (410 Gone), so it gets one attempt a day. Waiting: 0 webhook posts. When"},
-		"refused":          {"board-1", fulfilment.ChannelStats{Configured: true, Waiting: 1, Oldest: young, Refused: 1, Failure: fulfilment.FailureRefused, Detail: "status 422"}, "refuses 1 webhook post (refused, status 422)."},
+		"refused":          {"board-1", fulfilment.ChannelStats{Configured: true, Waiting: 1, Oldest: young, Refused: 1, Failure: fulfilment.FailureRefused, Detail: "status 422"}, "refuses 1 webhook post (refused, status 422). Nothing is lost"},
 		"not configured":   {"board-1", fulfilment.ChannelStats{Waiting: 2, Oldest: young}, "because [webhook] url is not set on board-1. Waiting: 2 webhook posts"},
 		"no leader":        {"", fulfilment.ChannelStats{Waiting: 2, Oldest: old}, "Fulfilment is late. Waiting: 2 webhook posts"},
 	} {

@@ -16,6 +16,7 @@ type OrderJSON struct {
 	Quantity  int        `json:"quantity"`
 	Total     int64      `json:"total"` // minor units
 	Currency  string     `json:"currency"`
+	Tax       *TaxJSON   `json:"tax,omitempty"` // of Total; nil if it is not known: see orders.Order
 	State     string     `json:"state"`
 	Made      time.Time  `json:"made"`
 	Changed   time.Time  `json:"changed"`
@@ -30,6 +31,13 @@ type OrderJSON struct {
 	Note      string     `json:"note,omitempty"`
 }
 
+// TaxJSON is the tax in a total, in minor units: Net and Amount are the total.
+type TaxJSON struct {
+	Net     int64  `json:"net"` // price and shipping
+	Amount  int64  `json:"amount"`
+	Percent string `json:"percent"` // such as "19" or "5.5"
+}
+
 // NewOrderJSON converts an order of the order book.
 func NewOrderJSON(o orders.Order) OrderJSON {
 	j := OrderJSON{
@@ -38,6 +46,9 @@ func NewOrderJSON(o orders.Order) OrderJSON {
 		Made: o.Made.UTC(), Changed: o.Changed.UTC(), Note: o.Note,
 		Name: o.Person.Name, Email: o.Person.Email, Line1: o.Person.Line1, Line2: o.Person.Line2,
 		City: o.Person.City, Postcode: o.Person.Postcode, Country: o.Person.Country,
+	}
+	if s := o.Split; s.Price+s.Shipping+s.Tax == o.Total {
+		j.Tax = &TaxJSON{Net: s.Price + s.Shipping, Amount: s.Tax, Percent: orders.FormatPercent(s.TaxRate)}
 	}
 	if !o.Until.IsZero() {
 		until := o.Until.UTC()
@@ -67,22 +78,27 @@ type AuditJSON struct {
 	Action   string    `json:"action"`
 }
 
-// OperatorCommand is a command of an operator. Action is one of cancel, erase, announce,
-// stock, open, close, times, invite and draw; it decides which of the other fields are used.
+// OperatorCommand is a command of an operator. Action is one of cancel, erase, sent, return,
+// announce, stock, open, close, times, invite, revise, retire, fulfil and draw; it decides
+// which of the other fields are used.
 // OpID is a random number that the client draws: the same command with the same OpID is
 // carried out once.
 type OperatorCommand struct {
 	Action    string     `json:"action"`
 	Operator  string     `json:"operator"`
 	OpID      uint64     `json:"op_id,string"`
-	Product   string     `json:"product,omitempty"`   // stock, open, close, times, invite, draw
-	Reference string     `json:"reference,omitempty"` // cancel, erase
+	Product   string     `json:"product,omitempty"`   // of a sale
+	Reference string     `json:"reference,omitempty"` // cancel, erase, sent, return
 	Email     string     `json:"email,omitempty"`     // erase
-	Text      string     `json:"text,omitempty"`      // announce; cancel: the reason; draw: the public text
+	Text      string     `json:"text,omitempty"`      // announce; cancel, return: the reason; sent: a note; draw: the public text
 	Kind      string     `json:"kind,omitempty"`      // draw: dice or drand
 	Count     int64      `json:"count,omitempty"`     // stock: units, also negative; invite: people
-	Opens     *time.Time `json:"opens,omitempty"`     // times
-	Closes    *time.Time `json:"closes,omitempty"`    // times
+	Opens     *time.Time `json:"opens,omitempty"`     // times; nil = it stays
+	Closes    *time.Time `json:"closes,omitempty"`    // times; nil = it stays
+	Clear     []string   `json:"clear,omitempty"`     // times: opens, closes: the sale has no such time any more
+	Restock   bool       `json:"restock,omitempty"`   // return: the units are free again; otherwise they leave the stock
+	DryRun    bool       `json:"dry_run,omitempty"`   // revise: change nothing
+	Undo      bool       `json:"undo,omitempty"`      // retire: bring it back
 	Until     *time.Time `json:"until,omitempty"`     // invite
 }
 
@@ -95,4 +111,15 @@ type OperatorResult struct {
 	// it; nil if it is about none, or about many (erase).
 	Before *SaleJSON `json:"before,omitempty"`
 	After  *SaleJSON `json:"after,omitempty"`
+	// Skipped lists the people whom an invite passed over, because each wanted more units
+	// than were free; of the first 500 in the queue. They keep their places.
+	Skipped []SkippedJSON `json:"skipped,omitempty"`
+	// Differences lists what this board's files have differently, for revise.
+	Differences []DifferenceJSON `json:"differences,omitempty"`
+}
+
+// SkippedJSON is a person in a queue whom an invitation passed over.
+type SkippedJSON struct {
+	Reference string `json:"reference"`
+	Wants     int    `json:"wants"` // units
 }

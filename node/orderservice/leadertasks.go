@@ -45,7 +45,7 @@ func (s *Service) Run(ctx context.Context) {
 func (s *Service) runTasks(ctx context.Context) {
 	ticker := time.NewTicker(taskInterval)
 	defer ticker.Stop()
-	offered := false
+	offered, followed := false, false
 	// Erasures that this board's files no longer contain. 0 after a start: the log may
 	// still contain people who were erased shortly before.
 	erased, compacted := uint64(0), time.Time{}
@@ -64,11 +64,16 @@ func (s *Service) runTasks(ctx context.Context) {
 			erased = n
 		}
 		if !s.updateLeading(ctx) {
-			offered = false
+			offered, followed = false, false
 			continue
 		}
 		if !offered {
-			offered = s.offerCatalogue(ctx)
+			if offered = s.offerCatalogue(ctx); offered {
+				s.logDifferences()
+			}
+		}
+		if offered && !followed {
+			followed = s.followConfig(ctx)
 		}
 		s.runDueTicks(ctx)
 	}

@@ -29,6 +29,9 @@ func (e *operatorError) Unwrap() error { return e.cause }
 // Operate carries out an operator's command. Its error is a sentence with what to
 // do instead.
 func (s *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResult, error) {
+	if o.Action == "revise" {
+		return s.reviseOffer(ctx, o)
+	}
 	command, err := o.toCommand()
 	if err != nil {
 		return OperatorResult{}, err
@@ -41,6 +44,11 @@ func (s *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResul
 			return OperatorResult{}, fmt.Errorf("%w: %w", errMalformed, err)
 		}
 	}
+	return s.submitOperation(ctx, o, command)
+}
+
+// submitOperation submits the command of an operator's command, and returns the result.
+func (s *Service) submitOperation(ctx context.Context, o OperatorCommand, command orders.Command) (OperatorResult, error) {
 	if err := command.Check(); err != nil {
 		if field, ok := errors.AsType[*orders.FieldError](err); ok {
 			return OperatorResult{}, fmt.Errorf("%w: %s %s", errMalformed, strings.ToLower(field.Field), field.Reason)
@@ -48,6 +56,7 @@ func (s *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResul
 		return OperatorResult{}, fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	before := s.saleBefore(ctx, o)
+	head, _ := s.cfg.Book.QueueHead(o.Product, maxSkippedRead) // an error only costs the list of skipped people
 	a, err := s.submitUntilDecided(ctx, command)
 	switch {
 	case errors.Is(err, orders.ErrUncertain):
@@ -60,15 +69,62 @@ func (s *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResul
 	case err != nil:
 		return OperatorResult{}, err
 	}
-	result, err := o.resultOf(a)
+	result, err := o.resultOf(a, s.cfg.Book.Rules())
+	if o.Action == "invite" && err == nil {
+		result.Skipped = s.listSkipped(head, a.Count < int(o.Count) && a.Remaining > 0)
+		result.Text += describeSkipped(result.Skipped, a.Remaining)
+	}
 	if before != nil && err == nil {
 		result.Before = before
 		if sale, known := s.Sale(before.Product); known {
-			after := s.newSaleJSON(sale)
+			after := s.newSaleJSON(s.cfg.Book, sale)
 			result.After = &after
+			if o.Action == "times" {
+				result.Text = fmt.Sprintf("Done. %s: opening time %s, closing time %s.", o.Product, formatMoment(sale.Opens), formatMoment(sale.Closes))
+			}
 		}
 	}
 	return result, err
+}
+
+// maxSkippedRead bounds the people in a queue whom an invitation's result considers.
+const maxSkippedRead = 500
+
+// listSkipped returns those of the head of a queue, as it was before an invitation, whom the
+// invitation passed over: everybody before the last one invited, or everybody if it went
+// through the queue.
+func (s *Service) listSkipped(head []orders.Order, whole bool) []SkippedJSON {
+	var skipped, pending []SkippedJSON
+	for _, before := range head {
+		o, err := s.cfg.Book.Order(before.ID)
+		switch {
+		case err != nil:
+		case o.State == orders.StateInvited:
+			skipped, pending = append(skipped, pending...), nil
+		case o.State == orders.StateOpen:
+			pending = append(pending, SkippedJSON{Reference: o.ID.String(), Wants: o.Quantity})
+		}
+	}
+	if whole {
+		skipped = append(skipped, pending...)
+	}
+	return skipped
+}
+
+// describeSkipped names some of the people who were passed over.
+func describeSkipped(skipped []SkippedJSON, free int) string {
+	const named = 10
+	if len(skipped) == 0 {
+		return ""
+	}
+	var words []string
+	for _, k := range skipped[:min(len(skipped), named)] {
+		words = append(words, fmt.Sprintf("%s wants %d", k.Reference, k.Wants))
+	}
+	if more := len(skipped) - named; more > 0 {
+		words = append(words, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Sprintf(" Passed over, because they want more units than were free: %s. They keep their places. Free now: %d.", strings.Join(words, ", "), free)
 }
 
 // saleBefore returns the sale that a command is about as it stands before the command, or
@@ -88,7 +144,7 @@ func (s *Service) saleBefore(ctx context.Context, o OperatorCommand) *SaleJSON {
 	if !known {
 		return nil
 	}
-	before := s.newSaleJSON(sale)
+	before := s.newSaleJSON(s.cfg.Book, sale)
 	return &before
 }
 
@@ -130,14 +186,15 @@ func (o OperatorCommand) toCommand() (orders.Command, error) {
 	case "close":
 		return orders.CloseSale{Operation: by, Product: o.Product}, nil
 	case "times":
-		c := orders.SetTimes{Operation: by, Product: o.Product}
-		if o.Opens != nil {
-			c.Opens = *o.Opens
-		}
-		if o.Closes != nil {
-			c.Closes = *o.Closes
-		}
-		return c, nil
+		return o.toSetTimes(by)
+	case "retire":
+		return orders.RetireSale{Operation: by, Product: o.Product, Undo: o.Undo}, nil
+	case "fulfil":
+		return orders.HandOver{Operation: by, Product: o.Product}, nil
+	case "sent":
+		return orders.MarkSent{Operation: by, ID: id, Note: o.Text}, nil
+	case "return":
+		return orders.ReturnOrder{Operation: by, ID: id, Restock: o.Restock, Reason: o.Text}, nil
 	case "invite":
 		c := orders.Invite{Operation: by, Product: o.Product, Count: int(min(max(o.Count, 0), orders.MaxPerCommand+1))}
 		if o.Until != nil {
@@ -147,11 +204,66 @@ func (o OperatorCommand) toCommand() (orders.Command, error) {
 	case "draw":
 		return orders.MakeDraw{Operation: by, Product: o.Product, Public: draw.Public{Kind: draw.Kind(o.Kind), Text: o.Text}}, nil
 	}
-	return nil, fmt.Errorf("%w: action is one of cancel, erase, announce, stock, open, close, times, invite and draw", errMalformed)
+	return nil, fmt.Errorf("%w: action is one of cancel, erase, sent, return, announce, stock, open, close, times, invite, revise, retire, fulfil and draw", errMalformed)
+}
+
+// toSetTimes converts the action times: a time that the command does not have stays as it is.
+func (o OperatorCommand) toSetTimes(by orders.Operation) (orders.Command, error) {
+	c := orders.SetTimes{Operation: by, Product: o.Product, KeepOpens: true, KeepCloses: true}
+	if o.Opens != nil {
+		c.Opens, c.KeepOpens = *o.Opens, false
+	}
+	if o.Closes != nil {
+		c.Closes, c.KeepCloses = *o.Closes, false
+	}
+	for _, name := range o.Clear {
+		switch {
+		case name == "opens" && o.Opens == nil:
+			c.KeepOpens = false
+		case name == "closes" && o.Closes == nil:
+			c.KeepCloses = false
+		default:
+			return nil, fmt.Errorf("%w: clear lists opens or closes, and not a time that is also set", errMalformed)
+		}
+	}
+	if c.KeepOpens && c.KeepCloses {
+		return nil, fmt.Errorf("%w: times needs opens or closes, or one of them in clear", errMalformed)
+	}
+	return c, nil
+}
+
+// reviseOffer takes over what this board's catalogue has changed since a product was first
+// offered. With DryRun it only lists the differences.
+func (s *Service) reviseOffer(ctx context.Context, o OperatorCommand) (OperatorResult, error) {
+	before := s.saleBefore(ctx, o)
+	if before == nil {
+		return OperatorResult{}, noSaleError(o.Product)
+	}
+	offer, known := s.findOffer(o.Product)
+	if !known {
+		return OperatorResult{}, fmt.Errorf("%w: the catalogue of this board has no product %q", errRefused, o.Product)
+	}
+	sale, _ := s.Sale(o.Product)
+	list, revise := s.compareOffer(sale, offer)
+	result := OperatorResult{Differences: list, Before: before, After: before}
+	switch {
+	case revise == 0:
+		result.Text = "Nothing changed: the sale has every value of this board's files that revise can take over."
+		return result, nil
+	case o.DryRun:
+		result.Text = fmt.Sprintf("Nothing changed (dry run). \"bramble sale revise %s\" takes over the values marked with revise.", o.Product)
+		return result, nil
+	}
+	revision := orders.RevisionFor(&offer, revise)
+	revision.Operation = orders.Operation{Operator: o.Operator, OpID: o.OpID}
+	done, err := s.submitOperation(ctx, o, revision)
+	done.Differences = list
+	return done, err
 }
 
 // resultOf converts the order book's answer to a sentence, or to an error if it was refused.
-func (o OperatorCommand) resultOf(a orders.Answer) (OperatorResult, error) {
+// rules is the version of the rules that are in force.
+func (o OperatorCommand) resultOf(a orders.Answer, rules uint32) (OperatorResult, error) {
 	refused := func(format string, args ...any) (OperatorResult, error) {
 		return OperatorResult{}, fmt.Errorf("%w: %s", errRefused, fmt.Sprintf(format, args...))
 	}
@@ -176,7 +288,15 @@ func (o OperatorCommand) resultOf(a orders.Answer) (OperatorResult, error) {
 		return refused("this op_id was used for another command: draw a new one")
 	case orders.NotEnough:
 		return refused("only %d units are free; the others are sold or held", a.Remaining)
+	case orders.NotClosed:
+		if a.Count > 0 {
+			return refused("%d people still wait, hold units or await the draw; close the sale, and cancel or invite them first", a.Count)
+		}
+		return refused("the sale is not closed: bramble sale close %s", o.Product)
 	case orders.Malformed:
+		if rules < orders.MaxRules {
+			return refused("a board of the rack has an older program, which does not know this command; update all boards first")
+		}
 		if o.Action == "times" {
 			return OperatorResult{}, fmt.Errorf("%w: a ballot needs both times, and it must close in the future", errMalformed)
 		}
@@ -194,8 +314,27 @@ func (o OperatorCommand) describeDone(a orders.Answer) string {
 		return fmt.Sprintf("Done. The sale of %s is open.", o.Product)
 	case "close":
 		return fmt.Sprintf("Done. The sale of %s is closed.", o.Product)
-	case "times":
-		return fmt.Sprintf("Done. %s: opening time %s, closing time %s.", o.Product, describeTime(o.Opens), describeTime(o.Closes))
+	case "revise":
+		return fmt.Sprintf("Done. New orders of %s have the new values. Orders that were placed keep their price and tax.", o.Product)
+	case "retire":
+		if o.Undo {
+			return fmt.Sprintf("Done. The sale of %s is back, and closed.", o.Product)
+		}
+		return fmt.Sprintf("Done. %s is hidden. Its orders and receipts stay.", o.Product)
+	case "fulfil":
+		return fmt.Sprintf("Done. The orders of %s that were never posted get a post; \"bramble fulfilment\" shows them.", o.Product)
+	case "sent":
+		return fmt.Sprintf("%s is marked as sent.", o.Reference)
+	case "return":
+		if o.Restock {
+			return fmt.Sprintf("Done. %s came back, and its units are free again.", o.Reference)
+		}
+		return fmt.Sprintf("Done. %s came back. Its units are written off: they left the stock.", o.Reference)
+	case "invite":
+		if a.Count == 0 {
+			return "Invited: 0. No unit is free that anybody wants, or nobody waits."
+		}
+		return fmt.Sprintf("Invited: %d.", a.Count)
 	case "cancel":
 		return fmt.Sprintf("Done. %s is cancelled.", o.Reference)
 	case "announce":
@@ -207,12 +346,4 @@ func (o OperatorCommand) describeDone(a orders.Answer) string {
 		return fmt.Sprintf("Done. The draw of %s has begun.", o.Product)
 	}
 	return "Done."
-}
-
-// describeTime returns a time as the command gives it.
-func describeTime(t *time.Time) string {
-	if t == nil || t.IsZero() {
-		return "none"
-	}
-	return t.UTC().Format(time.RFC3339)
 }

@@ -26,6 +26,20 @@ type SaleJSON struct {
 	Opens      *time.Time `json:"opens,omitempty"`
 	Closes     *time.Time `json:"closes,omitempty"`
 	Draw       *DrawJSON  `json:"draw,omitempty"` // of a ballot
+	Price      int64      `json:"price"`          // of a unit, in minor units
+	Currency   string     `json:"currency"`
+	Webhook    bool       `json:"webhook"` // orders are posted to the webhook
+	Mail       bool       `json:"mail"`    // buyers get mail
+	Retired    bool       `json:"retired,omitempty"`
+	Refused    string     `json:"refused,omitempty"` // why the order book does not have it
+	// Stuck is why units are free although people wait: "by_hand" (an operator must invite
+	// them), "closed", or "too_few" (each wants more units than are free). "" = they are not.
+	Stuck string `json:"stuck,omitempty"`
+	// FirstWants is the number of units that the first person in the queue wants, if
+	// fewer are free: invitations pass that person over, who keeps the place.
+	FirstWants int `json:"first_wants,omitempty"`
+	// Differences lists what the files of the board that answers have differently.
+	Differences []DifferenceJSON `json:"differences,omitempty"`
 }
 
 // stateNotOffered is the state of a product that the order book does not have yet.
@@ -47,21 +61,29 @@ const (
 	Drawn          = "drawn"
 )
 
-// newSaleJSON converts a sale, whose State is that of this moment.
-func (s *Service) newSaleJSON(sale orders.Sale) SaleJSON {
+// newSaleJSON converts a sale of a book, whose State is that of this moment.
+func (s *Service) newSaleJSON(book *orders.Book, sale orders.Sale) SaleJSON {
 	j := SaleJSON{
 		Product: sale.Product, Mode: sale.Mode.String(), State: sale.State.String(),
 		Stock: sale.Stock, Sold: sale.Sold, Held: sale.Held, Free: sale.Free,
 		Waiting: sale.Waiting, Interested: sale.Interested, Entries: sale.Entries,
 		Opens: timeOrNil(sale.Opens), Closes: timeOrNil(sale.Closes),
+		Price: sale.Price, Currency: sale.Currency, Webhook: sale.Webhook, Mail: sale.Mail,
+		Retired: sale.Retired, Stuck: sale.Stuck(),
+	}
+	if offer, known := s.findOffer(sale.Product); known {
+		j.Differences, _ = s.compareOffer(sale, offer)
+	}
+	if head, err := book.QueueHead(sale.Product, 1); err == nil && len(head) == 1 && sale.Free > 0 && int64(head[0].Quantity) > sale.Free {
+		j.FirstWants = head[0].Quantity
 	}
 	if sale.Mode == orders.Ballot {
-		j.Draw = s.newDrawJSON(sale)
+		j.Draw = newDrawJSON(book, sale)
 	}
 	return j
 }
 
-func (s *Service) newDrawJSON(sale orders.Sale) *DrawJSON {
+func newDrawJSON(book *orders.Book, sale orders.Sale) *DrawJSON {
 	d := &DrawJSON{State: DrawNotDue, Total: sale.Entries, Winners: sale.Draw.Winners}
 	switch {
 	case !sale.Draw.At.IsZero():
@@ -71,7 +93,7 @@ func (s *Service) newDrawJSON(sale orders.Sale) *DrawJSON {
 		d.State = DrawNeeds + string(sale.Draw.PublicKind)
 	default:
 		d.State = DrawInProgress
-		if done, _, err := s.cfg.Book.DrawProgress(sale.Product); err == nil {
+		if done, _, err := book.DrawProgress(sale.Product); err == nil {
 			d.Done = done
 		}
 	}
@@ -96,12 +118,12 @@ func (s *Service) listSales(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	list := []SaleJSON{}
-	for _, sale := range s.salesOf(book) {
-		list = append(list, s.newSaleJSON(sale))
+	for _, sale := range append(s.salesOf(book), book.RetiredSales()...) {
+		list = append(list, s.newSaleJSON(book, sale))
 	}
 	for _, o := range s.cfg.Offers {
 		if _, known := book.Sale(o.Product); !known {
-			list = append(list, SaleJSON{Product: o.Product, Mode: o.Mode.String(), State: stateNotOffered})
+			list = append(list, SaleJSON{Product: o.Product, Mode: o.Mode.String(), State: stateNotOffered, Refused: s.whyRefused(o)})
 		}
 	}
 	writeJSON(w, http.StatusOK, list)
@@ -117,7 +139,7 @@ func (s *Service) showSale(w http.ResponseWriter, r *http.Request) {
 		writeError(w, noSaleError(r.PathValue("product")))
 		return
 	}
-	writeJSON(w, http.StatusOK, s.newSaleJSON(sale))
+	writeJSON(w, http.StatusOK, s.newSaleJSON(s.cfg.Book, sale))
 }
 
 func noSaleError(product string) error {
@@ -148,7 +170,7 @@ func (s *Service) describeUndrawn(sale orders.Sale) string {
 	if sale.Mode != orders.Ballot {
 		return sale.Product + " is not a ballot; it is sold as " + sale.Mode.String()
 	}
-	d := s.newDrawJSON(sale)
+	d := newDrawJSON(s.cfg.Book, sale)
 	if d.State == DrawNotDue {
 		return "the ballot of " + sale.Product + " closes at " + sale.Closes.UTC().Format(time.RFC3339)
 	}

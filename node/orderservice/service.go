@@ -48,6 +48,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Clock is this board's own clock, used until the ledger's is known.
 	Clock func() time.Time
+	// Amount writes minor units of a currency for operators; nil = as a number.
+	Amount func(minor int64, currency string) string
 	// ExpectedBoards is the number of boards that the configuration plans, for Notices.
 	ExpectedBoards int
 	// OthersAccept reports whether another live board says that it accepts orders. nil = no.
@@ -73,6 +75,8 @@ type Service struct {
 	refused refusals
 	// backingUp holds one element while a backup is written.
 	backingUp chan struct{}
+	// followed names the products whose webhook this board turned on since it started.
+	followed atomic.Pointer[[]string]
 
 	pause      atomic.Uint32              // orders.Pause, as of the last updatePause
 	acceptance atomic.Pointer[acceptance] // nil while orders are paused
@@ -82,6 +86,7 @@ type Service struct {
 // New returns a service. Until Run it only answers calls.
 func New(cfg Config) *Service {
 	s := &Service{cfg: cfg, barrier: newSharedBarrier(cfg.Ledger.Barrier, catchUpTimeout), backingUp: make(chan struct{}, 1), logView: logView{dir: cfg.LogViewDir}}
+	s.followed.Store(new([]string))
 	for _, key := range cfg.Keys {
 		s.signers = append(s.signers, newSigner(key))
 	}

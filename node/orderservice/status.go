@@ -56,7 +56,7 @@ func (s *Service) Notices(board string) []string {
 			status.Rules, status.MaxRules), strings.Join(status.RulesHeldBy, ", "))
 	}
 	notices = append(notices, clockNotices(board, status.Clock)...)
-	return s.appendRefused(notices)
+	return append(s.appendRefused(notices), s.catalogueNotices()...)
 }
 
 // rulesHeldNotice is the number of seconds after which a rules version that does not rise is worth a

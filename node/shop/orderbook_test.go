@@ -86,7 +86,8 @@ func (b *fakeOrderBook) PlaceOrder(_ context.Context, a orders.PlaceOrder) (orde
 		b.places[a.ID] = s.Waiting
 	}
 	s.Version++
-	b.orders[a.ID] = orders.Order{ID: a.ID, Kind: a.Kind, Product: a.Product, Quantity: a.Quantity, Total: a.Total,
+	split, _ := s.Total(a.Person.Country, a.Quantity)
+	b.orders[a.ID] = orders.Order{Split: split, ID: a.ID, Kind: a.Kind, Product: a.Product, Quantity: a.Quantity, Total: a.Total,
 		Currency: a.Currency, Person: a.Person, Made: b.now, Changed: b.now, Ready: b.now.Add(time.Hour), State: orders.StateOpen}
 	answer.Outcome, answer.Order, answer.State = orders.Placed, a.ID, s.StateAt(b.now)
 	return answer, nil

@@ -5,7 +5,6 @@ import (
 	"hash/fnv"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"bramble/node/orders"
@@ -253,11 +252,7 @@ func formatPercent(hundredths int) string {
 	if hundredths == 0 {
 		return ""
 	}
-	rate := strconv.Itoa(hundredths / 100)
-	if rest := hundredths % 100; rest != 0 {
-		rate += "." + strings.TrimRight(strconv.Itoa(100 + rest)[1:], "0")
-	}
-	return rate + "\u00a0%"
+	return orders.FormatPercent(hundredths) + "\u00a0%"
 }
 
 // pricesHash identifies the price list on a page: its form sends the hash, so that the shop

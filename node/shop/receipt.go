@@ -25,7 +25,7 @@ type receiptData struct {
 	Position        int          // in the queue, from 1; 0 = in none
 	QueueLength     int
 	Total           Money
-	Parts           *orderTotal // of the total, if the sale's prices are still the same
+	Parts           *orderTotal // of the total, as it was when the order was placed; nil if it is not known
 	Country         string
 	Path            string
 	CancelLabel     string // text of the cancel button; "" = it cannot be cancelled
@@ -64,15 +64,16 @@ func (s *Shop) newReceiptData(state *pageState, order orders.Order, position int
 			data.Person = append(data.Person, line)
 		}
 	}
+	if split := order.Split; split.Price+split.Shipping+split.Tax == order.Total {
+		money := func(minor int64) Money { return Money{Minor: minor, Currency: order.Currency} }
+		data.Parts = &orderTotal{Quantity: order.Quantity, Name: data.Country, Goods: money(split.Price), Shipping: money(split.Shipping), Tax: money(split.Tax), Rate: formatPercent(split.TaxRate), Total: data.Total}
+	}
 	if data.Sale != nil {
 		data.QueueLength = max(position, data.Sale.Waiting)
 		if order.Kind == orders.KindInterest {
 			data.QueueLength = max(position, data.Sale.Interested)
 		}
 		if total, ok := s.totalFor(data.Sale, order.Person.Country, order.Quantity); ok {
-			if total.Total == data.Total {
-				data.Parts = &total
-			}
 			if order.State == orders.StateInvited {
 				data.InvitationTotal = &total
 				data.Hidden = acceptanceValues(data.Sale, order, &total)
@@ -139,15 +140,20 @@ func describeOrder(data *receiptData, now time.Time) (heading string, lines []st
 	case orders.StateFulfilling:
 		return "Your order is being passed on for dispatch", []string{"It is about to be packed and sent, so it can no longer be cancelled here."}
 	case orders.StateFulfilled:
+		if order.Note != "webhook" { // an operator marked it
+			return "Your order was sent", withNote(order, "That was at "+formatTime(order.Changed)+".", "The seller's note: ")
+		}
 		return "Your order has been passed on for dispatch", []string{"It was passed on to be packed and sent at " + formatTime(order.Changed) + ". Please ask the seller about anything further."}
+	case orders.StateReturned:
+		return "Your order came back to the seller", withNote(order, "That was at "+formatTime(order.Changed)+".", reasonLabel)
 	case orders.StateCancelled:
 		heading = "This order was cancelled"
 		if order.Kind == orders.KindEntry {
 			heading = "This entry was withdrawn"
 		}
-		return heading, withNote(order, "That was at "+formatTime(order.Changed)+". You owe nothing, and can order again.")
+		return heading, withNote(order, "That was at "+formatTime(order.Changed)+". You owe nothing, and can order again.", reasonLabel)
 	case orders.StateLeft:
-		return "You have left the list", withNote(order, "That was at "+formatTime(order.Changed)+". You owe nothing.")
+		return "You have left the list", withNote(order, "That was at "+formatTime(order.Changed)+". You owe nothing.", reasonLabel)
 	case orders.StateExpired:
 		return "The time to order has passed", []string{"We held it for you until " + formatTime(order.Until) + ". It has gone to the next person in the queue. You owe nothing."}
 	case orders.StateErased:
@@ -192,12 +198,15 @@ func cancelDeadlineText(order orders.Order, now time.Time) []string {
 	return []string{"It is due to be passed on for dispatch: until that happens you can still cancel it."}
 }
 
-// withNote adds the reason that the operator gave. It never contains anything about a person.
-func withNote(order orders.Order, line string) []string {
+// reasonLabel introduces the note of an order that ended.
+const reasonLabel = "The reason given: "
+
+// withNote adds the note that the operator wrote. It never contains anything about a person.
+func withNote(order orders.Order, line, introduction string) []string {
 	if order.Note == "" {
 		return []string{line}
 	}
-	return []string{line, "The reason given: " + order.Note}
+	return []string{line, introduction + order.Note}
 }
 
 // serveReceipt sends a receipt, as a page or as JSON.

@@ -25,7 +25,8 @@ func TestReceiptsDescribeEachState(t *testing.T) {
 	}{
 		{orders.KindOrder, orders.StateOpen, []string{"Your order is placed", "07:00 UTC"}, "Cancel this order"},
 		{orders.KindOrder, orders.StateFulfilling, []string{"being passed on for dispatch"}, ""},
-		{orders.KindOrder, orders.StateFulfilled, []string{"has been passed on for dispatch"}, ""},
+		{orders.KindOrder, orders.StateFulfilled, []string{"Your order was sent", "The seller&#39;s note: it rained"}, ""},
+		{orders.KindOrder, orders.StateReturned, []string{"came back to the seller", "The reason given: it rained"}, ""},
 		{orders.KindOrder, orders.StateCancelled, []string{"This order was cancelled", "The reason given: it rained"}, ""},
 		{orders.KindOrder, orders.StateErased, []string{"erased"}, ""},
 		{orders.KindEntry, orders.StateOpen, []string{"You are in the ballot"}, "Withdraw my entry"},
@@ -60,6 +61,12 @@ func TestReceiptsDescribeEachState(t *testing.T) {
 			t.Errorf("%s %s: the JSON says %+v, %v", c.kind, c.state, r, err)
 		}
 		x.book.orders[id] = was
+	}
+	posted := x.book.orders[id]
+	posted.State, posted.Note = orders.StateFulfilled, "webhook"
+	x.book.orders[id] = posted
+	if html := request(x.Shop, "GET", path).Body.String(); !strings.Contains(html, "has been passed on for dispatch") {
+		t.Errorf("a posted order: %s", textOf(html))
 	}
 	x.book.now = x.sale.Closes
 	p := x.book.orders[id]
