@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"bramble/node/orders"
 )
@@ -61,30 +59,4 @@ func TestAFullBookIsFull(t *testing.T) {
 	if got := s.Refused(); !strings.Contains(got["berry"], "the order book is full: it has had 4096 products") || !s.hasOffers() {
 		t.Errorf("refused %v", got)
 	}
-}
-
-// A webhook, mail and a retention time that are configured later hold for the sales that exist.
-func TestSalesFollowTheConfiguration(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, l := newTestService(t)
-		if !s.offerCatalogue(t.Context()) {
-			t.Fatal("not offered")
-		}
-		s.cfg.Offers[0].Webhook, s.cfg.Offers[0].Mail, s.cfg.Offers[0].Retain, s.cfg.Offers[0].Price = false, true, time.Hour, 1100
-		for range 2 {
-			if !s.offerCatalogue(t.Context()) {
-				t.Fatal("not revised")
-			}
-		}
-		sale, _ := s.Sale("berry")
-		if sale.Webhook || !sale.Mail || sale.Retain != time.Hour || sale.Price != 1000 {
-			t.Errorf("%+v", sale)
-		}
-		if l.index != 2 {
-			t.Errorf("%d commands, want an offer and a revision", l.index)
-		}
-		if d := s.Differences("berry"); len(d) != 1 || d[0].Field != "price" || d[0].Offered != "1100" || d[0].Sold != "1000" || d[0].Revise != orders.RevisePrice {
-			t.Errorf("differences %+v", d)
-		}
-	})
 }
