@@ -48,12 +48,12 @@ func describePause(pause orders.Pause, unsure bool) *formAlert {
 	switch pause {
 	case orders.PausedBoard:
 		alert.Title = "Nothing was taken: this server of the shop takes no orders now"
-		alert.Lines = []string{"Pressing the button again does not help. Copy what you typed below, close this page, and open the shop again in a few minutes: its other servers can accept it."}
+		alert.Lines = []string{"Copy what you typed below, close this page, and open the shop again in a few minutes: its other servers can accept it."}
 	case orders.PausedStart:
 		alert.Title = "Nothing was taken: the shop is not ready yet"
 		alert.Lines = []string{"What you typed is below: leave this page open until it is."}
 	default:
-		alert.Lines = []string{"Nothing is lost: every order that has a receipt is stored. What you typed is below: leave this page open until orders go on."}
+		alert.Lines = []string{"What you typed is below, and only there: leave this page open until orders go on."}
 	}
 	if unsure {
 		alert.Title = "We still cannot tell whether this went through"

@@ -90,7 +90,7 @@ func TestAFormDuringAPauseLosesNothing(t *testing.T) {
 		unsure bool
 	}{
 		{orders.PausedRack, nil, "Orders are paused: nothing was taken", false},
-		{orders.PausedBoard, nil, "Pressing the button again does not help", false},
+		{orders.PausedBoard, nil, "Nothing was taken: this server of the shop", false},
 		{orders.PausedStart, nil, "Nothing was taken: the shop is not ready yet", false},
 		{orders.PausedRack, []string{"unsure", "yes"}, "We still cannot tell whether this went through", true},
 		{orders.PausedRack, []string{"name", "", "email", "wrong"}, "Orders are paused: nothing was taken", false},

@@ -115,7 +115,7 @@ func TestOutcomesAndFailures(t *testing.T) {
 		{"not taken", orders.Answer{}, fmt.Errorf("no majority: %w", orders.ErrNotCommitted), 503, []string{"Nothing was submitted: please try again"}, formOrder},
 		{"not sure", orders.Answer{}, orders.ErrUncertain, 503, []string{"cannot tell whether this went through", "never accepted twice"}, formOrder},
 		{"any other error", orders.Answer{}, context.DeadlineExceeded, 503, []string{"cannot tell whether this went through"}, formOrder},
-		{"unavailable on this board", orders.Answer{}, fmt.Errorf("%w: its card cannot be used", orders.ErrBoardUnfit), 503, []string{"Pressing the button again does not help", "its other servers can accept it", "<pre>Ada Lovelace</pre>"}, ""},
+		{"unavailable on this board", orders.Answer{}, fmt.Errorf("%w: its card cannot be used", orders.ErrBoardUnfit), 503, []string{"its other servers can accept it", "<pre>Ada Lovelace</pre>"}, ""},
 		{"unavailable", orders.Answer{}, fmt.Errorf("%w: it waits for 2 more boards", orders.ErrUnavailable), 503, []string{"not ready", "Send it again"}, formOrder},
 		{"paused meanwhile", orders.Answer{}, orders.ErrPaused, 503, []string{"Orders are paused: nothing was taken", "Send it again"}, formOrder},
 	} {
