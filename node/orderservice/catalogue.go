@@ -46,6 +46,15 @@ func (s *Service) Refused() map[string]string {
 	return refused
 }
 
+// IsRefused reports whether Refused has a product that the order book does not have.
+func (s *Service) IsRefused(product string) bool {
+	i := slices.IndexFunc(s.cfg.Offers, func(o orders.Offer) bool { return o.Product == product })
+	if _, known := s.cfg.Book.Sale(product); known || i < 0 {
+		return false
+	}
+	return s.whyRefused(s.cfg.Offers[i]) != ""
+}
+
 // whyRefused returns why the order book refuses an offer of a product that it does not have, "" if it does not.
 func (s *Service) whyRefused(o orders.Offer) string {
 	o.Operation = orders.Operation{Operator: catalogueOperator, OpID: 1}

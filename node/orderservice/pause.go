@@ -29,6 +29,8 @@ func judgePause(s ledger.Status, othersAccept func() bool) orders.Pause {
 		return orders.PausedStart
 	case s.Foreign != "":
 		return orders.PausedRack
+	case s.Superseded != "":
+		return pauseOfBoard(othersAccept, orders.PausedRack)
 	case s.CatchingUp: // its pages would show what was in stock long ago
 		return pauseOfBoard(othersAccept, orders.PausedStart)
 	case s.Leader == "", fails && s.Leading:

@@ -38,6 +38,7 @@ func TestJudgePause(t *testing.T) {
 		{"no leader", with(func(s *ledger.Status) { s.Leader, s.Trouble = "", "no leader" }), orders.PausedRack},
 		{"it catches up, and others go on", behind, orders.PausedBoard},
 		{"a new board, which waits for the leader", ledger.Status{Founded: true, CatchingUp: true}, orders.PausedBoard},
+		{"an operator gave its ledger up", with(func(s *ledger.Status) { s.Superseded = "0011223344556677" }), orders.PausedBoard},
 		{"two ledgers", with(func(s *ledger.Status) { s.Foreign = "b4" }), orders.PausedRack},
 		{"halted, and others go on", with(func(s *ledger.Status) { s.Halted = "entry 7" }), orders.PausedBoard},
 		{"a full card, and others go on", with(func(s *ledger.Status) { s.Halted, s.HaltTransient = "no space left", true }), orders.PausedBoard},

@@ -19,6 +19,9 @@ type Unavailable struct {
 // Sale returns no sale.
 func (Unavailable) Sale(string) (orders.Sale, bool) { return orders.Sale{}, false }
 
+// IsRefused returns false.
+func (Unavailable) IsRefused(string) bool { return false }
+
 // Pause returns orders.PausedBoard while other boards accept orders, otherwise orders.PausedRack.
 func (u Unavailable) Pause() orders.Pause { return pauseOfBoard(u.OthersAccept, orders.PausedRack) }
 

@@ -26,6 +26,7 @@ type fakeOrderBook struct {
 	places    map[orders.ID]int
 	news      []orders.News
 	pause     orders.Pause
+	refused   bool
 	files     map[string]draw.File
 	submitted []orders.PlaceOrder
 	fail      error // what PlaceOrder and Order return, if not nil
@@ -44,9 +45,10 @@ func (b *fakeOrderBook) Sale(product string) (orders.Sale, bool) {
 	return *s, true
 }
 
-func (b *fakeOrderBook) Pause() orders.Pause { return b.pause }
-func (b *fakeOrderBook) News() []orders.News { return b.news }
-func (b *fakeOrderBook) Now() time.Time      { return b.now }
+func (b *fakeOrderBook) Pause() orders.Pause   { return b.pause }
+func (b *fakeOrderBook) IsRefused(string) bool { return b.refused }
+func (b *fakeOrderBook) News() []orders.News   { return b.news }
+func (b *fakeOrderBook) Now() time.Time        { return b.now }
 
 func (b *fakeOrderBook) PlaceOrder(_ context.Context, a orders.PlaceOrder) (orders.Answer, error) {
 	b.mu.Lock()

@@ -167,7 +167,7 @@ func (s *Shop) renderOrder(state *pageState, sale *productSale, content *formCon
 	case content.again:
 		data.Form.Again = content.againValues()
 	}
-	if content.alert == nil && sale.Hold != "" {
+	if content.alert == nil && sale.Hold != "" && sale.Hold != holdRefused {
 		data.RefreshSeconds = int(refreshInterval / time.Second)
 	}
 	return s.executeTemplate("order", data)

@@ -17,6 +17,9 @@ type OrderService interface {
 	// Sale returns a product's sale as this board knows it; false if the book does not have
 	// it (yet). The shop shows the sale's StateAt(Now()) and no other state.
 	Sale(product string) (orders.Sale, bool)
+	// IsRefused reports whether the order book refuses a product that Sale does not have, so that
+	// it will not appear by itself.
+	IsRefused(product string) bool
 	// Pause returns why this board accepts no orders now; orders.NotPaused if it does.
 	// Meanwhile PlaceOrder and CancelOrder fail at once.
 	Pause() orders.Pause

@@ -108,6 +108,7 @@ func describeOutcome(sale *productSale, answer orders.Answer, content *formConte
 	case orders.NoSuchSale:
 		content.kind, content.again = sale.FormKind, sale.FormKind == ""
 		alert.Title = "Nothing was submitted: this is not on sale yet"
+		content.again = content.again && sale.Hold != holdRefused
 		alert.Lines = []string{"The shop's order book does not have this product. What you typed is below, in case you want to keep it; the order page shows when that changes."}
 		return http.StatusServiceUnavailable
 	default:

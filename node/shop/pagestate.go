@@ -30,7 +30,7 @@ type productSale struct {
 	State          orders.SaleState
 	Mode           orders.Mode
 	FormKind       string // the kind of form on the order page, see below; "" = none
-	Hold           string // why there is no form although the state has one: a word of orders.Pause; "" = it has its form
+	Hold           string // why there is no form although the state has one: a word of orders.Pause, or holdRefused; "" = it has its form
 	InBook         bool   // the order book has it
 	HasOrderBook   bool   // there is an order book
 	Stock          int    // free units
@@ -60,6 +60,9 @@ const (
 	formInterest = "interest"
 	formWaiting  = "waiting"
 )
+
+// holdRefused is the Hold of a product that the order book refuses.
+const holdRefused = "refused"
 
 // orderKind returns the order book's kind for a kind of form, and false if there is none.
 func orderKind(form string) (orders.Kind, bool) {
@@ -119,7 +122,7 @@ func (s *Shop) pageStateAt(now time.Time, book func(string) (orders.Sale, bool),
 		}
 		state.noteChangeAt(sale.Opens)
 		state.noteChangeAt(sale.Closes)
-		version = fmt.Appendf(version, " %s %t %d", sale.State, sale.InBook, sale.book.Version)
+		version = fmt.Appendf(version, " %s %s %t %d", sale.State, sale.Hold, sale.InBook, sale.book.Version)
 		state.sales = append(state.sales, *sale)
 	}
 	state.version = string(version)
@@ -142,7 +145,7 @@ func (state *pageState) saleOf(p *Product) *productSale {
 // changesFast reports whether the sale's pages may be wrong in a second: they have a form,
 // which can be withdrawn or come back, or the order book may appear at any moment.
 func (sale *productSale) changesFast() bool {
-	return sale.HasOrderBook && (!sale.InBook || sale.FormKind != "" || sale.Hold != "" || sale.State == orders.SaleDrawing)
+	return sale.HasOrderBook && (!sale.InBook && sale.Hold != holdRefused || sale.FormKind != "" || sale.InBook && sale.Hold != "" || sale.State == orders.SaleDrawing)
 }
 
 // changesFast reports whether any sale does.
@@ -172,6 +175,9 @@ func (s *Shop) saleAt(p *Product, now time.Time, book func(string) (orders.Sale,
 		// The catalogue may be out of date: a restarted rack has sold some units.
 		sale.Stock = 0
 		sale.setState(orders.SaleUnknown)
+		if pause == orders.NotPaused && s.orderService != nil && s.orderService.IsRefused(p.Slug) {
+			sale.Hold, sale.PlannedOpening = holdRefused, time.Time{}
+		}
 		if p.Opens.After(now) {
 			sale.PlannedOpening = p.Opens
 		}

@@ -202,3 +202,23 @@ func TestABoardWithoutABookShowsNoReceipts(t *testing.T) {
 		t.Error("a refused order counts as uncertain")
 	}
 }
+
+// A product that the order book refuses is not "getting ready" for ever.
+func TestARefusedProductIsNotOnSale(t *testing.T) {
+	x := openSale(t, nil)
+	delete(x.book.sales, slug)
+	request(x.Shop, "GET", boardPath+"/order")
+	x.book.refused = true
+	for _, path := range []string{"/", boardPath, boardPath + "/order"} {
+		w := request(x.Shop, "GET", path)
+		if html := w.Body.String(); !strings.Contains(html, "Not on sale here") || strings.Contains(html, "ready") || strings.Contains(html, "refresh") {
+			t.Errorf("%s: %s", path, textOf(html))
+		}
+		if got := w.Header().Get("Cache-Control"); !strings.Contains(got, "max-age=10") {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+	if w := x.postOrder(); w.Code != 503 || strings.Contains(w.Body.String(), "Send it again") {
+		t.Errorf("a form: %d %s", w.Code, textOf(w.Body.String()))
+	}
+}
