@@ -24,7 +24,7 @@ func orderKeys() []keySpec {
 		}, {
 			table: "orders", key: "retention",
 			doc: "Time that names and addresses are stored after the last change of an order, 1h to 87600h; then they are erased. " +
-				"180 days cover complaints and returns.",
+				"180 days cover complaints and returns. A change holds for products offered later; for others \"bramble sale revise\" takes it over.",
 			at:    func(c *Config) any { return &c.Orders.Retention },
 			check: func(c *Config) string { return checkDuration(c.Orders.Retention, time.Hour, 87600*time.Hour) },
 		}, {
@@ -34,7 +34,8 @@ func orderKeys() []keySpec {
 			check: func(c *Config) string { return checkOrigin(c.Orders.PublicURL) },
 		}, {
 			table: "webhook", key: "url", defaultText: `"", none`,
-			doc:   "URL to which every order is posted when its fulfilment begins.",
+			doc: "URL to which every order is posted when its fulfilment begins. If it is added later, orders from then on are posted; " +
+				"\"bramble sale fulfil\" posts those from before.",
 			at:    func(c *Config) any { return &c.Webhook.URL },
 			check: func(c *Config) string { return checkHook(c) },
 		}, {
@@ -48,7 +49,7 @@ func orderKeys() []keySpec {
 			check: func(c *Config) string { return checkDuration(c.Webhook.Timeout, time.Second, time.Minute) },
 		}, {
 			table: "mail", key: "server", defaultText: `"", no mail`,
-			doc:   "SMTP server, host:port; 587 with starttls and 465 with tls are usual.",
+			doc:   "SMTP server, host:port; 587 with starttls and 465 with tls are usual. If it is added later, buyers get mail from then on.",
 			at:    func(c *Config) any { return &c.Mail.Server },
 			check: func(c *Config) string { return checkMail(c) },
 		}, {

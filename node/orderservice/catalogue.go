@@ -80,6 +80,9 @@ func (s *Service) offerCatalogue(ctx context.Context) (complete bool) {
 			continue
 		}
 		o.Operation = orders.Operation{Operator: catalogueOperator, OpID: NewOpID()}
+		if s.cfg.Ledger.Status().Rules < rulesOfRevisions {
+			o.Invitations = 0 // a board with an older program does not know it; revise sets it later
+		}
 		if o.Mode == orders.Ballot {
 			rand.Read(o.Secret[:]) // never fails
 		}

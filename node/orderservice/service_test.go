@@ -76,7 +76,7 @@ func (f *fakeLedger) Status() ledger.Status {
 	if f.status != nil {
 		return *f.status
 	}
-	return ledger.Status{Founded: true, Leading: f.leading, Leader: "b1", Clock: ledger.ClockStatus{Trusted: true}}
+	return ledger.Status{Founded: true, Rules: orders.MaxRules, Leading: f.leading, Leader: "b1", Clock: ledger.ClockStatus{Trusted: true}}
 }
 
 func (f *fakeLedger) Clock(context.Context) (ledger.ClockReport, error) {

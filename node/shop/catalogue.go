@@ -100,7 +100,10 @@ type Product struct {
 	WaitingList     bool          // there is a waiting list once it is sold out
 	LimitByAddress  bool          // PerPerson also limits a postal address
 	FulfilmentDelay time.Duration // how long a buyer can cancel before fulfilment begins
-	Draw            DrawMethod    // of a ballot
+	// InvitationTime limits an automatic invitation from the waiting list, as
+	// orders.Offer has it.
+	InvitationTime time.Duration
+	Draw           DrawMethod // of a ballot
 
 	Specification []SpecificationRow
 }

@@ -95,6 +95,7 @@ func TestErrorsNameFileLineKeyAndRemedy(t *testing.T) {
 		{`stock = 3`, "stock = 3\nmode = \"interest\"\nwaiting_list = true", `shop.toml:24: product.waiting_list: an interest list is already a waiting list: write`},
 		{`stock = 3`, "stock = 3\nlimit_by_address = 1", `shop.toml:23: product.limit_by_address: the value has the wrong type: write`},
 		{`stock = 3`, "stock = 3\nfulfilment_delay = \"2 days\"", `shop.toml:23: product.fulfilment_delay: "2 days" is not a delay: write fulfilment_delay = "24h"`},
+		{`stock = 3`, "stock = 3\ninvitation_time = \"1s\"", `shop.toml:23: product.invitation_time: "1s" is not such a time: write invitation_time = "48h"`},
 		{`stock = 3`, "stock = 3\nfulfilment_delay = \"2161h\"", `shop.toml:23: product.fulfilment_delay: "2161h" is not a delay`},
 		{`2030-01-02T07:30:00+01:00`, `1999-12-31T23:00:00Z`, `shop.toml:24: product.opens: not between the years 2000 and 2199: write opens`},
 		{`stock = 3`, "stock = 3\nmode = \"ballot\"\ncloses = 2031-01-01T00:00:00Z\nstate = \"closed\"", `shop.toml:25: product.state: a ballot's state follows from opens and closes: write state`},

@@ -319,6 +319,15 @@ func (c *checker) checkSaleTerms(at string, p *Product, r *rawProduct) {
 		}
 		p.FulfilmentDelay = d
 	}
+	if r.InvitationTime != nil {
+		d, err := time.ParseDuration(*r.InvitationTime)
+		if err != nil || d != 0 && d < time.Minute || d > maxFulfilmentDelay || d%time.Second != 0 {
+			c.addError(at+"invitation_time", fmt.Sprintf("%q is not such a time", clipPrintable(*r.InvitationTime)))
+		}
+		if p.InvitationTime = d; d == 0 {
+			p.InvitationTime = orders.InviteByHand
+		}
+	}
 	if p.Mode == orders.Ballot {
 		p.Draw = DrawCommitment
 	}

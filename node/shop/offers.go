@@ -29,6 +29,7 @@ func (c *Catalogue) Offers() []orders.Offer {
 			Currency:        p.Price.Currency,
 			Countries:       c.orderCountries(),
 			FulfilmentDelay: p.FulfilmentDelay,
+			Invitations:     p.InvitationTime,
 			PublicKind:      publicDrawKind(p.Draw),
 		}
 		switch p.Override {

@@ -75,6 +75,7 @@ type (
 		WaitingList     *bool    `toml:"waiting_list"`
 		LimitByAddress  *bool    `toml:"limit_by_address"`
 		FulfilmentDelay *string  `toml:"fulfilment_delay"`
+		InvitationTime  *string  `toml:"invitation_time"`
 		Draw            *string  `toml:"draw"`
 		Picture         *string  `toml:"picture"`
 		PictureAlt      *string  `toml:"picture_alt"`
@@ -150,6 +151,8 @@ func remedyFor(key string) string {
 		return "write limit_by_address = true or false, or leave the line out for true"
 	case "product.fulfilment_delay":
 		return fmt.Sprintf(`write fulfilment_delay = "24h", in hours, minutes and seconds ("1h30m"), from "0s" to "%dh", or leave the line out for 1h`, int(maxFulfilmentDelay/time.Hour))
+	case "product.invitation_time":
+		return fmt.Sprintf(`write invitation_time = "48h", from "1m" to "%dh", or "0s" if only you invite people, or leave the line out for 48h`, int(maxFulfilmentDelay/time.Hour))
 	case "product.draw":
 		return `write draw = "commitment", "dice" or "drand", in a ballot only, or leave the line out for commitment`
 	case "product.state":
@@ -184,7 +187,7 @@ func knownKeys(table string) string {
 	case "announcement":
 		return "time, text"
 	case "product":
-		return "slug, name, tagline, description, price, stock, limit_per_person, opens, closes, state, mode, waiting_list, limit_by_address, fulfilment_delay, draw, picture, picture_alt, [[product.specification]]"
+		return "slug, name, tagline, description, price, stock, limit_per_person, opens, closes, state, mode, waiting_list, limit_by_address, fulfilment_delay, invitation_time, draw, picture, picture_alt, [[product.specification]]"
 	case "product.specification":
 		return "name, value"
 	}
