@@ -59,7 +59,7 @@ func (r *partitionedRack) clockLeader(t *testing.T) (string, *Service) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		for i, s := range r.services {
-			if s.Leading() && s.cfg.Ledger.Status().Clock.Known {
+			if s.Leading() && s.AcceptsOrders() && s.cfg.Ledger.Status().Clock.Known {
 				return r.names[i], s
 			}
 		}
