@@ -45,9 +45,9 @@ func networkKeys() []keySpec {
 			at:    func(c *Config) any { return &c.Network.HostName },
 			check: func(c *Config) string { return checkHostName(c.Network.HostName) },
 		}, {
-			table: "network", key: "ntp", defaultText: "`[]`, DHCP's or else Debian's",
-			doc: "Time servers, at most 8; a card has no clock of its own. Empty: those that DHCP names, else Debian's public ones. " +
-				"With two or more, two must agree.",
+			table: "network", key: "ntp", defaultText: "`[]`, DHCP's and Debian's",
+			doc: "Time servers, at most 8, of which 6 are asked; a card has no clock of its own. If they are fewer than three, those that DHCP names and Debian's public ones are asked too. " +
+				"More than half of those that answer must agree.",
 			at:    func(c *Config) any { return &c.Network.NTP },
 			check: func(c *Config) string { return checkTimeServers(c.Network.NTP) },
 		},
