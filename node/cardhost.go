@@ -120,7 +120,7 @@ const earliestYear = 2026
 // the time of its last shutdown, until a server sets its clock; and a clock that differs
 // from those of most boards is wrong.
 func (b *board) clockIsSet() bool {
-	return b.clockState().Set && !b.clockDiffers.Load()
+	return time.Now().UTC().Year() >= earliestYear && (b.cardHost == nil || b.cardHost.ClockIsSet()) && !b.clockDiffers.Load()
 }
 
 // clockState returns what this board knows of its own clock.

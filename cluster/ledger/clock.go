@@ -20,6 +20,7 @@ type ledgerClock struct {
 	started time.Time        // for monotonic
 
 	mu     sync.Mutex // guards the rest
+	state  ClockState // of this board's own clock at the last survey
 	zero   time.Time  // the ledger's clock when monotonic was 0
 	known  bool
 	seen   bool      // an applied entry had a time
@@ -126,12 +127,19 @@ func (l *ledgerClock) holdLocked(why string, since time.Duration) {
 	l.held = why
 }
 
+// noteState notes what this board knows of its own clock. Finding out may read files.
+func (l *ledgerClock) noteState(state ClockState) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state = state
+}
+
 // ownReading returns this board's own clock, compared with the ledger's.
-func (l *ledgerClock) ownReading(board string, state ClockState) clockReading {
+func (l *ledgerClock) ownReading(board string) clockReading {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	wall := l.wall().Round(0)
-	return clockReading{board, wall.Sub(l.zero.Add(l.monotonic())), state.Set && isPlausible(wall), state.Servers}
+	return clockReading{board, wall.Sub(l.zero.Add(l.monotonic())), l.state.Set && isPlausible(wall), l.state.Servers}
 }
 
 // irreversibleWait is the time for which the boards must agree after a step of the clock before
@@ -155,7 +163,7 @@ func (m clockMarks) next(at time.Time, index uint64, e *entry) (time.Time, clock
 	case !e.Stamp.After(at):
 		return at, m
 	case e.Flags&flagClockStepped != 0:
-		m.WaitUntil = e.Stamp.Add(min(e.Stamp.Sub(at), irreversibleWait)).UnixNano()
+		m.WaitUntil = max(m.WaitUntil, e.Stamp.Add(min(e.Stamp.Sub(at), irreversibleWait)).UnixNano())
 		m.Far = m.Far || e.Flags&flagClockFar != 0
 	}
 	return e.Stamp, m

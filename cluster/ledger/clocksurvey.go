@@ -71,9 +71,9 @@ type ClockReport struct {
 // reportClock adds what this board knows of the clocks to a response.
 func (l *Ledger) reportClock(response *helloResponse, st applierState) {
 	now, known := l.clock.now()
-	state, wall := l.cfg.ClockState(), l.cfg.Clock()
+	own := l.clock.ownReading(l.cfg.Name)
 	response.Clock, response.ClockKnown, response.ClockSetIndex = now.UnixNano(), known, st.marks.SetIndex
-	response.OwnClock, response.OwnClockSet, response.OwnServers = wall.UnixNano(), state.Set && isPlausible(wall), state.Servers
+	response.OwnClock, response.OwnClockSet, response.OwnServers = l.cfg.Clock().UnixNano(), own.Set, own.Servers
 	if response.Leading {
 		why, since := l.clock.heldFor()
 		response.ClockHeld, response.ClockHeldFor = why, int64(since)
@@ -92,7 +92,7 @@ func (l *Ledger) adoptClock(hello *helloResponse, sent time.Duration) {
 
 // readBoardClocks returns the clocks of the boards that have answered, this one's first.
 func (l *Ledger) readBoardClocks() []clockReading {
-	readings := []clockReading{l.clock.ownReading(l.cfg.Name, l.cfg.ClockState())}
+	readings := []clockReading{l.clock.ownReading(l.cfg.Name)}
 	now, _ := l.clock.now()
 	count := l.clock.monotonic()
 	l.mu.Lock()
@@ -178,7 +178,7 @@ func (l *Ledger) awaitClock(ctx context.Context, r *raft.Raft, term uint64) {
 
 // clockStatus returns the state of the ledger's clock, as far as this board knows.
 func (l *Ledger) clockStatus(st applierState) ClockStatus {
-	own := l.clock.ownReading(l.cfg.Name, l.cfg.ClockState())
+	own := l.clock.ownReading(l.cfg.Name)
 	s := ClockStatus{OwnAhead: own.Ahead.Seconds(), OwnSet: own.Set, MustConfirm: st.marks.Far}
 	s.Time, s.Known = l.clock.now()
 	why, since := l.clock.heldFor()

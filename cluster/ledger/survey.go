@@ -50,6 +50,7 @@ func (l *Ledger) runSurvey(ctx context.Context) {
 }
 
 func (l *Ledger) surveyOnce(ctx context.Context) {
+	l.clock.noteState(l.cfg.ClockState())
 	l.mu.Lock()
 	self, id := l.selfLocked(), l.files.identity.Ledger
 	l.mu.Unlock()

@@ -255,7 +255,7 @@ func (c *clockSync) queryInTime(ctx context.Context, server string) timeSample {
 // writeSetBy reports by which servers the clock is set; none: it was, but they do not
 // agree now. The file is in memory, where a full disk is no concern.
 func (c *clockSync) writeSetBy(servers []timeSample) {
-	text := fmt.Sprintf("%d\n", len(servers))
+	text := fmt.Sprintf("%d %d %d\n", len(servers), time.Now().UnixMilli(), uptime(c.paths).Milliseconds())
 	for _, s := range servers {
 		text += s.server + "\n"
 	}

@@ -3,6 +3,7 @@ package cardinit
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -153,7 +154,7 @@ func TestSavedTimeIsRestored(t *testing.T) {
 }
 
 func FuzzTimeServers(f *testing.F) {
-	f.Add("3\na\nb\nc\n")
+	f.Add("3 1792000000000 60000\na\nb\nc\n")
 	f.Add("set by a\n")
 	f.Add("")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -164,4 +165,21 @@ func FuzzTimeServers(f *testing.F) {
 		}
 		clockNotices(p)
 	})
+}
+
+func TestTimeServersAfterAnothersStep(t *testing.T) {
+	p := fakePaths(t)
+	write := func(at time.Time, upThen, upNow float64) int {
+		writeFiles(t, p.Run, map[string]string{"bramble/clock": fmt.Sprintf("3 %d %d\na\nb\nc\n", at.UnixMilli(), int64(upThen*1000))})
+		writeFiles(t, p.Proc, map[string]string{"uptime": fmt.Sprintf("%.2f 12.00\n", upNow)})
+		return TimeServers(p)
+	}
+	if n := write(time.Now().Add(-10*time.Minute), 100, 700); n != 3 {
+		t.Errorf("ten minutes later: %d", n)
+	}
+	for _, leap := range []time.Duration{time.Minute, -time.Minute, 400 * 24 * time.Hour} {
+		if n := write(time.Now().Add(-10*time.Minute-leap), 100, 700); n != 0 {
+			t.Errorf("after a leap of %v: %d", leap, n)
+		}
+	}
 }

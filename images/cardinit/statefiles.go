@@ -3,14 +3,14 @@ package cardinit
 import (
 	"fmt"
 	"os"
-	"strconv"
+	"path/filepath"
 	"strings"
 	"time"
 )
 
 // Names of the state files, by which the card's init reports to the board's program.
 const (
-	clockStateFile      = "clock"       // exists once the clock was set; the number of servers that agree, then their names
+	clockStateFile      = "clock"       // exists once the clock was set; the number of servers that agree, wall clock and uptime then in ms; their names
 	clockFaultStateFile = "clock-fault" // why the time servers are not believed
 	restartsStateFile   = "restarts"    // the number of unexpected ends of the program, and its last lines
 	recreatedStateFile  = "recreated"   // when and why the data partition was recreated; saved on the card too
@@ -24,11 +24,27 @@ func ClockIsSet(p Paths) bool {
 }
 
 // TimeServers returns the number of time servers that agreed when the clock was last
-// corrected; 0 before that, and while they do not agree.
+// corrected; 0 before that, while they do not agree, and after somebody else has set the clock.
 func TimeServers(p Paths) int {
-	text, _ := os.ReadFile(p.StateFile(clockStateFile))
-	n, _ := strconv.Atoi(splitLines(string(text))[0])
+	text, _ := os.ReadFile(p.StateFile(clockStateFile)) // without the file: 0
+	n, at, up := 0, int64(0), int64(0)
+	if _, err := fmt.Sscanf(string(text), "%d %d %d\n", &n, &at, &up); err != nil {
+		return 0
+	}
+	byWall, byUptime := time.Now().UnixMilli()-at, uptime(p).Milliseconds()-up
+	if time.Duration(byWall-byUptime).Abs() > maxLoneStep/time.Millisecond {
+		return 0
+	}
 	return max(n, 0)
+}
+
+// uptime returns the time since the kernel started, which no step of the clock changes; 0 if
+// it is unknown.
+func uptime(p Paths) time.Duration {
+	text, _ := os.ReadFile(filepath.Join(p.Proc, "uptime"))
+	seconds := 0.0
+	_, _ = fmt.Sscan(string(text), &seconds)
+	return time.Duration(seconds * float64(time.Second))
 }
 
 // clockNotices returns the problems with the time servers.
@@ -37,7 +53,7 @@ func clockNotices(p Paths) []string {
 		return []string{"This board's clock is not corrected: " + replaceControls(strings.TrimSpace(string(text))) + ". Check the time servers in [network] ntp."}
 	}
 	text, err := os.ReadFile(p.StateFile(clockStateFile))
-	if lines := splitLines(string(text)); err == nil && len(lines) > 1 && lines[0] == "1" {
+	if lines := splitLines(string(text)); err == nil && len(lines) > 1 && strings.HasPrefix(lines[0], "1 ") {
 		return []string{"This board's clock depends on one time server alone, " + replaceControls(lines[1]) + ": if it is wrong, nobody notices. Name two more in [network] ntp."}
 	}
 	return nil

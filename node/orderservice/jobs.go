@@ -16,12 +16,13 @@ type jobStore struct{ s *Service }
 // that record that they were sent.
 func (s *Service) Jobs() fulfilment.JobStore { return jobStore{s} }
 
-func (j jobStore) Outbox(q orders.Queue, now time.Time, after orders.Job, limit int) ([]orders.Job, error) {
+// Outbox lists what is due by the ledger's clock: this board's own may be wrong.
+func (j jobStore) Outbox(q orders.Queue, _ time.Time, after orders.Job, limit int) ([]orders.Job, error) {
 	clock := j.s.cfg.Ledger.Status().Clock
 	if q == orders.QueueWebhook && (clock.MustConfirm || !clock.WaitUntil.IsZero()) {
 		return nil, nil // after a step of the clock, the time in which a buyer can cancel has not passed yet
 	}
-	return j.s.cfg.Book.Outbox(q, now, after, limit)
+	return j.s.cfg.Book.Outbox(q, j.s.Now(), after, limit)
 }
 
 func (j jobStore) Order(id orders.ID) (orders.Order, error) { return j.s.cfg.Book.Order(id) }
