@@ -63,7 +63,7 @@ no rack.`,
 			fs.StringVar(&o.kind, "kind", "", "only orders of this `KIND`: order, entry, interest or waiting")
 			fs.StringVar(&o.state, "state", "", "only orders in this `STATE`, such as open, fulfilled or cancelled")
 			fs.BoolVar(&o.json, "json", false, "print JSON lines instead of a table or CSV")
-			fs.BoolVar(&o.stale, "stale", false, "also accept the response of a board that may not have all orders")
+			fs.BoolVar(&o.stale, "stale", false, "accept one board's copy; without a leader, all that its log holds")
 			fs.BoolVar(&o.bom, "bom", false, "export: begin the CSV with a byte order mark, by which Excel recognises UTF-8")
 			fs.StringVar(&o.ledger, "ledger", "", "export: read this ledger `FOLDER` from a dead board's card")
 			fs.StringVar(&o.out, "out", "", "export: write this new `FILE` instead of standard output")
