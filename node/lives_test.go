@@ -1,0 +1,133 @@
+//go:build unix
+
+package node_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"bramble/node/console"
+	"bramble/node/orderservice"
+)
+
+// loseCard removes everything that a board has written, as a new card does.
+func (p *process) loseCard() {
+	p.rack.t.Helper()
+	for _, path := range []string{p.orders(), p.orders() + ".id"} {
+		if err := os.RemoveAll(path); err != nil {
+			p.rack.t.Fatal(err)
+		}
+	}
+}
+
+// waitNotice waits until a board's console shows a notice with a text.
+func (p *process) waitNotice(text string) {
+	p.rack.t.Helper()
+	p.waitFor("a notice with "+text, func(s console.RackView) bool { return strings.Contains(strings.Join(s.Notices, "\n"), text) })
+}
+
+// ledgerCommand sends an operator's command about the ledger, and returns the reply.
+func (p *process) ledgerCommand(path string, c orderservice.LedgerCommand) page {
+	p.rack.t.Helper()
+	body, err := json.Marshal(c)
+	if err != nil {
+		p.rack.t.Fatal(err)
+	}
+	return p.post("/api/v1/shop/ledger/"+path, string(body))
+}
+
+// TestTwoOfThreeCardsAreLost: the two new cards start first, and found nothing. With the
+// survivor an operator recovers the ledger: the receipt of before is valid on all boards.
+func TestTwoOfThreeCardsAreLost(t *testing.T) {
+	r := startRack(t, 3, withShop(t, 10, ""))
+	for _, b := range r.boards {
+		b.waitOrders()
+	}
+	how, receipt, seen := newBuyer("ada").placeOrder(r.boards[1].http)
+	if how != placed {
+		t.Fatalf("an order: %s, %d", how, seen.status)
+	}
+	for _, b := range r.boards {
+		eventually(t, b.name+" to have the order", func() (bool, string) { got := b.get(receipt); return got.status == http.StatusOK, got.body })
+	}
+	for _, b := range r.boards {
+		b.kill()
+	}
+	survivor, lost := r.boards[0], r.boards[1:]
+	for _, b := range lost {
+		b.loseCard()
+		b.start()
+	}
+	for _, b := range lost {
+		b.waitNotice("waiting for 1 more of 3 boards")
+		b.waitNotice("bramble ledger found")
+	}
+	if got := lost[0].get(berryPage); strings.Contains(got.body, "In stock") {
+		t.Errorf("two new cards sell: %s", got.body)
+	}
+	survivor.start()
+	lost[0].waitNotice("bramble ledger recover " + survivor.name)
+	if got := lost[0].ledgerCommand("found", orderservice.LedgerCommand{}); got.status != http.StatusConflict {
+		t.Errorf("founded beside the survivor: %d %s", got.status, got.body)
+	}
+	var plan orderservice.LedgerRecovery
+	eventually(t, "a plan of the recovery", func() (bool, string) {
+		got := lost[1].ledgerCommand("recover", orderservice.LedgerCommand{Board: survivor.name})
+		return got.status == http.StatusOK && json.Unmarshal([]byte(got.body), &plan) == nil && len(plan.CountedOut) == 2, got.body
+	})
+	if got := lost[1].ledgerCommand("recover", orderservice.LedgerCommand{Board: survivor.name, Confirmed: true}); got.status != http.StatusOK {
+		t.Fatalf("recover: %d %s", got.status, got.body)
+	}
+	for _, b := range r.boards {
+		b.waitOrders()
+		eventually(t, b.name+" to have the receipt", func() (bool, string) {
+			got, err := fetch(client(), b.http+receipt)
+			return err == nil && got.status == http.StatusOK, got.body
+		})
+	}
+	if n := len(lost[0].listOrders()); n != 1 {
+		t.Errorf("%d orders, want 1", n)
+	}
+	var boards []orderservice.LedgerBoard
+	eventually(t, "three voters", func() (bool, string) {
+		got, err := lost[0].callConsole(http.MethodGet, "/api/v1/shop/ledger/boards", "")
+		if err != nil || json.Unmarshal([]byte(got.body), &boards) != nil {
+			return false, got.body
+		}
+		voters := 0
+		for _, b := range boards {
+			if b.Voter && b.Trouble == "" {
+				voters++
+			}
+		}
+		return voters == 3, got.body
+	})
+}
+
+// TestALoneBoardWithAnEmptiedDirectorySellsNothing: the directory of its orders was
+// emptied; the board says so and sells nothing until an operator allows a new ledger.
+func TestALoneBoardWithAnEmptiedDirectorySellsNothing(t *testing.T) {
+	r := startRack(t, 1, withShop(t, 10, ""))
+	b := r.boards[0]
+	b.waitOrders()
+	if how, _, seen := newBuyer("ada").placeOrder(b.http); how != placed {
+		t.Fatalf("an order: %s, %d", how, seen.status)
+	}
+	b.kill()
+	if err := os.RemoveAll(b.orders()); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	b.waitNotice("its directory is empty")
+	b.waitNotice("bramble ledger found")
+	if got := b.get(berryPage); strings.Contains(got.body, "In stock") {
+		t.Errorf("it sells: %s", got.body)
+	}
+	if got := b.ledgerCommand("found", orderservice.LedgerCommand{}); got.status != http.StatusOK {
+		t.Fatalf("found: %d %s", got.status, got.body)
+	}
+	b.waitOrders()
+}
