@@ -147,11 +147,11 @@ func checkSnapshot(snaps *raft.FileSnapshotStore, dir string) (uint64, error) {
 // boards. damaged describes the damage. A rack of one board has no other copy: its
 // files stay, and the error is ErrDamaged.
 func openOrSetAside(cfg *Config) (f *boardFiles, damaged string, err error) {
-	joinLedger := ledgerID(0)
+	joinLedger, mayFound := ledgerID(0), false
 	now := filepath.Join(cfg.Dir, dirNow)
 	f, err = openFiles(now, cfg.SlowSync, cfg.Logger)
 	if err == nil && f.identity.NewLife != "" {
-		damaged, joinLedger = f.identity.NewLife, f.identity.JoinLedger
+		damaged, joinLedger, mayFound = f.identity.NewLife, f.identity.JoinLedger, f.identity.MayFound
 		f.close()
 		if err := setAside(cfg.Dir); err != nil {
 			return nil, damaged, fmt.Errorf("%s; setting the files aside: %w", damaged, err)
@@ -176,8 +176,11 @@ func openOrSetAside(cfg *Config) (f *boardFiles, damaged string, err error) {
 		return nil, damaged, fmt.Errorf("open the ledger's directory: %w", err)
 	}
 	if f.identity.Server == "" {
-		lost := cmp.Or(damaged, findLoss(cfg))
-		f.identity = boardIdentity{Server: newServerID(cfg.Name), JoinOnly: lost != "", Lost: lost, JoinLedger: joinLedger}
+		f.identity = boardIdentity{Server: newServerID(cfg.Name), JoinLedger: joinLedger, MayFound: mayFound}
+		if !mayFound { // with an operator's word, a loss does not matter
+			f.identity.Lost = cmp.Or(damaged, findLoss(cfg))
+			f.identity.JoinOnly = f.identity.Lost != ""
+		}
 		if err := f.identity.saveTo(f.stable); err != nil {
 			f.close()
 			return nil, damaged, err

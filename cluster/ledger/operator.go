@@ -91,12 +91,12 @@ func refusedf(format string, args ...any) error {
 }
 
 // Found allows the boards that answer to found a new ledger without the others: more than
-// half of the planned boards. The error is ErrRefused if a board has a ledger, or too few
-// answer. An older ledger that comes back later is another one: see Choose.
+// half of the planned boards. The error is ErrRefused if a board has an entry of a ledger, or
+// too few answer. Run ends with ErrRestart on a board that joined a ledger and has nothing of it. An older ledger that comes back later is another one: see Choose.
 func (l *Ledger) Found(ctx context.Context) error {
 	hellos := l.surveyAll(ctx)
 	for _, hello := range hellos {
-		if hello.Ledger != 0 {
+		if hello.hasEntries() {
 			return refusedf("%s has ledger %s: the others join it", hello.Server.Name, hello.Ledger)
 		}
 	}
@@ -129,11 +129,15 @@ func (l *Ledger) sendWord(ctx context.Context, hellos []helloResponse, kind stri
 
 // allowFounding notes an operator's word that a majority may found a ledger.
 func (l *Ledger) allowFounding() error {
+	if id := l.ledger(); id != 0 {
+		if r := l.runningRaft(); r == nil || r.LastIndex() > 0 {
+			return refusedf("this board has ledger %s", id)
+		}
+		why := fmt.Sprintf("an operator allows to found a ledger, and this board has nothing of ledger %s", id)
+		return l.changeIdentity(why, func(id *boardIdentity) { id.NewLife, id.MayFound = why, true })
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if id := l.files.identity.Ledger; id != 0 {
-		return refusedf("this board has ledger %s", id)
-	}
 	changed := l.files.identity
 	changed.MayFound, changed.JoinOnly, changed.Lost = true, false, ""
 	if err := changed.saveTo(l.files.stable); err != nil {

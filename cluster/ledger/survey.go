@@ -153,12 +153,13 @@ func chooseLedger(hellos []helloResponse, self string, only ledgerID) (founded *
 			gone[id] = true
 		}
 	}
-	boards := map[ledgerID][]string{}
+	boards, hasEntries := map[ledgerID][]string{}, map[ledgerID]bool{}
 	for _, hello := range hellos {
 		if hello.Ledger == 0 || gone[hello.Ledger] || (only != 0 && only != hello.Ledger) {
 			continue
 		}
 		boards[hello.Ledger] = append(boards[hello.Ledger], hello.Server.Name)
+		hasEntries[hello.Ledger] = hasEntries[hello.Ledger] || hello.hasEntries()
 		if hello.HasLeader || slices.ContainsFunc(hello.FirstVoters, func(s raftServer) bool { return s.ID == self }) {
 			founded = &hello
 		}
@@ -174,7 +175,11 @@ func chooseLedger(hellos []helloResponse, self string, only ledgerID) (founded *
 	case founded != nil || len(boards) == 0:
 		return founded, ""
 	}
-	for _, names := range boards {
+	for id, names := range boards {
+		if !hasEntries[id] {
+			return nil, fmt.Sprintf("%s joined a ledger and has nothing of it: start the missing boards; if their cards are lost for good: "+
+				"bramble ledger found", strings.Join(names, ", "))
+		}
 		why = fmt.Sprintf("%s has the ledger, and no majority of its voters: start the missing boards; if their cards are lost for good: "+
 			"bramble ledger recover %s", strings.Join(names, ", "), names[0])
 	}

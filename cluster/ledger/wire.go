@@ -73,6 +73,10 @@ type helloResponse struct {
 	Suspect bool `json:",omitempty"`
 }
 
+// hasEntries reports whether the board has a ledger, and not only its identity: a board
+// that joins one has nothing of it before the leader has sent an entry.
+func (h *helloResponse) hasEntries() bool { return h.Ledger != 0 && h.Life.Entries != 1 }
+
 // noteArrival notes when the response arrived, and how long the exchange took.
 func (h *helloResponse) noteArrival(received, roundTrip time.Duration) {
 	h.received, h.roundTrip = received, roundTrip
