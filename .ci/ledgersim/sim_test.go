@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+)
+
+var seeds = flag.Int("seeds", 200, "the number of seeds of TestSeeds")
+
+// theMachine is compiled once for all tests.
+var theMachine = sync.OnceValues(func() (*machine, error) { return newMachine(context.Background(), "") })
+
+func compiled(t *testing.T) *machine {
+	t.Helper()
+	m, err := theMachine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// TestSeeds: whatever the seed does to the rack, no acknowledged order disappears while a
+// card that acknowledged it survives, none is there twice, the order is linearizable, there
+// is one ledger, and a rack that keeps a majority of its cards goes on.
+func TestSeeds(t *testing.T) {
+	m := compiled(t)
+	n := *seeds
+	if testing.Short() {
+		n = 10
+	}
+	for seed := range n {
+		if r := m.run(t.Context(), uint64(seed), "", nil); r.Err != nil {
+			t.Errorf("seed %d: %v\n%s", seed, r.Err, r.Output)
+		}
+	}
+}
+
+// TestScenarios: what once lost orders.
+func TestScenarios(t *testing.T) {
+	m := compiled(t)
+	for _, name := range m.scenarios(t.Context()) {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(3) {
+				if r := m.run(t.Context(), seed, name, nil); r.Err != nil {
+					t.Errorf("seed %d: %v\n%s", seed, r.Err, r.Output)
+				}
+			}
+		})
+	}
+}
+
+// TestASeedReplaysExactly: the whole trace, every write to a card and the clock at the
+// end are the same, alone and beside other runs on all processors.
+func TestASeedReplaysExactly(t *testing.T) {
+	m := compiled(t)
+	for seed := range uint64(3) {
+		var trace, again bytes.Buffer
+		before := runtime.GOMAXPROCS(1)
+		first := m.run(t.Context(), seed, "", &trace)
+		runtime.GOMAXPROCS(before)
+		results := make([]result, 3)
+		var all sync.WaitGroup
+		for i := range results {
+			all.Go(func() {
+				if i == 0 {
+					results[i] = m.run(t.Context(), seed, "", &again)
+				} else {
+					results[i] = m.run(t.Context(), seed, "", nil)
+				}
+			})
+		}
+		all.Wait()
+		for _, r := range results {
+			if r.Digest != first.Digest || r.Virtual != first.Virtual || r.Output != first.Output {
+				t.Errorf("seed %d: digest %s after %v, then %s after %v", seed, first.Digest, first.Virtual, r.Digest, r.Virtual)
+			}
+		}
+		if !bytes.Equal(trace.Bytes(), again.Bytes()) || trace.Len() == 0 {
+			t.Errorf("seed %d: the traces differ (%d and %d bytes)", seed, trace.Len(), again.Len())
+		}
+		t.Logf("seed %d: digest %s, %d lines of trace", seed, first.Digest, bytes.Count(trace.Bytes(), []byte("\n")))
+	}
+}
+
+// TestCardsThatLieAreFound: if a sync does nothing, an order is acknowledged that no card
+// holds.
+func TestCardsThatLieAreFound(t *testing.T) {
+	lying := *compiled(t)
+	lying.cardsLie = true
+	if r := lying.run(t.Context(), 1, "", nil); !errors.Is(r.Err, errCheck) || !strings.Contains(r.Output, "is on no card") {
+		t.Errorf("%v\n%s", r.Err, r.Output)
+	}
+}
+
+// TestFaultsAreFound: with a fault in the ledger's code, some seed or scenario fails.
+func TestFaultsAreFound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles the world three times")
+	}
+	ledger, err := filepath.Abs("../../cluster/ledger")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lives, propose, barrier := filepath.Join(ledger, "lives.go"), filepath.Join(ledger, "propose.go"), filepath.Join(ledger, "barrier.go")
+	for _, c := range []struct {
+		name     string
+		faults   []fault
+		scenario string
+		finds    string // what the failure must say
+	}{
+		{"a stream is for any life of a board", []fault{
+			{lives, "if h.Wanted != self.ID {", "if false {"},
+			{lives, "case r.Server.ID != wanted:", "case false:"},
+		}, "blank card grants the old one's vote", "LOST"},
+		{"a batch that arrives twice is new", []fault{{propose, "w.seen>>(w.highest-id.Number)&1 == 1", "false"}}, "", "twice"},
+		{"a board that led answers for the leader", []fault{
+			{barrier, "awaitFuture(ctx, r.VerifyLeader())", "error(nil)"},
+			{barrier, "r.State() != raft.Leader || ", ""},
+		}, "", "passed a barrier without"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m, err := newMachine(t.Context(), "", c.faults...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const most = 300
+			for seed := range uint64(most) {
+				if r := m.run(t.Context(), seed, c.scenario, nil); errors.Is(r.Err, errCheck) && strings.Contains(r.Output, c.finds) {
+					t.Logf("found with seed %d:\n%s", seed, r.Output)
+					return
+				}
+			}
+			t.Errorf("%d seeds do not find it", most)
+		})
+	}
+}

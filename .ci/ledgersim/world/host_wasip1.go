@@ -1,0 +1,30 @@
+package main
+
+import (
+	"time"
+	"unsafe"
+)
+
+//go:wasmimport sim crash
+func hostCrash(card, run, kind uint32)
+
+//go:wasmimport sim holders
+func hostHolders(order uint32) uint64
+
+//go:wasmimport sim trace
+func hostTrace(at unsafe.Pointer, n uint32)
+
+// crashCard makes the files of a card's next run: what a power cut leaves of this run's.
+func crashCard(card, run, kind int) { hostCrash(uint32(card), uint32(run), uint32(kind)) }
+
+// cardsWith returns the cards on which an order ever was durable, as bits.
+func cardsWith(order int) uint64 { return hostHolders(uint32(order)) }
+
+// printTrace prints a line to the trace.
+func printTrace(line []byte) { hostTrace(unsafe.Pointer(&line[0]), uint32(len(line))) }
+
+//go:wasmimport sim skew
+func hostSkew(ns int64)
+
+// skewClock lets the wall clock differ from the monotonic clock.
+func skewClock(d time.Duration) { hostSkew(int64(d)) }

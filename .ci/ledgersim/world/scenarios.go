@@ -1,0 +1,147 @@
+package main
+
+import (
+	"time"
+)
+
+// scenario is a history that once went wrong. The seed disturbs only the network.
+type scenario struct {
+	name string
+	run  func(*world)
+}
+
+var scenarios = []scenario{
+	{"blank card grants the old one's vote", blankCardVotes},
+	{"log cut back", logCutBack},
+	{"lone board's card re-made", loneCard},
+	{"two of three cards re-made", twoCards},
+	{"joined, and nothing arrived", joinedBare},
+}
+
+// begin starts a rack of n boards and waits until it has taken an order.
+func (w *world) begin(n int) {
+	w.build(n)
+	for _, s := range w.sites {
+		w.start(s)
+	}
+	w.mustOrder(w.sites[0])
+	time.Sleep(3 * time.Second)
+	w.look()
+}
+
+// mustOrder places an order that a board must take.
+func (w *world) mustOrder(s *site) *order {
+	for range 10 {
+		if o, err := w.submit(s.run, 5*time.Second); err == nil {
+			return o
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	w.failf("%s takes no order: %s", s.name, w.describe())
+	return &order{}
+}
+
+// wait lets the rack run.
+func (w *world) wait(d time.Duration) {
+	time.Sleep(d)
+	w.look()
+}
+
+// killAll kills boards at once.
+func (w *world) killAll(kind int, sites ...*site) {
+	for _, s := range sites {
+		w.kill(s, kind)
+	}
+}
+
+// blankCardVotes: board A is paused while an order is taken, all are killed, B's card is
+// re-made, and A and B start before C.
+func blankCardVotes(w *world) {
+	w.begin(3)
+	a, b, c := w.sites[0], w.sites[1], w.sites[2]
+	w.hold(a, true)
+	w.wait(2 * time.Second)
+	w.mustOrder(c)
+	w.killAll(keepAll, a, b, c)
+	w.hold(a, false)
+	w.replaceCard(b, false)
+	w.start(a)
+	w.start(b)
+	w.wait(3 * time.Second)
+	w.start(c)
+	w.wait(3 * time.Second)
+	w.conclude()
+}
+
+// logCutBack: Z is killed, five orders are taken by X and Y, both are killed, Y's card is
+// re-made, and Y and Z start before X.
+func logCutBack(w *world) {
+	w.begin(3)
+	x, y, z := w.sites[0], w.sites[1], w.sites[2]
+	w.kill(z, keepAll)
+	for range 5 {
+		w.mustOrder(x)
+	}
+	w.killAll(keepAll, x, y)
+	w.replaceCard(y, false)
+	w.start(y)
+	w.start(z)
+	w.wait(8 * time.Second)
+	w.start(x)
+	w.wait(8 * time.Second)
+	w.conclude()
+}
+
+// loneCard: a rack of one whose card is re-made sells nothing again.
+func loneCard(w *world) {
+	w.begin(1)
+	s := w.sites[0]
+	w.kill(s, keepAll)
+	w.replaceCard(s, true)
+	w.start(s)
+	w.wait(10 * time.Second)
+	w.conclude()
+}
+
+// twoCards: two of three cards are re-made, and their boards start before the third.
+func twoCards(w *world) {
+	w.begin(3)
+	w.killAll(keepAll, w.sites...)
+	w.replaceCard(w.sites[1], false)
+	w.replaceCard(w.sites[2], false)
+	w.start(w.sites[1])
+	w.start(w.sites[2])
+	w.wait(10 * time.Second)
+	w.start(w.sites[0])
+	w.wait(5 * time.Second)
+	w.conclude()
+}
+
+// joinedBare: a blank board has joined the ledger, and nothing has arrived there, when the
+// other two lose their cards. An operator can found again.
+func joinedBare(w *world) {
+	w.begin(3)
+	a, b, c := w.sites[0], w.sites[1], w.sites[2]
+	w.kill(c, keepAll)
+	w.replaceCard(c, false)
+	for _, o := range w.sites[:2] {
+		w.net.set(link{o.name, c.name}, func(l *linkState) { l.stalls = true })
+	}
+	w.start(c)
+	if !w.await("it joins", func() bool { return c.run.Status().Founded }) {
+		return
+	}
+	w.killAll(keepAll, w.sites...)
+	w.net.heal()
+	w.replaceCard(a, false)
+	w.replaceCard(b, false)
+	w.startInOrder(b, c, a)
+	w.conclude()
+}
+
+func (w *world) startInOrder(sites ...*site) {
+	for _, s := range sites {
+		w.start(s)
+		w.wait(3 * time.Second)
+	}
+}
