@@ -55,9 +55,9 @@ func TestRestartOnABoard(t *testing.T) {
 	b.waitSerial(bootLimit, `bramble: board bramble-1a2b starts, slot a, `)
 	b.waitUp(restFrom)
 	b.runShell("mkdir -p /data/restart/tmp && mv /root/ledger /data/restart/ && sync && echo 3 > /proc/sys/vm/drop_caches; df /data; free")
-	b.runShell("(head -1 /proc/stat > /tmp/from; TMPDIR=/data/restart/tmp GOMEMLIMIT=100MiB /root/restart -test.run '^TestRestart$' -test.v" +
+	b.runShell("((head -1 /proc/stat > /tmp/from; TMPDIR=/data/restart/tmp GOMEMLIMIT=100MiB /root/restart -test.run '^TestRestart$' -test.v" +
 		fmt.Sprintf(" -restart-dir=/data/restart/ledger -restart-orders=%d", *restartOrders) +
-		" > /tmp/restart.said 2>&1; head -1 /proc/stat > /tmp/to; echo en''ded >> /tmp/restart.said) > /dev/null 2>&1 &")
+		" > /tmp/restart.said 2>&1; head -1 /proc/stat > /tmp/to; echo en''ded >> /tmp/restart.said) > /dev/null 2>&1 &)")
 	waitUntil(t, restartWait, "the restart", func() error {
 		if text := b.runShell("tail -3 /tmp/restart.said"); !strings.Contains(text, "ended") {
 			return errors.New(text)

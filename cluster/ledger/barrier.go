@@ -53,7 +53,11 @@ func (l *Ledger) Barrier(ctx context.Context) error {
 			return err
 		}
 		if response, ok := l.fetchCommitIndex(ctx); ok && response.OK {
-			return l.Wait(ctx, response.Index)
+			err := l.Wait(ctx, response.Index)
+			if err == nil {
+				l.catchUp.isDone.Store(true)
+			}
+			return err
 		}
 		sleep(ctx, l.cfg.Timing.Retry)
 		if err := ctx.Err(); err != nil {

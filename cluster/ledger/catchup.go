@@ -31,7 +31,6 @@ func (l *Ledger) runCatchUp(ctx context.Context) {
 			return
 		}
 	}
-	l.catchUp.isDone.Store(true)
 	l.cfg.Logger.Info("ledger: this board has caught up", "entry", l.Applied(), "after", time.Since(began).Round(time.Millisecond))
 }
 

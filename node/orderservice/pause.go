@@ -108,11 +108,7 @@ func (s *Service) watchPause(ctx context.Context) {
 // updatePause looks at the ledger once. One goroutine calls it.
 func (s *Service) updatePause(now time.Time) {
 	status := s.cfg.Ledger.Status()
-	judged := judgePause(status, s.cfg.OthersAccept)
-	if judged == orders.NotPaused && status.CatchingUp && !s.pauseRule.accepted {
-		judged = orders.PausedStart // what this board shows is older than its start
-	}
-	before, after := s.Pause(), s.pauseRule.update(now, judged)
+	before, after := s.Pause(), s.pauseRule.update(now, judgePause(status, s.cfg.OthersAccept))
 	open := s.acceptance.Load()
 	switch {
 	case after == orders.NotPaused && open == nil:
