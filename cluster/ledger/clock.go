@@ -30,7 +30,6 @@ type ledgerClock struct {
 	confirmed bool
 	held      string        // why the clock does not follow the boards' clocks, "" if it does
 	heldAt    time.Duration // since when, by monotonic
-	decision  clockDecision // this board's last one
 	decidedAt time.Duration // by monotonic
 }
 
@@ -99,7 +98,7 @@ func (l *ledgerClock) followDecision(d clockDecision) {
 	defer l.mu.Unlock()
 	l.zero = l.zero.Add(d.Slew)
 	l.known = l.known || (d.Known && d.Step == 0)
-	l.decision, l.decidedAt = d, l.monotonic()
+	l.decidedAt = l.monotonic()
 	if d.Agreed && d.Held == "" {
 		l.confirmed = false
 	}
@@ -110,7 +109,7 @@ func (l *ledgerClock) followDecision(d clockDecision) {
 func (l *ledgerClock) markKnown() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.known, l.decision = true, clockDecision{}
+	l.known = true
 }
 
 // hold notes why the clock is held, and for how long it has been.
@@ -207,16 +206,4 @@ func (l *ledgerClock) decisionInput() (known, fresh bool, passed time.Duration) 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.known, !l.seen, l.monotonic() - l.decidedAt
-}
-
-// agreedTime returns the time on which most boards agreed in this board's last decision,
-// if that is recent.
-func (l *ledgerClock) agreedTime() (t time.Time, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.decision.Agreed || l.monotonic()-l.decidedAt > maxReadingAge {
-		return time.Time{}, false
-	}
-	d := l.decision
-	return l.zero.Add(l.monotonic() + d.Target - d.Slew), true
 }

@@ -155,6 +155,9 @@ func TestClocksThatDifferHoldTheLedgers(t *testing.T) {
 			t.Errorf("%s: the last stamp is off by %v", b.name, off)
 		}
 	}
+	if err := r.setClock(r.board("b1"), time.Time{}, "confirmed"); err != nil { // at once before the next
+		t.Error(err)
+	}
 	if err := r.setClock(r.board("b1"), time.Now().Add(time.Hour), "wrong"); !errors.Is(err, ledger.ErrClockDisagrees) {
 		t.Errorf("an hour that no board has: %v", err)
 	}

@@ -172,7 +172,7 @@ func listReadings(readings []clockReading) string {
 // FormatClockDifference returns a difference with its sign, such as "+2h0m0s", or
 // "-400d3h" from two days on.
 func FormatClockDifference(d time.Duration) string {
-	if d < 0 {
+	if d <= -time.Millisecond/2 {
 		return "-" + roundClock(-d)
 	}
 	return "+" + roundClock(d)
@@ -187,5 +187,5 @@ func roundClock(d time.Duration) string {
 	case d >= maxSlew:
 		return d.Round(time.Second).String()
 	}
-	return d.Round(time.Millisecond).String()
+	return d.Abs().Round(time.Millisecond).String()
 }

@@ -104,7 +104,7 @@ func TestDecideClock(t *testing.T) {
 
 func TestFormatClockDifference(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "+0s", -1500 * time.Microsecond: "-2ms", 2 * time.Hour: "+2h0m0s", -400*day - 3*time.Hour: "-400d3h", 7300 * time.Millisecond: "+7s",
+		0: "+0s", -400 * time.Microsecond: "+0s", -1500 * time.Microsecond: "-2ms", 2 * time.Hour: "+2h0m0s", -400*day - 3*time.Hour: "-400d3h", 7300 * time.Millisecond: "+7s",
 	} {
 		if got := FormatClockDifference(d); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)

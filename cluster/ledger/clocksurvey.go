@@ -110,22 +110,10 @@ func (l *Ledger) readBoardClocks() []clockReading {
 // followBoardClocks moves the ledger's clock as the boards' clocks require. Before this
 // board has applied everything of earlier terms, it does not know the ledger's time.
 func (l *Ledger) followBoardClocks(ctx context.Context, r *raft.Raft) {
-	configuration := r.GetConfiguration()
-	st := l.applier.state()
-	if configuration.Error() != nil || st.term != r.CurrentTerm() {
+	d, ok := l.decideNow(r)
+	if !ok {
 		return
 	}
-	l.mu.Lock()
-	waited := time.Since(l.survey.leadingSince)
-	l.mu.Unlock()
-	in := clockInput{Readings: l.readBoardClocks(), Waited: waited}
-	for _, s := range configuration.Configuration().Servers {
-		if s.Suffrage == raft.Voter {
-			in.Voters++
-		}
-	}
-	in.Known, in.Fresh, in.Passed = l.clock.decisionInput()
-	d := decideClock(in)
 	wasLogged := l.clock.isHoldLogged()
 	l.clock.followDecision(d)
 	switch isLogged := l.clock.isHoldLogged(); {
@@ -147,6 +135,26 @@ func (l *Ledger) followBoardClocks(ctx context.Context, r *raft.Raft) {
 			l.clock.markKnown()
 		}
 	}
+}
+
+// decideNow decides how the ledger's clock moves now; ok is false if this board cannot know.
+func (l *Ledger) decideNow(r *raft.Raft) (d clockDecision, ok bool) {
+	configuration := r.GetConfiguration()
+	st := l.applier.state()
+	if configuration.Error() != nil || st.term != r.CurrentTerm() {
+		return d, false
+	}
+	l.mu.Lock()
+	waited := time.Since(l.survey.leadingSince)
+	l.mu.Unlock()
+	in := clockInput{Readings: l.readBoardClocks(), Waited: waited}
+	for _, s := range configuration.Configuration().Servers {
+		if s.Suffrage == raft.Voter {
+			in.Voters++
+		}
+	}
+	in.Known, in.Fresh, in.Passed = l.clock.decisionInput()
+	return decideClock(in), true
 }
 
 // moveClock commits an entry that moves the ledger's clock. No other entry is stamped
@@ -257,17 +265,17 @@ func (l *Ledger) handleSetClock(ctx context.Context, request setClockRequest) se
 	case st.halted != "":
 		return setClockResponse{Status: batchHalted, Text: st.halted}
 	}
-	if agreed, ok := l.clock.agreedTime(); ok {
-		to, now := time.Unix(0, request.To), time.Time{}
-		if now, _ = l.clock.now(); request.To == 0 {
-			to = now
+	before, _ := l.clock.now()
+	if d, ok := l.decideNow(r); ok && d.Agreed {
+		to, agreed := time.Unix(0, request.To), before.Add(d.Target)
+		if request.To == 0 {
+			to = before
 		}
 		if to.Sub(agreed).Abs() > maxSetDisagreement {
 			return setClockResponse{Status: batchRefused, Disagrees: true, Text: fmt.Sprintf("they say %s, not %s",
 				agreed.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339))}
 		}
 	}
-	before, _ := l.clock.now()
 	response := l.moveClock(ctx, r, flagClockSet, [][]byte{request.Command}, func(now time.Time) time.Time {
 		if request.To == 0 {
 			return now
@@ -282,6 +290,7 @@ func (l *Ledger) handleSetClock(ctx context.Context, request setClockRequest) se
 	}
 	if out.Status == batchDone {
 		l.clock.markKnown()
+		l.followBoardClocks(ctx, r) // so that the next report is of the new time
 	}
 	return out
 }

@@ -69,9 +69,6 @@ func TestLedgerClock(t *testing.T) {
 		if c.isConfirmed() || c.isHoldLogged() {
 			t.Error("boards that agree end it")
 		}
-		if agreed, ok := c.agreedTime(); !ok || !agreed.Equal(there.Add(-day+clockHoldLogged+100*time.Millisecond)) {
-			t.Errorf("agreed on %v, %v", agreed, ok)
-		}
 	})
 }
 
