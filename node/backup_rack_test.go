@@ -5,12 +5,14 @@ package node_test
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +23,34 @@ import (
 )
 
 const backupPassphrase = "correct horse battery staple"
+
+// recordTo is a folder to which TestBackupIsRestoredElsewhere writes its backup, and what is in
+// it, for later programs to restore.
+var recordTo = flag.String("record-backup", "", "write the backup of the test to this folder")
+
+// recordBackup writes a backup and a line for each receipt.
+func recordBackup(t *testing.T, dir, file string, paths map[string]string, receipts map[string]shop.Receipt) {
+	t.Helper()
+	var lines []string
+	for name, r := range receipts {
+		position := 0
+		if r.Position != nil {
+			position = *r.Position
+		}
+		lines = append(lines, fmt.Sprintf("%s %s %s %d %s %d\n", paths[name], r.Kind, r.Product, r.Quantity, r.State, position))
+	}
+	slices.Sort(lines)
+	data, err := os.ReadFile(file)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "rack.age"), data, 0o644)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "rack.txt"), []byte(strings.Join(lines, "")), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
 
 // buildProgram builds the real program.
 func buildProgram(t *testing.T) string {
@@ -165,6 +195,9 @@ func TestBackupIsRestoredElsewhere(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		before[name] = receipt
+	}
+	if *recordTo != "" {
+		recordBackup(t, *recordTo, file, paths, before)
 	}
 	if out, err := follower.runProgram(program, "restore", file); err == nil || !strings.Contains(out, "this rack is not empty") {
 		t.Errorf("restored into the rack itself: %v\n%s", err, out)
