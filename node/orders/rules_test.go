@@ -79,7 +79,9 @@ func hashBook(t *testing.T, version uint32) uint64 {
 		}
 	}
 	for _, c := range everyCommand() {
-		do(c)
+		if c.Encode()[0] <= opFinishWebhook { // later commands must not change this
+			do(c)
+		}
 	}
 	for n, id := range ids {
 		switch n % 9 {
