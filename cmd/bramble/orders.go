@@ -355,6 +355,9 @@ func printAudit(ctx context.Context, w world, c *client.Client, asJSON, stale bo
 				continue
 			}
 			text := fmt.Sprintf("%s %s: %s", line.At.Format(time.DateTime), line.Operator, plainAction(line.Action))
+			if line.Times > 1 {
+				text += fmt.Sprintf(", %d times", line.Times)
+			}
 			fmt.Fprintln(w.out, strings.Join(wrapText(text, helpWidth), "\n    "))
 		}
 		if after = page.Next; after == 0 {

@@ -232,7 +232,7 @@ func (s *Service) showAudit(w http.ResponseWriter, r *http.Request) {
 	}
 	trail := AuditPage{Changes: []AuditJSON{}}
 	for _, c := range changes {
-		trail.Changes = append(trail.Changes, AuditJSON{Number: c.Number, At: c.At.UTC(), Operator: c.Operator, Action: c.Action})
+		trail.Changes = append(trail.Changes, AuditJSON{Number: c.Number, At: c.At.UTC(), Operator: c.Operator, Action: c.Action, Times: c.Times})
 	}
 	if len(changes) == limit {
 		trail.Next = changes[limit-1].Number
