@@ -3,6 +3,7 @@ package orders
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"slices"
 	"testing"
@@ -455,4 +456,69 @@ func TestMarkSentAndReturn(t *testing.T) {
 	d.want(Placed, d.newOrder(1, KindWaiting)) // the limit counts it no more
 	d.want(Done, Erase{Operation: d.by(), ID: a.ID})
 	d.recount()
+}
+
+// Many people order, wait, cancel and accept while the stock is near zero. After the Ticks no unit is
+// free that anybody who waits could have, none is sold twice, and everything adds up.
+func TestNoUnitIsStuckUnderLoad(t *testing.T) {
+	people := 3000
+	if testing.Short() {
+		people = 300
+	}
+	for _, mode := range []Mode{FirstCome, Ballot} {
+		t.Run(mode.String(), func(t *testing.T) {
+			d := newTestBook(t)
+			o := d.autoOffer()
+			o.Stock, o.Limit = 5, 3
+			if mode == Ballot {
+				o.Mode, o.Closes, o.Secret = Ballot, start.Add(time.Hour), [32]byte{5}
+			}
+			d.want(Done, o)
+			random := rand.New(rand.NewPCG(1, uint64(mode)))
+			if mode == Ballot {
+				for n := range people {
+					d.want(Placed, d.newOrder(n, KindEntry).of(1+random.IntN(3)))
+				}
+				d.now = o.Closes
+				d.ticks()
+			}
+			var placed []ID
+			for n := range people {
+				kind := KindWaiting
+				if mode == FirstCome && random.IntN(2) == 0 {
+					kind = KindOrder
+				}
+				c := d.newOrder(people+n%(people/2), kind).of(1 + random.IntN(3))
+				if d.do(c).Outcome == Placed {
+					placed = append(placed, c.ID)
+				}
+				switch random.IntN(6) {
+				case 0:
+					if len(placed) > 0 {
+						d.do(Cancel{ID: placed[random.IntN(len(placed))]})
+					}
+				case 1:
+					d.do(Stock{d.by(), "pi", int64(1 + random.IntN(2))})
+				case 2:
+					d.now = d.now.Add(20 * time.Minute)
+				}
+				d.ticks()
+				s := d.sale()
+				if s.Free > 0 && s.Stuck() != "" && s.Stuck() != StuckTooFew {
+					t.Fatalf("free %d, waiting %d, stuck %q", s.Free, s.Waiting, s.Stuck())
+				}
+			}
+			d.recount()
+			s := d.sale()
+			waiting, _, err := d.book.Orders(Filter{Kind: KindWaiting, State: StateOpen}, 0, MaxPage)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range waiting {
+				if int64(w.Quantity) <= s.Free {
+					t.Errorf("%d are free, and %v waits for %d", s.Free, w.ID, w.Quantity)
+				}
+			}
+		})
+	}
 }

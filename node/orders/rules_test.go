@@ -226,3 +226,26 @@ func FuzzEmailOfRecord(f *testing.F) {
 		}
 	})
 }
+
+// A backup that was made under the old rules is restored under the new ones.
+func TestABackupFromBeforeIsRaised(t *testing.T) {
+	source := newTestBook(t)
+	source.rules = 1
+	o := source.someOffer()
+	o.Invitations = 0
+	source.want(Done, o)
+	c := source.newOrder(1, KindOrder)
+	c.Person.Email = "per\u200bson1@example.org"
+	source.want(Placed, c)
+	d := newShopBook(t)
+	for _, command := range restoreCommands(d, dump(t, source.book), 4000) {
+		d.want(Done, command)
+	}
+	again := d.newOrder(1, KindOrder)
+	d.want(AlreadyDone, again)
+	if s := d.sale(); s.Invitations != DefaultInvitation || d.book.Rules() != 2 {
+		t.Errorf("rules %d, invitations %v", d.book.Rules(), s.Invitations)
+	}
+	d.want(Done, MarkSent{d.by(), c.ID, ""})
+	d.recount()
+}

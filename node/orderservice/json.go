@@ -76,7 +76,7 @@ type AuditJSON struct {
 	At       time.Time `json:"at"`
 	Operator string    `json:"operator"`
 	Action   string    `json:"action"`
-	Times    int       `json:"times"` // 1, or the number of times that the same command was refused, At the last time
+	Times    int       `json:"times,omitempty"` // 1, or the number of times that the same command was refused, At the last time
 }
 
 // OperatorCommand is a command of an operator. Action is one of cancel, erase, sent, return,
