@@ -247,7 +247,7 @@ func (o *ordersFlags) showOrder(ctx context.Context, w world, c *client.Client, 
 	}
 	for i, cell := range order.Cells(formatAmount) {
 		if cell != "" {
-			fmt.Fprintf(w.out, "%-10s %s\n", orderservice.Columns()[i], cell)
+			fmt.Fprintf(w.out, "%-11s %s\n", orderservice.Columns()[i], cell)
 		}
 	}
 	return nil

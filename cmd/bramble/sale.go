@@ -239,7 +239,7 @@ func submitCommand(ctx context.Context, w world, c *client.Client, o orderservic
 		return printJSON(w, done)
 	}
 	fmt.Fprintln(w.out, strings.Join(wrapText(done.Text, helpWidth), "\n"))
-	writeDifferences(w.out, done.Differences)
+	writeDifferences(w.out, done.Differences, !o.DryRun)
 	if done.Before != nil && done.After != nil {
 		writeBeforeAfter(w.out, *done.Before, *done.After)
 	}

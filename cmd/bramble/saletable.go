@@ -80,12 +80,17 @@ func writeBeforeAfter(out io.Writer, before, after orderservice.SaleJSON) {
 	flush()
 }
 
-// writeDifferences writes what the files of a board have differently from a sale.
-func writeDifferences(out io.Writer, list []orderservice.DifferenceJSON) {
+// writeDifferences writes what the files of a board have differently from a sale, or, if it
+// is applied, what a revision has taken over.
+func writeDifferences(out io.Writer, list []orderservice.DifferenceJSON, isApplied bool) {
 	for _, d := range list {
 		line := fmt.Sprintf("%s: %s in the sale, %s in the file", d.Field, d.Sale, d.File)
 		switch d.Remedy {
 		case "revise":
+			if isApplied {
+				line = fmt.Sprintf("%s: %s before, %s now", d.Field, d.Sale, d.File)
+				break
+			}
 			line += " (revise)"
 		case "fixed":
 			line += " (fixed since the first offer; another product can have it)"
@@ -126,7 +131,7 @@ func listSales(ctx context.Context, w world, c *client.Client, all, asJSON bool)
 
 // describeSale returns what a line of the list does not have, a line each.
 func describeSale(s orderservice.SaleJSON) []string {
-	var counts, lines, fields []string
+	var counts, lines, fields, own []string
 	for _, q := range []struct {
 		n    int
 		what string
@@ -151,7 +156,7 @@ func describeSale(s orderservice.SaleJSON) []string {
 		lines = append(lines, s.Draw.Describe(s.Product))
 	}
 	if s.FirstWants > 0 {
-		lines = append(lines, fmt.Sprintf("the first in the queue wants %d, and %d free: invitations pass over who wants more", s.FirstWants, s.Free))
+		lines = append(lines, fmt.Sprintf("the first in the queue wants %d (free: %d); invitations pass over who wants more", s.FirstWants, s.Free))
 	}
 	switch s.Stuck {
 	case "by_hand":
@@ -162,10 +167,17 @@ func describeSale(s orderservice.SaleJSON) []string {
 		lines = append(lines, fmt.Sprintf("%d free, but each of those who wait wants more: bramble sale stock %s N", s.Free, s.Product))
 	}
 	for _, d := range s.Differences {
-		fields = append(fields, d.Field)
+		if d.Remedy == "stock" || d.Remedy == "times" { // as after "sale stock" and "sale times"
+			own = append(own, d.Field)
+		} else {
+			fields = append(fields, d.Field)
+		}
 	}
 	if len(fields) > 0 {
 		lines = append(lines, fmt.Sprintf("differs from the catalogue: %s (bramble sale revise %s --dry-run)", strings.Join(fields, ", "), s.Product))
+	}
+	if len(own) > 0 {
+		lines = append(lines, "not as in the catalogue's file, which counts no more: "+strings.Join(own, ", "))
 	}
 	return lines
 }

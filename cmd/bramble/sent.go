@@ -47,6 +47,9 @@ func (o *ordersFlags) markSent(ctx context.Context, w world, c *client.Client, o
 		case errors.Is(err, client.ErrUnreachable), errors.Is(err, client.ErrRefused), ctx.Err() != nil:
 			return err
 		case err != nil:
+			if len(list) == 1 {
+				return err
+			}
 			failed++
 			printError(w, sent.reference+": "+err.Error())
 		case o.json:
@@ -54,7 +57,7 @@ func (o *ordersFlags) markSent(ctx context.Context, w world, c *client.Client, o
 				return err
 			}
 		default:
-			fmt.Fprintln(w.out, sent.reference+": "+done.Text)
+			fmt.Fprintln(w.out, done.Text)
 		}
 	}
 	if failed > 0 {

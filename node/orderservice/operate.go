@@ -245,7 +245,7 @@ func (s *Service) reviseOffer(ctx context.Context, o OperatorCommand) (OperatorR
 	}
 	sale, _ := s.Sale(o.Product)
 	list, revise := s.compareOffer(sale, offer)
-	result := OperatorResult{Differences: list, Before: before, After: before}
+	result := OperatorResult{Differences: list}
 	switch {
 	case revise == 0:
 		result.Text = "Nothing changed: the sale has every value of this board's files that revise can take over."
@@ -271,12 +271,18 @@ func (o OperatorCommand) resultOf(a orders.Answer, rules uint32) (OperatorResult
 	case orders.Done:
 		return OperatorResult{Text: o.describeDone(a), Count: a.Count, Remaining: a.Remaining}, nil
 	case orders.AlreadyDone:
+		if o.Action == "sent" {
+			return OperatorResult{Text: o.Reference + " was marked as sent before."}, nil
+		}
 		return OperatorResult{Text: "Nothing changed: it was already done.", Count: a.Count, Remaining: a.Remaining}, nil
 	case orders.NoSuchSale:
 		return OperatorResult{}, noSaleError(o.Product)
 	case orders.NoOrder:
 		return OperatorResult{}, orders.ErrNoOrder
 	case orders.TooLate:
+		if o.Action == "sent" || o.Action == "return" {
+			return refused("%s is not in a state for that; \"bramble orders show %s\" shows it", o.Reference, o.Reference)
+		}
 		return refused("it is too late for that; \"bramble orders show\" and \"bramble sale list\" show the state")
 	case orders.NotOpen:
 		return refused("the ballot has not closed yet: it closes at %s", a.Opens.UTC().Format(time.RFC3339))

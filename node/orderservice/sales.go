@@ -3,6 +3,7 @@ package orderservice
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,13 +75,29 @@ func (s *Service) newSaleJSON(book *orders.Book, sale orders.Sale) SaleJSON {
 	if offer, known := s.findOffer(sale.Product); known {
 		j.Differences, _ = s.compareOffer(sale, offer)
 	}
-	if head, err := book.QueueHead(sale.Product, 1); err == nil && len(head) == 1 && sale.Free > 0 && int64(head[0].Quantity) > sale.Free {
-		j.FirstWants = head[0].Quantity
-	}
+	j.describeQueue(book, sale)
 	if sale.Mode == orders.Ballot {
 		j.Draw = newDrawJSON(book, sale)
 	}
 	return j
+}
+
+// describeQueue sets what the queue of a sale with free units waits for.
+func (j *SaleJSON) describeQueue(book *orders.Book, sale orders.Sale) {
+	if sale.Free == 0 || sale.Waiting+sale.Interested == 0 {
+		return
+	}
+	head, err := book.QueueHead(sale.Product, maxSkippedRead)
+	if err != nil || len(head) == 0 {
+		return
+	}
+	if int64(head[0].Quantity) > sale.Free {
+		j.FirstWants = head[0].Quantity
+	}
+	fits := func(o orders.Order) bool { return int64(o.Quantity) <= sale.Free }
+	if j.Stuck == orders.StuckByHand && len(head) < maxSkippedRead && !slices.ContainsFunc(head, fits) {
+		j.Stuck = orders.StuckTooFew // an invitation would pass over everybody
+	}
 }
 
 func newDrawJSON(book *orders.Book, sale orders.Sale) *DrawJSON {
