@@ -164,6 +164,8 @@ func (b *buyer) cancelOrder(board, receipt string) (buyerReply, page) {
 		return uncertain, page{body: err.Error()}
 	case got.status == http.StatusSeeOther:
 		return placed, got
+	case got.status == http.StatusServiceUnavailable && strings.Contains(got.body, "Nothing was changed: orders are paused"):
+		return refused, got
 	case got.status == http.StatusServiceUnavailable:
 		return uncertain, got
 	}

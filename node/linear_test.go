@@ -6,7 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -27,11 +29,59 @@ func TestOrdersAreLinearizable(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it kills boards for many seconds")
 	}
-	orderstest.RunJudged(t, ordersUnderKills)
+	orderstest.RunJudged(t, func(t *testing.T) bool {
+		decided, _ := ordersWhile(t, 5, func(r *rack) { breakBoards(r, *ordersFor) })
+		return decided
+	})
 }
 
-func ordersUnderKills(t *testing.T) (decided bool) {
-	r := startRack(t, 5, withShop(t, linearStock, ""))
+// pausesInHistory is the number of times that TestPausesAreLinearizable takes the majority away.
+const pausesInHistory = 2
+
+// TestPausesAreLinearizable: the majority is lost and comes back while people order and
+// cancel. Whoever is told that orders are paused and nothing was taken was told the truth.
+func TestPausesAreLinearizable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes the majority away for many seconds")
+	}
+	orderstest.RunJudged(t, func(t *testing.T) bool {
+		decided, paused := ordersWhile(t, 3, func(r *rack) {
+			for range pausesInHistory {
+				at := rand.Perm(len(r.boards))
+				for _, i := range at[1:] {
+					r.boards[i].signal(syscall.SIGSTOP)
+				}
+				// Pages say it after 5 s; for another second buyers meet that.
+				awaitAccepting(t, r.boards[at[0]], false)
+				time.Sleep(time.Second)
+				for _, i := range at[1:] {
+					r.boards[i].signal(syscall.SIGCONT)
+				}
+				awaitAccepting(t, r.boards[at[0]], true)
+				time.Sleep(time.Second) // in which orders can be placed with certainty
+			}
+		})
+		if paused == 0 {
+			t.Error("nobody was told that orders are paused")
+		}
+		t.Logf("%d times a buyer was told that orders are paused", paused)
+		return decided
+	})
+}
+
+// awaitAccepting waits until a board says that it accepts orders, sold out or not, or none.
+func awaitAccepting(t *testing.T, b *process, accepts bool) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%s to accept orders: %t", b.name, accepts), func() (bool, string) {
+		got := b.get("/status.json")
+		return strings.Contains(got.body, fmt.Sprintf(`"takes_orders": %t`, accepts)), got.body
+	})
+}
+
+// ordersWhile lets people order and cancel while breaking runs, and judges the answers. paused is
+// the number of times that one was told that orders are paused.
+func ordersWhile(t *testing.T, boards int, breaking func(*rack)) (decided bool, paused int64) {
+	r := startRack(t, boards, withShop(t, linearStock, ""))
 	for _, b := range r.boards {
 		b.waitOrders()
 	}
@@ -39,10 +89,11 @@ func ordersUnderKills(t *testing.T) (decided bool) {
 	h := orderstest.NewHistory(linearStock)
 	stop := make(chan struct{})
 	var people sync.WaitGroup
+	var told atomic.Int64
 	for client := range 2 * orderstest.People {
-		people.Go(func() { placeAndCancel(t, r, h, client, blank, stop) })
+		people.Go(func() { placeAndCancel(t, r, h, client, blank, stop, &told) })
 	}
-	breakBoards(r, *ordersFor)
+	breaking(r)
 	close(stop)
 	people.Wait()
 	decided = h.Judge(t, "orders")
@@ -52,11 +103,12 @@ func ordersUnderKills(t *testing.T) (decided bool) {
 	if sale := r.boards[0].sale(); sale.Sold+sale.Held+sale.Free != linearStock || sale.Free < 0 {
 		t.Errorf("sold %d, held %d, free %d of %d", sale.Sold, sale.Held, sale.Free, linearStock)
 	}
-	return decided
+	return decided, told.Load()
 }
 
-// placeAndCancel is one browser window of a person, until stop is closed.
-func placeAndCancel(t *testing.T, r *rack, h *orderstest.History, client int, blank string, stop <-chan struct{}) {
+// placeAndCancel is one browser window of a person, until stop is closed. told counts how
+// often it is told that orders are paused.
+func placeAndCancel(t *testing.T, r *rack, h *orderstest.History, client int, blank string, stop <-chan struct{}, told *atomic.Int64) {
 	person := client % orderstest.People
 	b := newBuyer(fmt.Sprintf("person%d", person))
 	// Longer than a board is paused, and than a busy machine needs for an answer: a
@@ -69,7 +121,10 @@ func placeAndCancel(t *testing.T, r *rack, h *orderstest.History, client int, bl
 			return orderstest.Done
 		case soldOut:
 			return orderstest.SoldOut
-		case notPlaced, refused:
+		case refused:
+			told.Add(1)
+			return orderstest.NotDone
+		case notPlaced:
 			return orderstest.NotDone
 		case unexpected:
 			t.Errorf("person %d got %d: %s", person, seen.status, seen.body)

@@ -173,8 +173,11 @@ func describeStale(s *orderservice.StaleJSON, n int) string {
 		return fmt.Sprintf("This is one board's copy, up to entry %d of the ledger: newer changes may be missing.", s.Entry)
 	}
 	text := fmt.Sprintf("Read from this board's log, up to entry %d of the ledger: %s.", s.Entry, pluralize(n, "order", "orders"))
-	if s.Unproven > 0 {
-		text += fmt.Sprintf(" The last %s not proven: other boards may have gone on without them.", pluralize(s.Unproven, "change is", "changes are"))
+	switch {
+	case s.Unproven == 1:
+		text += " The last change in it is not proven: other boards may have gone on without it."
+	case s.Unproven > 1:
+		text += fmt.Sprintf(" The last %d changes in it are not proven: other boards may have gone on without them.", s.Unproven)
 	}
 	if s.Damage != "" {
 		text += " The rest of the log cannot be read: " + s.Damage + "."
