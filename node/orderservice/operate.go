@@ -57,7 +57,9 @@ func (s *Service) submitOperation(ctx context.Context, o OperatorCommand, comman
 	}
 	before := s.saleBefore(ctx, o)
 	head, _ := s.cfg.Book.QueueHead(o.Product, maxSkippedRead) // an error only costs the list of skipped people
-	a, err := s.submitUntilDecided(ctx, command)
+	limited, cancel := s.limitInPause(ctx)
+	defer cancel()
+	a, err := s.submitUntilDecided(limited, command)
 	switch {
 	case errors.Is(err, orders.ErrUncertain):
 		return OperatorResult{}, fmt.Errorf("it may have been done, but the ledger did not respond in time: \"bramble orders audit\" shows whether it was; a program may send it again with the same op_id: %w", err)

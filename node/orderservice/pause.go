@@ -17,6 +17,9 @@ const (
 	// resumeAfter is the time for which the ledger must work before orders go on. On full
 	// cards leaders are elected that cannot write, and each leads for a moment.
 	resumeAfter = time.Second
+	// operatorWait limits an operator's command while orders are paused. It is tried, because
+	// another board may lead, or the leader be back.
+	operatorWait = 2 * time.Second
 )
 
 // judgePause returns why a ledger in this state accepts no orders. othersAccept: another board
@@ -128,6 +131,14 @@ func (s *Service) updatePause(now time.Time) {
 		s.cfg.Logger.Warn("orders are paused: pages offer no form until they go on", "pause", after.String(),
 			"halted", status.Halted, "trouble", status.Trouble, "foreign_boards", status.Foreign)
 	}
+}
+
+// limitInPause returns ctx, limited to operatorWait while orders are paused.
+func (s *Service) limitInPause(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.Pause() == orders.NotPaused {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, operatorWait)
 }
 
 // submitForBuyer submits a buyer's command, and stops waiting once orders are paused. While

@@ -90,7 +90,7 @@ func pausedService(t *testing.T) (*Service, *fakeLedger) {
 	if !d.offerCatalogue(t.Context()) {
 		t.Fatal("no offer")
 	}
-	l.set(func() { l.status = &ledger.Status{Founded: true} })
+	l.set(func() { l.status = &ledger.Status{Founded: true, Trouble: ledger.NoLeader + ": test"} })
 	d.updatePause(time.Now())
 	d.updatePause(time.Now().Add(pauseAfter))
 	if d.Pause() != orders.PausedRack || d.AcceptsOrders() {
@@ -191,4 +191,43 @@ func TestBoardThatCatchesUpShowsNoSale(t *testing.T) {
 	if s.Pause() != orders.NotPaused {
 		t.Errorf("when it lags for a moment: %q", s.Pause())
 	}
+}
+
+// Each pause has a notice with what to do.
+func TestNoticesSayWhatToDoAboutAPause(t *testing.T) {
+	for _, c := range []struct {
+		status ledger.Status
+		want   string
+	}{
+		{ledger.Status{Founded: true, Trouble: ledger.NoLeader + ": test"}, "Switch the missing boards on"},
+		{ledger.Status{Founded: true, Trouble: "the log cannot be written: no space left on device"}, "free space on it, or replace it: the log cannot be written: no space left"},
+		{ledger.Status{Founded: true, Leader: "b2", Halted: "entry 6: no space left", HaltTransient: true}, "continues automatically when this has passed: entry 6: no space left"},
+		{ledger.Status{Founded: true, Leader: "b2", Halted: "entry 6: it differs"}, "a person must look at it: entry 6"},
+		{ledger.Status{Trouble: "waiting for 1 more of 3 boards"}, "No orders are accepted yet: waiting for 1 more of 3 boards."},
+	} {
+		d, l := newTestService(t)
+		l.set(func() { l.status = &c.status })
+		d.updatePause(time.Now())
+		d.updatePause(time.Now().Add(pauseAfter))
+		if got := strings.Join(d.Notices("b1"), " "); d.AcceptsOrders() || !strings.Contains(got, c.want) {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}
+
+// An operator's command in a pause is tried for a short time, and says what to do.
+func TestOperatorsWaitShortlyInAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, l := pausedService(t)
+		l.set(func() {
+			for range 1000 {
+				l.fail = append(l.fail, ledger.ErrNoMajority)
+			}
+		})
+		began := time.Now()
+		_, err := d.Operate(t.Context(), OperatorCommand{Action: "stock", Operator: "me", OpID: 5, Product: "berry", Count: 1})
+		if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "bring them back") || took > 2*operatorWait {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"bramble/cluster/ledger"
 	"bramble/node/orders"
 )
 
@@ -28,7 +29,7 @@ func (s *Service) Notices(board string) []string {
 	case !status.Founded:
 		add("No orders are accepted yet: ", status.Trouble+".")
 	case s.Pause() == orders.NotPaused: // an election is not worth a notice
-	case status.Leader == "":
+	case strings.HasPrefix(status.Trouble, ledger.NoLeader):
 		notices = append(notices, "Orders are paused: the ledger has no majority of its voters. Nothing is lost. Switch the missing boards on, and orders go on by themselves; only if their cards are lost for good: bramble ledger recover "+board+".")
 	case status.Trouble != "":
 		add("Orders are paused on "+board+" until its card can be written; free space on it, or replace it: ", status.Trouble)
