@@ -26,8 +26,8 @@ const (
 	// 50 ppm is off by 50 ms after it.
 	pollInterval = 17 * time.Minute
 	// queryTimeout bounds one query of a server, and nameTimeout that with finding its address.
-	queryTimeout = 3 * time.Second
-	nameTimeout  = 4 * time.Second
+	queryTimeout = 2 * time.Second
+	nameTimeout  = 3 * time.Second
 	// maxSpread is the largest difference between two servers that agree.
 	maxSpread = time.Second
 	// stepThreshold is the error from which a clock that is set is stepped and not
@@ -40,6 +40,8 @@ const (
 	// loneRounds is the number of rounds in which one server alone must answer before it sets
 	// the clock: the network of a card that starts may not be complete yet.
 	loneRounds = 2
+	// loneRetryDelay is the pause between those rounds, so that they fit into clockTimeout.
+	loneRetryDelay = time.Second
 	// maxLoneStep is the largest error that one server alone corrects once the clock is set.
 	maxLoneStep = 5 * time.Second
 	// saveTimeInterval is the interval at which the time is saved to the card. After a
@@ -97,9 +99,13 @@ func (c *clockSync) run(ctx context.Context) {
 	delay := minRetryDelay
 	savedAt := time.Now() // by the monotonic clock
 	for ctx.Err() == nil {
-		switch err := c.syncOnce(ctx); {
+		err := c.syncOnce(ctx)
+		switch {
 		case err == nil:
 			delay = pollInterval
+		case errors.Is(err, errLone):
+			sleep(ctx, loneRetryDelay)
+			continue
 		case !c.isSet:
 			delay = min(2*delay, maxRetryDelay)
 		}
