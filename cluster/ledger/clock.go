@@ -19,12 +19,14 @@ type ledgerClock struct {
 	wall    func() time.Time // this board's own clock, which may be stepped at any time
 	started time.Time        // for monotonic
 
-	mu     sync.Mutex // guards the rest
-	state  ClockState // of this board's own clock at the last survey
-	zero   time.Time  // the ledger's clock when monotonic was 0
-	known  bool
-	seen   bool      // an applied entry had a time
-	latest time.Time // the latest time that now returned or a batch was stamped with
+	mu    sync.Mutex // guards the rest
+	state ClockState // of this board's own clock at the last survey
+	zero  time.Time  // the ledger's clock when monotonic was 0
+	known bool
+	seen  bool // an applied entry had a time
+	// followed: a decision of this board let the clock follow the boards' clocks.
+	followed bool
+	latest   time.Time // the latest time that now returned or a batch was stamped with
 	// confirmed: an operator confirmed the clock while it ran, and the boards have not
 	// agreed on a time since.
 	confirmed bool
@@ -100,7 +102,7 @@ func (l *ledgerClock) followDecision(d clockDecision) {
 	l.known = l.known || (d.Known && d.Step == 0)
 	l.decidedAt = l.monotonic()
 	if d.Agreed && d.Held == "" {
-		l.confirmed = false
+		l.confirmed, l.followed = false, true
 	}
 	l.holdLocked(d.Held, 0)
 }
@@ -202,8 +204,8 @@ func (l *ledgerClock) isConfirmed() bool {
 }
 
 // decisionInput returns the clock's part of the input for a decision.
-func (l *ledgerClock) decisionInput() (known, fresh bool, passed time.Duration) {
+func (l *ledgerClock) decisionInput() clockInput {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.known, !l.seen, l.monotonic() - l.decidedAt
+	return clockInput{Known: l.known, Fresh: !l.seen, Followed: l.followed, Unreal: !isPlausible(l.nowLocked()), Passed: l.monotonic() - l.decidedAt}
 }

@@ -61,10 +61,14 @@ type clockInput struct {
 	Voters   int
 	// Known: the ledger's clock ran on until now, on this board or the leader before
 	// it. False: it continues from the last entry, as after a night without power.
-	Known  bool
-	Fresh  bool          // the ledger has no entry with a time yet
-	Waited time.Duration // since this board leads, by its monotonic clock
-	Passed time.Duration // since the last decision, by the monotonic clock
+	Known bool
+	Fresh bool // the ledger has no entry with a time yet
+	// Followed: since this board leads or started, the clock has followed the boards' clocks.
+	// A board whose clock is set only now has not leapt.
+	Followed bool
+	Unreal   bool          // the ledger's clock shows an impossible time: no board's was ever set
+	Waited   time.Duration // since this board leads, by its monotonic clock
+	Passed   time.Duration // since the last decision, by the monotonic clock
 }
 
 // clockDecision is how the ledger's clock moves now, apart from running on.
@@ -95,13 +99,12 @@ func decideClock(in clockInput) clockDecision {
 	switch {
 	case in.Fresh && !in.Known:
 		d.Slew = d.Target // nothing has a time yet
-	case d.Target > maxSlew && alone && in.Known:
+	case d.Target > maxSlew && in.Unreal:
+		d.Step = d.Target
+	case alone && (d.Target > farStep || d.Target > maxSlew && in.Followed):
+		// It leapt while it ran, or looks like a wrong year after a start.
 		d.Agreed = false
-		d.Held = fmt.Sprintf("the clock of %s went forward by %s while it ran, and no second board and not %d time servers confirm that",
-			agreeing[0].Board, roundClock(d.Target), minServers)
-	case d.Target > farStep && alone:
-		d.Agreed = false
-		d.Held = fmt.Sprintf("the clock of %s is %s later than the last entry, and no second board and not %d time servers confirm that",
+		d.Held = fmt.Sprintf("the clock of %s is %s ahead of the ledger's, and no second board and not %d time servers confirm that",
 			agreeing[0].Board, roundClock(d.Target), minServers)
 	case d.Target > maxSlew:
 		d.Step, d.Far = d.Target, d.Target > farStep

@@ -24,7 +24,9 @@ func TestDecideClock(t *testing.T) {
 	synced := func(n int, ahead time.Duration) []clockReading {
 		return []clockReading{{Board: "a", Ahead: ahead, Set: true, Servers: n}}
 	}
-	runs := clockInput{Known: true, Passed: time.Second, Waited: time.Minute}
+	runs := clockInput{Known: true, Followed: true, Passed: time.Second, Waited: time.Minute}
+	setLate := clockInput{Known: true, Passed: time.Second}
+	unreal := clockInput{Known: true, Unreal: true, Passed: time.Second}
 	starts := clockInput{}
 	waited := clockInput{Waited: decisionWait}
 	fresh := clockInput{Fresh: true}
@@ -68,15 +70,18 @@ func TestDecideClock(t *testing.T) {
 		// A lone board.
 		{"alone", runs, 1, set(0), clockDecision{Known: true, Agreed: true}},
 		{"alone, small", runs, 1, set(5 * time.Second), clockDecision{Known: true, Agreed: true, Target: 5 * time.Second, Slew: 50 * time.Millisecond}},
-		{"alone, leaps while it runs", runs, 1, set(time.Minute), clockDecision{Known: true, Target: time.Minute, Held: "while it ran"}},
+		{"alone, leaps while it runs", runs, 1, set(time.Minute), clockDecision{Known: true, Target: time.Minute, Held: "ahead of the ledger's"}},
 		{"alone, one server", runs, 1, synced(1, time.Minute), clockDecision{Known: true, Target: time.Minute, Held: "not 2 time servers"}},
 		{"alone, several servers", runs, 1, synced(2, time.Minute), clockDecision{Known: true, Agreed: true, Target: time.Minute, Step: time.Minute}},
 		{"alone, after days off", starts, 1, set(3 * day), clockDecision{Known: true, Agreed: true, Target: 3 * day, Step: 3 * day}},
-		{"alone, a year later", starts, 1, set(400 * day), clockDecision{Known: true, Target: 400 * day, Held: "later than the last entry"}},
+		{"alone, a year later", starts, 1, set(400 * day), clockDecision{Known: true, Target: 400 * day, Held: "ahead of the ledger's"}},
 		{"alone, a year later by several servers", starts, 1, synced(3, 400*day),
 			clockDecision{Known: true, Agreed: true, Target: 400 * day, Step: 400 * day, Far: true}},
 		{"alone, in a ledger of 2028", starts, 1, set(-700 * day), clockDecision{Known: true, Agreed: true, Target: -700 * day, Held: "ahead"}},
+		{"alone, set after the start", setLate, 1, synced(1, 10*time.Hour), clockDecision{Known: true, Agreed: true, Target: 10 * time.Hour, Step: 10 * time.Hour}},
+		{"alone, first set after 1970", unreal, 1, synced(1, 56*365*day), clockDecision{Known: true, Agreed: true, Target: 56 * 365 * day, Step: 56 * 365 * day}},
 		// A start of all boards.
+		{"first set after 1970", unreal, 3, set(56*365*day, 56*365*day), clockDecision{Known: true, Agreed: true, Target: 56 * 365 * day, Step: 56 * 365 * day}},
 		{"after a night", starts, 3, set(10*time.Hour, 10*time.Hour), clockDecision{Known: true, Agreed: true, Target: 10 * time.Hour, Step: 10 * time.Hour}},
 		{"after a night, one answers", starts, 3, set(10 * time.Hour), clockDecision{Held: "only 1 of 2"}},
 		{"after a night, one answered", waited, 3, set(10 * time.Hour), clockDecision{Known: true, Held: "only 1 of 2"}},

@@ -110,6 +110,8 @@ func (l *Ledger) readBoardClocks() []clockReading {
 // followBoardClocks moves the ledger's clock as the boards' clocks require. Before this
 // board has applied everything of earlier terms, it does not know the ledger's time.
 func (l *Ledger) followBoardClocks(ctx context.Context, r *raft.Raft) {
+	begun, _ := l.clock.now()
+	begunAt := l.clock.monotonic()
 	d, ok := l.decideNow(r)
 	if !ok {
 		return
@@ -128,7 +130,8 @@ func (l *Ledger) followBoardClocks(ctx context.Context, r *raft.Raft) {
 		if d.Far {
 			flags |= flagClockFar
 		}
-		response := l.moveClock(ctx, r, flags, nil, func(now time.Time) time.Time { return now.Add(d.Step) })
+		// An earlier step, whose outcome was uncertain, may be applied by then.
+		response := l.moveClock(ctx, r, flags, nil, func(time.Time) time.Time { return begun.Add(d.Step + l.clock.monotonic() - begunAt) })
 		l.cfg.Logger.Warn("ledger: most boards agree that it is later: the clock goes forward, and what cannot be undone waits",
 			"step", roundClock(d.Step), "must_confirm", d.Far, "outcome", response.Status.String())
 		if response.Status == batchDone {
@@ -147,13 +150,13 @@ func (l *Ledger) decideNow(r *raft.Raft) (d clockDecision, ok bool) {
 	l.mu.Lock()
 	waited := time.Since(l.survey.leadingSince)
 	l.mu.Unlock()
-	in := clockInput{Readings: l.readBoardClocks(), Waited: waited}
+	in := l.clock.decisionInput()
+	in.Readings, in.Waited = l.readBoardClocks(), waited
 	for _, s := range configuration.Configuration().Servers {
 		if s.Suffrage == raft.Voter {
 			in.Voters++
 		}
 	}
-	in.Known, in.Fresh, in.Passed = l.clock.decisionInput()
 	return decideClock(in), true
 }
 
@@ -169,7 +172,11 @@ func (l *Ledger) moveClock(ctx context.Context, r *raft.Raft, flags uint32, comm
 		return batchResponse{Status: batchRefused, Text: "this board does not lead, or has just begun to"}
 	}
 	now, _ := l.clock.now()
-	e := entry{Term: term, Stamp: to(now), ID: batchID{l.sender, l.lastBatch.Add(1)}, Flags: flags, Commands: commands}
+	stamp := to(now)
+	if flags&flagClockStepped != 0 && stamp.Sub(now) <= maxSlew {
+		return batchResponse{Status: batchDone} // it has been moved meanwhile
+	}
+	e := entry{Term: term, Stamp: stamp, ID: batchID{l.sender, l.lastBatch.Add(1)}, Flags: flags, Commands: commands}
 	return awaitEntry(ctx, l.appendEntry(r, e))
 }
 

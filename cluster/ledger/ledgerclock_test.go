@@ -20,7 +20,7 @@ func TestLedgerClock(t *testing.T) {
 		}
 		shows("a guess", begun)
 		c.observeStamp(time.Unix(0, 0), false)
-		if _, fresh, _ := c.decisionInput(); !fresh {
+		if !c.decisionInput().Fresh {
 			t.Error("an entry without a time gives a time")
 		}
 		evening := begun.Add(-10 * time.Hour)
