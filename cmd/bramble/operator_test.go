@@ -211,7 +211,13 @@ func TestDrawIsSeenAtOnce(t *testing.T) {
 func TestGoneReceiverIsSeen(t *testing.T) {
 	var status atomic.Int32
 	status.Store(http.StatusGone)
-	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(int(status.Load())) }))
+	var accepted sync.Map // by webhook-id
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if status.Load() == http.StatusOK {
+			accepted.Store(r.Header.Get("webhook-id"), true)
+		}
+		w.WriteHeader(int(status.Load()))
+	}))
 	defer receiver.Close()
 	o := startOperatorLab(t, 9, `fulfilment_delay = "0s"`, fmt.Sprintf("[webhook]\nurl = %q\nsecret = \"whsec_c2VjcmV0IG9mIHRoaXMgdGVzdCBhbG9uZQ==\"\n", receiver.URL))
 	ref := o.submit("Ada", 1)
@@ -232,8 +238,16 @@ func TestGoneReceiverIsSeen(t *testing.T) {
 		t.Errorf("the metrics show no waiting job:\n%s", metrics)
 	}
 	status.Store(http.StatusOK)
+	// The post was begun, so the receiver hears of the cancellation, and of no order.
+	o.want(1, ref+" is cancelled. The sale of berry:", "orders", "cancel", ref, "--reason", "wrong size")
 	o.want(2, "webhook  ok              0", "fulfilment", "retry")
-	o.eventually(3, "fulfilled", "orders", "show", ref)
+	if _, cancelled := accepted.Load(ref + ".cancelled"); !cancelled {
+		t.Error("the cancellation was not posted")
+	}
+	if _, placed := accepted.Load(ref); placed {
+		t.Error("a cancelled order was posted")
+	}
+	o.eventually(3, "fulfilled", "orders", "show", o.submit("Bob", 1))
 	for board := range 4 {
 		for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 			if _, out, _ := o.run(board, "status"); !strings.Contains(out, "410") {

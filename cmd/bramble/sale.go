@@ -241,6 +241,9 @@ func submitCommand(ctx context.Context, w world, c *client.Client, o orderservic
 	fmt.Fprintln(w.out, strings.Join(wrapText(done.Text, helpWidth), "\n"))
 	writeDifferences(w.out, done.Differences, !o.DryRun)
 	if done.Before != nil && done.After != nil {
+		if o.Product == "" {
+			fmt.Fprintf(w.out, "The sale of %s:\n", done.After.Product)
+		}
 		writeBeforeAfter(w.out, *done.Before, *done.After)
 	}
 	return nil

@@ -149,6 +149,9 @@ func describeSale(s orderservice.SaleJSON) []string {
 	if len(counts) > 0 {
 		lines = append(lines, strings.Join(counts, ", "))
 	}
+	if s.Retired {
+		lines = append(lines, "retired")
+	}
 	if s.Refused != "" {
 		lines = append(lines, "the order book refuses it: "+s.Refused)
 	}

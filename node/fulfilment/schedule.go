@@ -32,6 +32,7 @@ type task struct {
 	resolution Resolution // not empty: it is delivered, and only FinishJob remains
 	failure    Failure    // of the last attempt; detail adds to it
 	detail     string
+	isRunning  bool // an attempt is in progress, and reads the task
 	refused    bool // for longer than refusedAfter
 }
 
@@ -55,7 +56,10 @@ func newJobSchedule(workers int, jitter func(int64) int64) *jobSchedule {
 
 // addJob adds a job, and reports whether it is in memory now; false if there is no room.
 func (s *jobSchedule) addJob(j orders.Job) bool {
-	if _, ok := s.tasks[j.Order.ID]; ok {
+	if t, ok := s.tasks[j.Order.ID]; ok {
+		if !t.isRunning && t.resolution == "" {
+			t.kind, t.since = j.Kind, j.Since // the order has a newer job in its place
+		}
 		return true
 	}
 	if s.untried >= maxUntried || len(s.tasks) >= maxTasks {
@@ -82,13 +86,16 @@ func (s *jobSchedule) nextTask(now time.Time) *task {
 		}
 	}
 	s.running++
-	return heap.Pop(from).(*task)
+	t := heap.Pop(from).(*task)
+	t.isRunning = true
+	return t
 }
 
 // recordResult removes a task whose attempt succeeded, and schedules the next attempt of
 // one that failed.
 func (s *jobSchedule) recordResult(t *task, r attemptResult, now time.Time) {
 	s.running--
+	t.isRunning = false
 	if r.obsolete || r.resolution != "" && r.failure == NoFailure {
 		s.removeTask(t)
 		if r.resolution != "" && r.resolution != Superseded && t.resolution == "" {

@@ -235,3 +235,21 @@ func TestBreakerStates(t *testing.T) {
 		}
 	}
 }
+
+// A cancellation takes the place of the post that waits, also of one that has failed.
+func TestScheduleTakesTheNewerJob(t *testing.T) {
+	p := newJobSchedule(2, longest)
+	p.addJob(testJob(0))
+	running := takeOne(t, p, launch)
+	newer := testJob(0)
+	newer.Kind = orders.JobCancelled
+	p.addJob(newer)
+	if running.kind != orders.JobWebhook {
+		t.Error("the job of an attempt in progress has changed")
+	}
+	p.recordResult(running, failed, launch)
+	p.addJob(newer)
+	if again := takeOne(t, p, launch.Add(time.Hour)); again != running || again.kind != orders.JobCancelled {
+		t.Errorf("the next attempt is %v", again.kind)
+	}
+}

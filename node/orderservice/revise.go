@@ -42,6 +42,9 @@ const (
 // files, and the fields that can be revised.
 func (s *Service) compareOffer(sale orders.Sale, offer orders.Offer) (list []DifferenceJSON, revise orders.Revised) {
 	for _, d := range orders.Differences(&offer, &sale) {
+		if d.Revise&(orders.RevisePrice|orders.ReviseCountries) != 0 && sale.Currency != offer.Currency {
+			d.Revise = 0 // amounts of another currency mean something else
+		}
 		revise |= d.Revise
 		remedy := remedyRevise
 		switch d.Revise {
@@ -54,9 +57,6 @@ func (s *Service) compareOffer(sale orders.Sale, offer orders.Offer) (list []Dif
 			continue
 		}
 		list = append(list, DifferenceJSON{d.Field, d.Sold, d.Offered, remedy})
-	}
-	if sale.Currency != offer.Currency { // amounts of another currency mean something else
-		revise &^= orders.RevisePrice | orders.ReviseCountries
 	}
 	add := func(field, remedy, sold, offered string) {
 		if sold != offered {

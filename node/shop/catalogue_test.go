@@ -135,14 +135,14 @@ func TestHowAProductIsSold(t *testing.T) {
 		t.Errorf("with nothing said: %+v", o)
 	}
 	text := strings.Replace(small, "price = \"5.00\"", "price = \"5.00\"\ntax_percent = \"19\"", 1) +
-		"closes = 2030-01-03T00:00:00Z\nmode = \"ballot\"\nwaiting_list = true\nlimit_by_address = false\nfulfilment_delay = \"36h\"\ndraw = \"drand\"\n"
+		"closes = 2030-01-03T00:00:00Z\nmode = \"ballot\"\nwaiting_list = true\nlimit_by_address = false\nfulfilment_delay = \"36h\"\ninvitation_time = \"0s\"\ndraw = \"drand\"\n"
 	if cat, err = parseCatalogue("f", []byte(text), noPicture); err != nil {
 		t.Fatal(err)
 	}
 	o := cat.Offers()[0]
 	want := orders.Offer{Product: "thing", Mode: orders.Ballot, Stock: 3, Limit: 2, WaitingList: true, Price: 123450, Currency: "EUR",
 		Opens: time.Date(2030, 1, 2, 6, 30, 0, 0, time.UTC), Closes: time.Date(2030, 1, 3, 0, 0, 0, 0, time.UTC),
-		Countries: []orders.Country{{Code: "DE", Shipping: 500, Tax: 1900}}, FulfilmentDelay: 36 * time.Hour, PublicKind: draw.Drand}
+		Countries: []orders.Country{{Code: "DE", Shipping: 500, Tax: 1900}}, FulfilmentDelay: 36 * time.Hour, Invitations: orders.InviteByHand, PublicKind: draw.Drand}
 	if !reflect.DeepEqual(o, want) {
 		t.Errorf("got %+v\nwant %+v", o, want)
 	}
