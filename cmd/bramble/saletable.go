@@ -167,6 +167,10 @@ func describeSale(s orderservice.SaleJSON) []string {
 	case "closed":
 		lines = append(lines, fmt.Sprintf("units are free and people wait, but the sale is closed: bramble sale open %s", s.Product))
 	case "too_few":
+		if s.State == "in_stock" {
+			lines = append(lines, "each of those who wait wants more than is free, so others can order it")
+			break
+		}
 		lines = append(lines, fmt.Sprintf("%d free, but each of those who wait wants more: bramble sale stock %s N", s.Free, s.Product))
 	}
 	for _, d := range s.Differences {
