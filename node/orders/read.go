@@ -41,10 +41,11 @@ func (b *Book) listSales(retired bool) []Sale {
 	return list
 }
 
-// HasRoom reports whether the book can take the offer of another product.
-func (b *Book) HasRoom() bool {
+// HasRoom reports whether the book can take the offer of another product, if the ledger is at a version of
+// the rules.
+func (b *Book) HasRoom(rules uint32) bool {
 	v := b.readModel.Load()
-	return len(v.sales) < rulesOf(v.rules).maxSales
+	return len(v.sales) < rulesOf(min(max(rules, v.rules), MaxRules)).maxSales
 }
 
 // News returns the announcements, newest first, at most MaxNews.

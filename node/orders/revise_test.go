@@ -215,14 +215,14 @@ func TestTheSixtyFifthProduct(t *testing.T) {
 		d.want(Done, offer(n))
 	}
 	d.want(Full, offer(64))
-	if d.book.HasRoom() {
-		t.Error("it has room")
+	if d.book.HasRoom(1) || !d.book.HasRoom(2) {
+		t.Error("it has room, or will have none when the rules rise")
 	}
 	d.rules = 2
 	for n := 64; n < 80; n++ {
 		d.want(Done, offer(n))
 	}
-	if !d.book.HasRoom() || len(d.book.Sales()) != 80 {
+	if !d.book.HasRoom(1) || len(d.book.Sales()) != 80 {
 		t.Error("it has no room")
 	}
 	d.recount()

@@ -20,10 +20,20 @@ type refusals struct {
 	by map[string]string
 }
 
-func (r *refusals) set(by map[string]string) {
+func (r *refusals) add(product, why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.by = by
+	if r.by == nil {
+		r.by = map[string]string{}
+	}
+	r.by[product] = why
+}
+
+// clear forgets all: another board leads, and this one may offer them again when it leads next.
+func (r *refusals) clear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.by = nil
 }
 
 func (r *refusals) get(product string) string {
@@ -64,7 +74,7 @@ func (s *Service) whyRefused(o orders.Offer) string {
 	if err := o.Check(); err != nil {
 		return "the catalogue's " + err.Error()
 	}
-	if !s.cfg.Book.HasRoom() {
+	if !s.cfg.Book.HasRoom(s.cfg.Ledger.Status().Rules) {
 		return fmt.Sprintf("the order book is full: it has had %d products", orders.MaxSales)
 	}
 	return s.refused.get(o.Product)
@@ -73,8 +83,6 @@ func (s *Service) whyRefused(o orders.Offer) string {
 // offerCatalogue submits the sales that the catalogue has and the order book does not. A
 // sale that the book has stays as it is: operators change it, and the audit trail shows that.
 func (s *Service) offerCatalogue(ctx context.Context) (complete bool) {
-	refused := map[string]string{}
-	defer s.refused.set(refused)
 	for _, o := range s.cfg.Offers {
 		if _, known := s.cfg.Book.Sale(o.Product); known || s.whyRefused(o) != "" {
 			continue
@@ -91,7 +99,7 @@ func (s *Service) offerCatalogue(ctx context.Context) (complete bool) {
 			return false
 		}
 		if outcome != orders.Done && outcome != orders.AlreadyDone {
-			refused[o.Product] = "the order book's answer is " + outcome.String()
+			s.refused.add(o.Product, "the order book's answer is "+outcome.String())
 		}
 	}
 	return true

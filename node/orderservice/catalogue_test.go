@@ -43,7 +43,7 @@ func TestARefusedOfferIsNamedAndNotRepeated(t *testing.T) {
 	}
 }
 
-// The 65th product of a ledger under the first rules waits for the rules to rise, and is then offered.
+// A full book refuses the next product by name, and the board is ready without it.
 func TestAFullBookIsFull(t *testing.T) {
 	s, _ := newTestService(t)
 	for n := range orders.MaxSales {

@@ -65,9 +65,11 @@ func (s *Service) runTasks(ctx context.Context) {
 		}
 		if !s.updateLeading(ctx) {
 			offered, followed = false, false
+			s.refused.clear()
 			continue
 		}
-		if !offered {
+		// The rules may have risen meanwhile, and with them the number of products.
+		if offered = offered && s.hasOffers(); !offered {
 			if offered = s.offerCatalogue(ctx); offered {
 				s.logDifferences()
 			}
