@@ -289,6 +289,9 @@ func (o OperatorCommand) resultOf(a orders.Answer, rules uint32) (OperatorResult
 	case orders.NotOpen:
 		return refused("the ballot has not closed yet: it closes at %s", a.Opens.UTC().Format(time.RFC3339))
 	case orders.WrongKind:
+		if o.Action == "fulfil" {
+			return refused("%s has no webhook: set url and secret under [webhook] in every board's file, and restart the boards", o.Product)
+		}
 		return refused("%s is not sold in this way; \"bramble sale list\" shows how", o.Product)
 	case orders.Full:
 		return refused("a limit of the order book is reached")

@@ -117,6 +117,9 @@ func TestWebhookFollowsTheConfiguration(t *testing.T) {
 		}
 		return len(jobs)
 	}
+	if _, err := d.Operate(t.Context(), OperatorCommand{Action: "fulfil", Operator: "me", OpID: NewOpID(), Product: "berry"}); err == nil || !strings.Contains(err.Error(), "has no webhook") {
+		t.Errorf("posting without a webhook: %v", err)
+	}
 	d.cfg.Offers[0].Webhook = true
 	if !d.followConfig(t.Context()) {
 		t.Fatal("it does not follow")
