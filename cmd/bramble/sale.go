@@ -39,7 +39,7 @@ prints the sale before and after:
                     changed since the product was first offered: price, delivery
                     and tax, limit, webhook, mail and others. Orders that were
                     placed keep their price. --dry-run only shows the changes
-  retire PRODUCT    hide a closed sale for good; --undo brings it back
+  retire PRODUCT    hide a closed sale; --undo brings it back
   fulfil PRODUCT    post also the orders from before the shop had a webhook
 
 The catalogue's file is used only when a product is first offered. After that
