@@ -102,7 +102,7 @@ func awaitRetry(ctx context.Context, c *client.Client, before orderservice.Fulfi
 // printFulfilment prints the state in lines of at most 80 columns.
 func printFulfilment(out io.Writer, f orderservice.FulfilmentJSON) {
 	if f.Board == "" {
-		fmt.Fprintln(out, "No board delivers now: the ledger has no leader.")
+		fmt.Fprintln(out, "The board that delivers does not answer, or the ledger has no leader now. These\nare the counts of the board that was asked.")
 	} else {
 		fmt.Fprintln(out, truncateCell(f.Board, 40)+" delivers.")
 	}

@@ -384,7 +384,7 @@ func plainAction(action string) string {
 	reasons := map[string]string{
 		"already_done": "it was already done", "not_enough": "not enough free units", "too_late": "too late",
 		"not_open": "not in this state of the sale", "malformed": "a value does not suit this sale",
-		"full": "a limit is reached", "no_order": "no such order", "wrong_kind": "not for this mode of sale",
+		"full": "a limit is reached", "not_closed": "the sale is not closed, or people still wait", "no_order": "no such order", "wrong_kind": "not for this mode of sale",
 	}
 	if plain, ok := reasons[outcome]; ok {
 		outcome = plain
