@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"bramble/node"
 	"bramble/node/console"
 	"bramble/node/orderservice"
 )
@@ -117,6 +119,19 @@ func TestALoneBoardWithAnEmptiedDirectorySellsNothing(t *testing.T) {
 		t.Fatalf("an order: %s, %d", how, seen.status)
 	}
 	b.kill()
+	card := t.TempDir()
+	if err := os.CopyFS(card, os.DirFS(b.orders())); err != nil {
+		t.Fatal(err)
+	}
+	setAside := filepath.Join(card, "log", "damaged-0001-20120229T000000Z")
+	if err := os.Rename(filepath.Join(card, "log", "now"), setAside); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{card, setAside} {
+		if n := countOrders(t, folder); n != 1 {
+			t.Errorf("%s: %d orders are read from files that were set aside, want 1", folder, n)
+		}
+	}
 	if err := os.RemoveAll(b.orders()); err != nil {
 		t.Fatal(err)
 	}
@@ -130,4 +145,19 @@ func TestALoneBoardWithAnEmptiedDirectorySellsNothing(t *testing.T) {
 		t.Fatalf("found: %d %s", got.status, got.body)
 	}
 	b.waitOrders()
+}
+
+// countOrders counts the orders on a dead board's card.
+func countOrders(t *testing.T, folder string) int {
+	t.Helper()
+	card, err := node.ReadCard(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer card.Close()
+	n := 0
+	if err := card.Each(func(orderservice.OrderJSON) error { n++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

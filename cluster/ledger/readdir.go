@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +54,25 @@ func ReadDir(dir string, m StateMachine) (Recovery, error) {
 		return rec, fmt.Errorf("copy %s to read it: %w", dir, err)
 	}
 	return recoverFrom(tmp, m)
+}
+
+// HasFiles reports whether dir itself holds a ledger's files, as a directory that was set
+// aside does.
+func HasFiles(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, fileState))
+	return err == nil
+}
+
+// SetAside returns the directories in a board's Config.Dir that hold files of earlier
+// lives, newest first.
+func SetAside(dir string) []string {
+	names, err := filepath.Glob(filepath.Join(dir, damagedPrefix+"*"))
+	if err != nil {
+		return nil
+	}
+	slices.Sort(names)
+	slices.Reverse(names)
+	return names
 }
 
 func recoverFrom(dir string, m StateMachine) (rec Recovery, err error) {
