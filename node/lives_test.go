@@ -41,6 +41,16 @@ func (p *process) ledgerCommand(path string, c orderservice.LedgerCommand) page 
 	return p.post("/api/v1/shop/ledger/"+path, string(body))
 }
 
+// allowFounding lets the boards that answer found a ledger, once they are enough.
+func (p *process) allowFounding() {
+	p.rack.t.Helper()
+	p.waitReady()
+	eventually(p.rack.t, p.name+" to pass on an operator's word", func() (bool, string) {
+		got := p.ledgerCommand("found", orderservice.LedgerCommand{})
+		return got.status == http.StatusOK, got.body
+	})
+}
+
 // TestTwoOfThreeCardsAreLost: the two new cards start first, and found nothing. With the
 // survivor an operator recovers the ledger: the receipt of before is valid on all boards.
 func TestTwoOfThreeCardsAreLost(t *testing.T) {

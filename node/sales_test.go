@@ -29,7 +29,8 @@ import (
 )
 
 // TestHalfARackTakesNoOrders: two of five expected boards are a rack that serves
-// pages and has no ledger; the other three found one, and the two join it.
+// pages and has no ledger; the other three found one by an operator's word, and the two
+// join it.
 func TestHalfARackTakesNoOrders(t *testing.T) {
 	r := newRack(t, 5, withShop(t, 10, ""))
 	few, most := r.boards[:2], r.boards[2:]
@@ -53,6 +54,7 @@ func TestHalfARackTakesNoOrders(t *testing.T) {
 	for _, b := range most {
 		b.start()
 	}
+	most[0].allowFounding()
 	got := &receipts{all: map[string]string{}}
 	for _, b := range most {
 		b.waitOrders()
@@ -367,6 +369,7 @@ func TestBoardWithAFailingCard(t *testing.T) {
 	for _, b := range r.boards {
 		b.start()
 	}
+	r.boards[1].allowFounding()
 	for _, b := range r.boards[1:] {
 		b.waitOrders()
 		if how, _, seen := newBuyer("of-" + b.name).placeOrder(b.http); how == unexpected {

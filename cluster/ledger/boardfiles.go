@@ -74,8 +74,10 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 		return f, err
 	}
 	if _, err := os.Stat(filepath.Join(dir, fileState)); errors.Is(err, os.ErrNotExist) {
-		if _, err := os.Stat(filepath.Join(dir, dirLog)); err == nil {
-			return f, &damageError{fileState, "it is missing beside a log"}
+		for _, rest := range []string{dirLog, "snapshots"} {
+			if _, err := os.Stat(filepath.Join(dir, rest)); err == nil {
+				return f, &damageError{fileState, "it is missing beside " + rest}
+			}
 		}
 	}
 	if err := checkDivergence(dir); err != nil {

@@ -236,7 +236,7 @@ func boardKeys() []keySpec {
 		}, {
 			table: "rack", key: "expected_boards",
 			doc: "Number of boards that the rack is planned to have, 1 to 1000. It is used only until the rack has a ledger. " +
-				"The ledger is founded when more than half of that number see each other, so that two halves that start separately never found two ledgers. It must not be less than the number of boards that you switch on. 5 suits racks of three to five.",
+				"The ledger is founded when all of them see each other: a missing board may have the rack's orders. If some are missing for good, \"bramble ledger found\" founds it with more than half of that number. It must not be less than the number of boards that you switch on.",
 			at:    func(c *Config) any { return &c.Rack.ExpectedBoards },
 			check: func(c *Config) string { return checkInt(c.Rack.ExpectedBoards, 1, 1000) },
 		}, {

@@ -72,7 +72,10 @@ type Service struct {
 	leading atomic.Bool // this board leads, and has applied everything committed before
 	barrier *sharedBarrier
 	logView logView
-	refused refusals
+	// lostReceipt is the reference of an order that was acknowledged and that the ledger does not
+	// have; nil if none was asked for.
+	lostReceipt atomic.Pointer[string]
+	refused     refusals
 	// backingUp holds one element while a backup is written.
 	backingUp chan struct{}
 	// followed names the products whose webhook this board turned on since it started.
@@ -233,6 +236,9 @@ func (s *Service) Order(ctx context.Context, id orders.ID) (o orders.Order, posi
 	switch {
 	case errors.Is(err, orders.ErrNoOrder) && behind != nil:
 		return o, 0, fmt.Errorf("%w: %w", orders.ErrUncertain, behind)
+	case errors.Is(err, orders.ErrNoOrder):
+		s.noteLostReceipt(id)
+		return o, 0, err
 	case err != nil:
 		return o, 0, err
 	case behind != nil:

@@ -52,6 +52,9 @@ func (s *Service) Notices(board string) []string {
 		add("In the ledger ", conflict+".")
 	}
 	add("Files of the ledger of "+board+" were set aside, and it began again without them: ", status.Damaged)
+	if lost := s.lostReceipt.Load(); lost != nil {
+		notices = append(notices, fmt.Sprintf("A buyer has a receipt of this rack, %s, whose order the ledger does not have: an earlier ledger took it. If cards were replaced, bring the old ones back, or restore a backup (bramble restore), before you sell more.", *lost))
+	}
 	if status.RulesHeldSeconds > rulesHeldNotice {
 		add(fmt.Sprintf("The ledger still works by rules %d although this program knows %d; install the newer program on every board, or take the missing ones out of the rack. These have or may have the older one: ",
 			status.Rules, status.MaxRules), strings.Join(status.RulesHeldBy, ", "))
@@ -63,3 +66,13 @@ func (s *Service) Notices(board string) []string {
 // rulesHeldNotice is the number of seconds after which a rules version that does not rise is worth a
 // notice: boards are updated one after the other.
 const rulesHeldNotice = 15 * 60
+
+// noteLostReceipt notes that the ledger lacks an order whose receipt is signed. Receipts are
+// signed when an order was acknowledged, and no order ever leaves the book: so an earlier
+// ledger had it. That is the only trace of orders that a rack of one lost with its card.
+func (s *Service) noteLostReceipt(id orders.ID) {
+	reference := id.String()
+	if s.lostReceipt.CompareAndSwap(nil, &reference) {
+		s.cfg.Logger.Error("a buyer has a receipt of this rack whose order the ledger does not have: an earlier ledger took it", "order", reference)
+	}
+}
