@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -170,4 +171,46 @@ func countOrders(t *testing.T, folder string) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// TestAllBoardsGetNewNames at once: no leader could announce them. The orders stay, and every
+// board votes under its new name.
+func TestAllBoardsGetNewNames(t *testing.T) {
+	r := startRack(t, 3, withShop(t, 10, ""))
+	for _, b := range r.boards {
+		b.waitOrders()
+	}
+	how, receipt, seen := newBuyer("ada").placeOrder(r.boards[1].http)
+	if how != placed {
+		t.Fatalf("an order: %s, %d", how, seen.status)
+	}
+	for _, b := range r.boards {
+		b.kill()
+		text, err := os.ReadFile(b.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		renamed := strings.Replace(string(text), `name = "`+b.name+`"`, `name = "new-`+b.name+`"`, 1)
+		if err := os.WriteFile(b.file, []byte(renamed), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, b := range r.boards {
+		b.start()
+	}
+	for _, b := range r.boards {
+		b.waitOrders()
+		eventually(t, b.name+" to have the receipt", func() (bool, string) {
+			got, err := fetch(client(), b.http+receipt)
+			return err == nil && got.status == http.StatusOK, got.body
+		})
+	}
+	eventually(t, "three voters with new names", func() (bool, string) {
+		got, err := r.boards[0].callConsole(http.MethodGet, "/api/v1/shop/ledger", "")
+		var s orderservice.LedgerState
+		if err != nil || json.Unmarshal([]byte(got.body), &s) != nil {
+			return false, got.body
+		}
+		return slices.Equal(s.Voters, []string{"new-board-1", "new-board-2", "new-board-3"}), got.body
+	})
 }

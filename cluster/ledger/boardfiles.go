@@ -165,7 +165,7 @@ func openOrSetAside(cfg *Config) (f *boardFiles, damaged string, err error) {
 		if cfg.Boards == 1 {
 			return nil, "", fmt.Errorf("%w (%s), and this rack of one board has no other copy: "+
 				"take the card out and save the orders with `bramble orders export` from its directory, "+
-				"then move %s away and start again", d, d.File, now)
+				"then move %s away, start again, and restore a backup or run bramble ledger found", d, d.File, now)
 		}
 		damaged = d.Error()
 		if err := setAside(cfg.Dir); err != nil {

@@ -111,7 +111,8 @@ func (k *knownServers) note(s raftServer, p lifeProof) error {
 		clear(k.applied)
 	}
 	k.names[s.ID] = s.Name
-	if newest.Count == 0 || newest == seen {
+	// While raft does not run, the server has not said which entries it has.
+	if newest.Count == 0 || newest == seen || p.Entries == 0 {
 		return nil
 	}
 	if seen.Count == 0 && len(k.starts) >= maxKnownServers {

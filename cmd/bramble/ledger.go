@@ -106,7 +106,7 @@ func recoverLedger(ctx context.Context, w world, c *client.Client, command order
 	fmt.Fprintf(w.out, "After that it has %s, which may or may not have been\nacknowledged. They stay.\n", pluralize(p.Unproven, "command", "commands"))
 	fmt.Fprintln(w.out, "Orders that only the boards counted out have are lost. If they come back later,\nthey take no part, and their files stay readable.")
 	if command.Confirmed {
-		fmt.Fprintf(w.out, "%s starts again now, as the only voter of a ledger with a new identity.\nThe others join it by themselves: see \"bramble ledger status\".\n", p.Board)
+		fmt.Fprintf(w.out, "%s starts again now, as the only voter of a ledger with a new identity.\nBoards with new cards join it by themselves. Boards with an older copy wait for\n\"bramble ledger choose\" with that identity: see \"bramble ledger status\".\n", p.Board)
 		return nil
 	}
 	fmt.Fprintf(w.out, "Nothing was changed. To do it: bramble ledger recover %s --accept-loss\n", p.Board)
