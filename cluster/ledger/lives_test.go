@@ -1,13 +1,11 @@
 package ledger_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -169,182 +167,6 @@ func TestTwoBoardsWithOneServerID(t *testing.T) {
 	r.expectNotes("before", "after")
 }
 
-// A lone board whose directory is empty, but whose marker is not, founds nothing by itself.
-func TestALoneBoardThatLostItsFilesWaitsForAWord(t *testing.T) {
-	skipIfShort(t)
-	t.Parallel()
-	r := newRack(t, 1)
-	r.marked = true
-	r.start("b1")
-	r.submit(r.board("b1"), "order")
-	r.kill("b1")
-	r.wipe("b1")
-	r.start("b1")
-	r.until("it says why", func() bool { return strings.Contains(r.board("b1").Status().Trouble, "bramble ledger found") })
-	r.awaitElections()
-	if s := r.board("b1").Status(); s.Founded || s.Damaged != "" {
-		t.Errorf("it founds: %+v", s)
-	}
-	if _, _, err := r.board("b1").Submit(t.Context(), []byte("x")); !errors.Is(err, ledger.ErrNotFounded) {
-		t.Error(err)
-	}
-	r.kill("b1")
-	r.start("b1") // it does not forget
-	r.awaitElections()
-	if s := r.board("b1").Status(); s.Founded {
-		t.Errorf("it founds after another start: %+v", s)
-	}
-	if err := r.board("b1").Found(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	r.submit(r.board("b1"), "new")
-}
-
-// The file system of a card was made again: the board is told, and founds nothing.
-func TestALostFileSystemFoundsNothing(t *testing.T) {
-	r := newRack(t, 1)
-	cfg := r.config("b1")
-	cfg.LostFiles = "e2fsck gave up"
-	l, err := ledger.Open(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if s := l.Status(); !strings.Contains(s.Trouble, "e2fsck gave up") || !strings.Contains(s.Trouble, "bramble ledger found") {
-		t.Errorf("trouble: %q", s.Trouble)
-	}
-}
-
-// Two of three cards are lost, and start before the third: they found no second ledger.
-func TestTwoLostCardsFoundNoSecondLedger(t *testing.T) {
-	skipIfShort(t)
-	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
-	r.submit(r.board("b1"), "order")
-	r.awaitSameNotes()
-	r.kill(r.names...)
-	r.wipe("b2", "b3")
-	r.start("b2", "b3")
-	r.awaitElections()
-	for _, b := range r.running() {
-		if s := b.Status(); s.Founded || s.MissingBoards != 1 || !strings.Contains(s.Trouble, "bramble ledger found") {
-			t.Errorf("%s: %+v", b.name, s)
-		}
-	}
-	r.start("b1")
-	r.until("the new lives know what to do", func() bool {
-		return strings.Contains(r.board("b2").Status().Trouble, "bramble ledger recover b1")
-	})
-	r.expectNoLeader("one voter of three is there")
-	if err := r.board("b2").Found(t.Context()); !errors.Is(err, ledger.ErrRefused) {
-		t.Errorf("found beside a ledger: %v", err)
-	}
-	p, err := r.board("b1").Recover(t.Context(), "b1")
-	if err != nil || len(p.CountedOut) != 2 || p.Ledger == "" {
-		t.Fatalf("recover: %+v, %v", p, err)
-	}
-	t.Logf("%+v", p)
-	r.submitUntilOpen("b2", "after")
-	r.expectNotes("order", "after")
-	r.voters(3)
-	if _, err := r.board("b2").PlanRecovery(t.Context(), "b1"); !errors.Is(err, ledger.ErrRefused) {
-		t.Errorf("recover a healthy ledger: %v", err)
-	}
-}
-
-// After a recovery the boards that were counted out come back with the old ledger: they
-// are a majority of it, and accept nothing, until an operator chooses.
-func TestCountedOutBoardsComeBack(t *testing.T) {
-	skipIfShort(t)
-	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
-	r.submit(r.board("b1"), "order")
-	r.awaitSameNotes()
-	r.kill("b2", "b3")
-	r.until("no leader", func() bool { return r.board("b1").Status().Leader == "" })
-	if _, err := r.board("b1").Recover(t.Context(), "b1"); err != nil {
-		t.Fatal(err)
-	}
-	r.submitUntilOpen("b1", "after the recovery")
-	recovered := r.board("b1").Status().Ledger
-	r.start("b2", "b3")
-	r.until("they are told", func() bool {
-		s := r.board("b2").Status()
-		return s.Superseded == recovered && s.Foreign != "" && r.board("b3").Status().Superseded == recovered
-	})
-	r.submit(r.board("b1"), "meanwhile")
-	for _, name := range []string{"b2", "b3"} {
-		if _, _, err := r.board(name).Submit(t.Context(), []byte("forked")); !errors.Is(err, ledger.ErrTwoLedgers) {
-			t.Errorf("%s accepts for the old ledger: %v", name, err)
-		}
-	}
-	if s := r.board("b1").Status(); s.Outdated == "" || s.Foreign != "" {
-		t.Errorf("b1: %+v", s)
-	}
-	if err := r.board("b2").Choose(t.Context(), "0123456789abcdef"); !errors.Is(err, ledger.ErrRefused) {
-		t.Errorf("a ledger that nobody has: %v", err)
-	}
-	if err := r.board("b3").Choose(t.Context(), recovered); err != nil {
-		t.Fatal(err)
-	}
-	r.voters(3)
-	r.expectNotes("order", "after the recovery", "meanwhile")
-	if got := r.board("b2").Status(); got.Ledger != recovered || !strings.Contains(got.Damaged, "an operator chose") {
-		t.Errorf("b2: %+v", got)
-	}
-}
-
-func TestChooseBetweenTwoLedgers(t *testing.T) {
-	skipIfShort(t)
-	t.Parallel()
-	r := newRack(t, 4)
-	r.planned = 2 // set wrongly
-	r.net.Partition(r.names[:2], r.names[2:])
-	r.start(r.names...)
-	r.submit(r.board("b1"), "one")
-	r.submit(r.board("b3"), "other")
-	r.net.Heal()
-	r.until("both notice", func() bool { return r.board("b1").Status().Foreign != "" && r.board("b3").Status().Foreign != "" })
-	chosen := r.board("b1").Status().Ledger
-	if err := r.board("b4").Choose(t.Context(), chosen); err != nil {
-		t.Fatal(err)
-	}
-	r.submitUntilOpen("b3", "after")
-	r.expectNotes("one", "after")
-	r.voters(3)
-}
-
-// In a rack of two with one lost card, the other goes on after an operator's word.
-func TestRecoverARackOfTwo(t *testing.T) {
-	skipIfShort(t)
-	t.Parallel()
-	r := newRack(t, 2)
-	r.start(r.names...)
-	r.voters(2)
-	r.submit(r.board("b1"), "order")
-	if err := r.board("b1").Compact(t.Context()); err != nil { // its log is empty
-		t.Fatal(err)
-	}
-	r.kill("b2")
-	r.wipe("b2")
-	r.until("no leader", func() bool { return r.board("b1").Status().Leader == "" })
-	if _, err := r.board("b1").Recover(t.Context(), "b1"); err != nil {
-		t.Fatal(err)
-	}
-	r.submitUntilOpen("b1", "alone")
-	r.start("b2")
-	r.voters(2)
-	r.expectNotes("order", "alone")
-	r.kill(r.names...)
-	r.start(r.names...)
-	r.submit(r.board("b2"), "restarted")
-	r.expectNotes("order", "alone", "restarted")
-}
-
 func TestARenamedBoardStaysAMember(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
@@ -446,50 +268,10 @@ func TestOneProcessOpensADirectory(t *testing.T) {
 	again.Close()
 }
 
-// A majority of the cards is damaged: nothing goes on by itself, each board says what to
-// do, and the survivor's ledger is recovered.
-func TestDamageOnAMajority(t *testing.T) {
-	skipIfShort(t)
-	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
-	for i := range 20 {
-		r.submit(r.board("b1"), fmt.Sprintf("order %d with some text to it", i))
-	}
-	r.awaitSameNotes()
-	r.kill(r.names...)
-	for _, name := range []string{"b1", "b2"} {
-		flip(t, only(t, filepath.Join(r.directory(name), "now/log/*.wal")), 0.5)
-	}
-	r.start(r.names...)
-	r.until("b1 knows what to do", func() bool {
-		s := r.board("b1").Status()
-		return s.Damaged != "" && s.MissingBoards == 0 && strings.Contains(s.Trouble, "bramble ledger recover b3")
-	})
-	if _, err := r.board("b1").Recover(t.Context(), "b3"); err != nil {
-		t.Fatal(err)
-	}
-	r.submitUntilOpen("b1", "after")
-	r.expectNotes("order 0 with some text to it", "order 19 with some text to it", "after")
-	r.voters(3)
-}
-
 // rename moves a board's directory to another name.
 func (r *rack) rename(from, to string) {
 	r.t.Helper()
 	if err := os.Rename(r.directory(from), r.directory(to)); err != nil {
 		r.t.Fatal(err)
 	}
-}
-
-// submitUntilOpen submits a command to a board that restarts meanwhile.
-func (r *rack) submitUntilOpen(name, command string) {
-	r.t.Helper()
-	r.until("it accepts "+command, func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_, _, err := r.board(name).Submit(ctx, []byte(command))
-		return err == nil
-	})
 }
