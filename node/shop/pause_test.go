@@ -99,7 +99,7 @@ func TestAFormDuringAPauseLosesNothing(t *testing.T) {
 		x.book.pause = c.pause
 		w := x.postOrder(append([]string{"quantity", "2", "shown", "DE"}, c.pairs...)...)
 		html := w.Body.String()
-		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || len(x.book.submitted) != 0 {
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "20" || len(x.book.submitted) != 0 {
 			t.Errorf("%s: %d %v, %d submitted", c.says, w.Code, w.Header(), len(x.book.submitted))
 		}
 		if !strings.Contains(html, c.says) || strings.Contains(html, "in a few seconds") || strings.Contains(html, `id="email"`) || strings.Contains(html, "refresh") {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"time"
 
 	"bramble/node/orders"
 )
@@ -129,6 +131,7 @@ func (s *Shop) replyNotPlaced(w http.ResponseWriter, r *http.Request, p *Product
 func (s *Shop) replyPaused(w http.ResponseWriter, r *http.Request, p *Product, content *formContent, pause orders.Pause) {
 	state := s.readPageState(s.now())
 	content.kind, content.again, content.alert = "", pause != orders.PausedBoard, describePause(pause, content.unsure)
+	w.Header().Set("Retry-After", strconv.Itoa(int(refreshInterval/time.Second)))
 	s.replyWithForm(w, r, http.StatusServiceUnavailable, state, state.saleOf(p), content)
 }
 

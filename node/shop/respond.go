@@ -206,7 +206,7 @@ func (s *Shop) sendUncached(w http.ResponseWriter, r *http.Request, code int, pa
 	h.Set("Content-Language", language)
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(page)))
-	if code == http.StatusServiceUnavailable {
+	if code == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", retryAfterSeconds)
 	}
 	w.WriteHeader(code)
