@@ -170,6 +170,12 @@ func (h *PageHandler) isOwnView(u *url.URL) bool {
 	return h.Shop != nil && h.Sites.IsBuiltIn(u) && !h.Shop.SharesPages()
 }
 
+// isOwnViewKey is isOwnView for a key.
+func (h *PageHandler) isOwnViewKey(key string) bool {
+	page, err := url.Parse(key)
+	return err == nil && h.isOwnView(page)
+}
+
 // maxStoredAge returns the age up to which this board may answer from its memory without
 // asking the origin; 0 for any. A board that was stopped or cut off first tries to learn
 // the purges that it missed.

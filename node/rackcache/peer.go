@@ -189,7 +189,7 @@ func (h *PageHandler) storeReplica(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "purges: "+err.Error(), http.StatusBadRequest)
 		return
 	}
-	if page, err := url.Parse(query.Get("key")); err == nil && h.isOwnView(page) {
+	if h.isOwnViewKey(query.Get("key")) {
 		http.Error(w, "orders are paused here", http.StatusConflict)
 		return
 	}

@@ -92,7 +92,7 @@ func (r *replicator) run(ctx context.Context) {
 func (r *replicator) sendReplicas(ctx context.Context, key string) {
 	h := r.handler
 	first, second := h.Ring().Owners(key)
-	if first != h.self || second == "" || !h.Link.Up(second) {
+	if first != h.self || second == "" || !h.Link.Up(second) || h.isOwnViewKey(key) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, replicaTimeout)
