@@ -1,0 +1,103 @@
+package ledger
+
+import (
+	"bytes"
+	"errors"
+	"path/filepath"
+	"testing"
+)
+
+func TestAHistoryIncludesTheStartsThatWereSeen(t *testing.T) {
+	history := func(numbers ...uint32) (s startHistory) {
+		for _, n := range numbers {
+			s = s.addStart(n)
+		}
+		return s
+	}
+	long := history()
+	for n := range uint32(3 * maxRecentStarts) {
+		long = long.addStart(n + 1)
+	}
+	if len(long.Recent) != maxRecentStarts || long.newest() != (knownStart{3 * maxRecentStarts, 3 * maxRecentStarts}) {
+		t.Errorf("%+v", long)
+	}
+	for _, c := range []struct {
+		name string
+		s    startHistory
+		seen knownStart
+		want bool
+	}{
+		{"nothing was seen", history(7), knownStart{}, true},
+		{"the same start", history(7), knownStart{1, 7}, true},
+		{"a later start", history(7, 8, 9), knownStart{1, 7}, true},
+		{"an older copy has fewer starts", history(7), knownStart{2, 8}, false},
+		{"an older copy that was started again", history(7, 9), knownStart{2, 8}, false},
+		{"the other of two copies went on", history(7, 9, 10), knownStart{2, 8}, false},
+		{"a start that is too long ago counts", long, knownStart{1, 99}, true},
+		{"one that is not is compared", long, knownStart{3*maxRecentStarts - 1, 99}, false},
+	} {
+		if got := c.s.includes(c.seen); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+// Messages of one start come in any order; entries are compared with those of the start
+// before.
+func TestAServerThatForgotIsNoticed(t *testing.T) {
+	store, err := openStableStore(filepath.Join(t.TempDir(), "state"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.close()
+	first := startHistory{}.addStart(1)
+	second := first.addStart(2)
+	b := raftServer{"b.1", "b"}
+	k, err := readKnownServers(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range []struct {
+		p    lifeProof
+		want error
+	}{
+		{lifeProof{first, 10, 13}, nil},
+		{lifeProof{first, 8, 9}, nil}, // late
+		{lifeProof{first, 12, 13}, nil},
+		{lifeProof{second, 0, 0}, nil}, // its raft does not run yet
+		{lifeProof{second, 0, 12}, errRolledBack},
+		{lifeProof{second, 0, 13}, nil},
+		{lifeProof{first, 12, 13}, errRolledBack},
+		{lifeProof{}, nil}, // a program without histories
+	} {
+		if got := k.note(b, c.p); !errors.Is(got, c.want) {
+			t.Errorf("%d: %v, want %v", i, got, c.want)
+		}
+	}
+	again, err := readKnownServers(store)
+	if err != nil || again.starts["b.1"] != (knownStart{2, 2}) {
+		t.Errorf("after a restart: %+v, %v", again, err)
+	}
+}
+
+func FuzzHandshake(f *testing.F) {
+	var seed bytes.Buffer
+	if err := writeHandshake(&seed, streamHandshake{Ledger: 7, Server: raftServer{"b.1", "b"}, Wanted: "c.1"}); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(seed.Bytes())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var h streamHandshake
+		if readHandshake(bytes.NewReader(b), &h) != nil {
+			return
+		}
+		var again bytes.Buffer
+		if err := writeHandshake(&again, h); err != nil {
+			return // the names in it are longer in JSON than they were
+		}
+		var second streamHandshake
+		if err := readHandshake(&again, &second); err != nil || second.Wanted != h.Wanted || second.Ledger != h.Ledger {
+			t.Errorf("%+v, then %+v, %v", h, second, err)
+		}
+	})
+}
