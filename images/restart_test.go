@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// The order book of TestRestartOnABoard. A ledger of 300,000 orders does not fit into the
-// memory from which the emulated card gets it.
+// The order book of TestRestartOnABoard. A ledger of 300,000 orders is too large for the
+// start-up archive from which the emulated board gets it.
 var (
-	restartOrders = flag.Int("restart-orders", 100_000, "orders of TestRestartOnABoard's book")
+	restartOrders = flag.Int("restart-orders", 40_000, "orders of TestRestartOnABoard's book")
 	restartTail   = flag.Int("restart-tail", 4_300, "orders of it that are applied again, each in an entry of its own")
 )
 
