@@ -108,22 +108,25 @@ func TestFaultsAreFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lives, propose, barrier := filepath.Join(ledger, "lives.go"), filepath.Join(ledger, "propose.go"), filepath.Join(ledger, "barrier.go")
+	in := func(file string) string { return filepath.Join(ledger, file) }
 	for _, c := range []struct {
 		name     string
 		faults   []fault
 		scenario string
 		finds    string // what the failure must say
 	}{
-		{"a stream is for any life of a board", []fault{
-			{lives, "if h.Wanted != self.ID {", "if false {"},
-			{lives, "case r.Server.ID != wanted:", "case false:"},
+		{"a stream is for any life of a board, and a board joins without a leader", []fault{
+			{in("lives.go"), "if h.Wanted != self.ID {", "if false {"},
+			{in("lives.go"), "case r.Server.ID != wanted:", "case false:"},
+			{in("survey.go"), "if hello.HasLeader || ", "if true || "},
 		}, "blank card grants the old one's vote", "LOST"},
-		{"a batch that arrives twice is new", []fault{{propose, "w.seen>>(w.highest-id.Number)&1 == 1", "false"}}, "", "twice"},
+		{"a batch that arrives twice is new", []fault{
+			{in("propose.go"), "w.seen>>(w.highest-id.Number)&1 == 1", "false"},
+		}, "", "twice"},
 		{"a board that led answers for the leader", []fault{
-			{barrier, "awaitFuture(ctx, r.VerifyLeader())", "error(nil)"},
-			{barrier, "r.State() != raft.Leader || ", ""},
-		}, "", "passed a barrier without"},
+			{in("barrier.go"), "awaitFuture(ctx, r.VerifyLeader())", "error(nil)"},
+			{in("barrier.go"), "r.State() != raft.Leader || ", ""},
+		}, "old leader cut off with a follower", "passed a barrier without"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, err := newMachine(t.Context(), "", c.faults...)

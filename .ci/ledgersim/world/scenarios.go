@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"time"
 )
 
@@ -16,6 +17,7 @@ var scenarios = []scenario{
 	{"lone board's card re-made", loneCard},
 	{"two of three cards re-made", twoCards},
 	{"joined, and nothing arrived", joinedBare},
+	{"old leader cut off with a follower", oldLeader},
 }
 
 // begin starts a rack of n boards and waits until it has taken an order.
@@ -144,4 +146,51 @@ func (w *world) startInOrder(sites ...*site) {
 		w.start(s)
 		w.wait(3 * time.Second)
 	}
+}
+
+// oldLeader: the leader and a board without a vote are cut off. Reads there never miss what
+// the others acknowledge meanwhile.
+func oldLeader(w *world) {
+	w.begin(4)
+	w.wait(5 * time.Second)
+	var leader *site
+	for _, s := range w.sites {
+		if s.run.Status().Leading {
+			leader = s
+		}
+	}
+	if leader == nil {
+		w.failf("no board leads; %s", w.describe())
+		return
+	}
+	var voters []*site
+	follower := leader
+	for _, s := range w.sites {
+		switch {
+		case s == leader:
+		case slices.Contains(leader.run.Status().Voters, s.name):
+			voters = append(voters, s)
+		default:
+			follower = s
+		}
+	}
+	for _, s := range voters {
+		for _, old := range []*site{leader, follower} {
+			for _, l := range []link{{s.name, old.name}, {old.name, s.name}} {
+				w.net.set(l, func(l *linkState) { l.isCut = true })
+			}
+		}
+	}
+	go func() {
+		for !w.isEnding {
+			w.clients.Add(1)
+			w.read(follower.run)
+			w.clients.Done()
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	for end := time.Now().Add(8 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		w.submit(voters[0].run, time.Second)
+	}
+	w.conclude()
 }
