@@ -28,6 +28,9 @@ type boardHealth struct {
 	Silent  time.Duration // since its last response
 	Index   uint64        // of the last entry that it applied
 	Trouble bool          // it reports itself that it should not vote
+	// Unheard: it has not answered this leader yet. It may be alive or lost, so no change of
+	// membership relies on it, and none replaces it.
+	Unheard bool
 }
 
 // clusterState is everything that planChange depends on.
@@ -125,7 +128,13 @@ func (p *planner) answers(b boardHealth) bool { return b.Silent < p.timing.Repla
 // isAlive reports whether a member answers and can vote. The leader is one.
 func (p *planner) isAlive(m clusterMember) bool {
 	b, known := p.Boards[m.ID]
-	return m.ID == p.Leader || (known && p.answers(b) && !b.Trouble)
+	return m.ID == p.Leader || (known && !b.Unheard && p.answers(b) && !b.Trouble)
+}
+
+// isSilent reports whether a member is not alive, and had the time to show it.
+func (p *planner) isSilent(m clusterMember) bool {
+	b := p.Boards[m.ID]
+	return !p.isAlive(m) && !(b.Unheard && p.answers(b))
 }
 
 // nextLife returns the server that the member's board is now, "" if it is the member
@@ -224,7 +233,7 @@ func (p *planner) nameConflicts() []string {
 func (p *planner) lostVoter() (clusterMember, bool) {
 	i := slices.IndexFunc(p.Members, func(m clusterMember) bool { return m.Voter && p.nextLife(m) != "" })
 	if i < 0 {
-		i = slices.IndexFunc(p.Members, func(m clusterMember) bool { return m.Voter && !p.isAlive(m) })
+		i = slices.IndexFunc(p.Members, func(m clusterMember) bool { return m.Voter && p.isSilent(m) })
 	}
 	if i < 0 {
 		return clusterMember{}, false

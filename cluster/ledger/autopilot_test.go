@@ -11,7 +11,7 @@ import (
 
 // stateOf parses a short notation of a rack: "a" leads. A board is "name:kind", kind v voter, f
 // nonvoter, n not in the configuration; then ! silent for ReplaceAfter, !! for RemoveAfter,
-// * a new life, - far behind, ? in trouble, >x renamed to x.
+// * a new life, - far behind, ? in trouble, ~ not heard yet, >x renamed to x.
 func stateOf(boards ...string) clusterState {
 	v := clusterState{Leader: "a.1", Index: 10_000, Boards: map[string]boardHealth{}}
 	t := DefaultTiming()
@@ -35,6 +35,8 @@ func stateOf(boards ...string) clusterState {
 			r.Silent = t.ReplaceAfter
 		case "-":
 			r.Index = 1
+		case "~":
+			r.Unheard = true
 		case "?":
 			r.Trouble = true
 		default:
@@ -58,6 +60,9 @@ func TestPlan(t *testing.T) {
 		{"two vote", []string{"a:v", "b:f"}, "promote b.1"},
 		{"not while it is behind", []string{"a:v", "b:f-"}, "nothing"},
 		{"not while it is in trouble", []string{"a:v", "b:f?"}, "nothing"},
+		{"not before it has answered this leader", []string{"a:v", "b:v", "c:v~", "d:f~"}, "nothing"},
+		{"a voter that was not heard yet is not replaced", []string{"a:v", "b:v", "c:v~", "d:f"}, "nothing"},
+		{"nor does a demotion rely on it", []string{"a:v", "b:v", "c:v", "d:v~", "e:v~"}, "nothing"},
 		{"of two one is silent: nothing can be committed", []string{"a:v", "b:v!"}, "nothing"},
 		{"of two one begins a new life: nothing can be committed", []string{"a:v", "b:v*"}, "nothing"},
 		{"three vote", []string{"a:v", "b:v", "c:f"}, "promote c.1"},

@@ -239,12 +239,35 @@ func (c *Config) noteMarker(id ledgerID) {
 	}
 }
 
+// keyCurrentTerm is raft's name for the term.
+const keyCurrentTerm = "CurrentTerm"
+
+// bootstrapLog makes the ledger's first configuration the first entry of an empty log.
+// raft.BootstrapCluster does the same, but it takes a term without an entry for a log: a
+// board whose power failed in between would never begin. The entry is the same on all
+// first voters, so it may also come late.
+func (b *boardFiles) bootstrapLog(first raft.Configuration) error {
+	if last, err := b.log.LastIndex(); err != nil || last > 0 || b.newestSnapshot.Load() > 0 {
+		return err
+	}
+	term, err := b.log.GetUint64([]byte(keyCurrentTerm))
+	if err != nil && !errors.Is(err, errNoKey) {
+		return err
+	}
+	if term == 0 {
+		if err := b.log.SetUint64([]byte(keyCurrentTerm), 1); err != nil {
+			return err
+		}
+	}
+	return b.log.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(first)})
+}
+
 // recoverAlone makes this board the only voter: it appends a configuration that names no
 // other to the log, under a new term, as etcd's --force-new-cluster does. Everything in
 // the log stays. The ledger gets a new identity, so that the boards that were counted
 // out can never vote in it with what they have.
 func (b *boardFiles) recoverAlone(cfg *Config) error {
-	term, err := b.log.GetUint64([]byte("CurrentTerm")) // raft's name for it
+	term, err := b.log.GetUint64([]byte(keyCurrentTerm))
 	if err != nil && !errors.Is(err, errNoKey) {
 		return err
 	}
@@ -269,7 +292,7 @@ func (b *boardFiles) recoverAlone(cfg *Config) error {
 	if err := b.log.StoreLog(&raft.Log{Index: last + 1, Term: term, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(only)}); err != nil {
 		return err
 	}
-	if err := b.log.SetUint64([]byte("CurrentTerm"), term); err != nil {
+	if err := b.log.SetUint64([]byte(keyCurrentTerm), term); err != nil {
 		return err
 	}
 	recovered := b.identity

@@ -45,7 +45,7 @@ func (l *Ledger) saveAcceptor(a paxosAcceptor) error {
 func (l *Ledger) handlePrepare(request prepareRequest) (prepareResponse, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.checkMayFound(); err != nil {
+	if err := errors.Join(l.checkMayFound(), l.checkWord(request.ByWord)); err != nil {
 		return prepareResponse{}, err
 	}
 	if request.Boards != l.cfg.Boards {
@@ -66,7 +66,7 @@ func (l *Ledger) handlePrepare(request prepareRequest) (prepareResponse, error) 
 func (l *Ledger) handleAccept(request acceptRequest) (acceptResponse, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.checkMayFound(); err != nil {
+	if err := errors.Join(l.checkMayFound(), l.checkWord(request.ByWord)); err != nil {
 		return acceptResponse{}, err
 	}
 	a := l.founding.acceptor
@@ -90,6 +90,15 @@ func (l *Ledger) checkMayFound() error {
 		return errors.New("this board lost its earlier promises with its files: it only joins")
 	case l.founding.tooMany != "":
 		return errors.New(l.founding.tooMany)
+	}
+	return nil
+}
+
+// checkWord returns an error if the operator's word reached only one of two boards: a
+// board with the word has dropped what it accepted, and needs fewer boards. mu is held.
+func (l *Ledger) checkWord(byWord bool) error {
+	if byWord != l.files.identity.MayFound {
+		return errors.New("an operator's word to found a ledger reached only one of the two boards: repeat bramble ledger found")
 	}
 	return nil
 }
@@ -118,7 +127,7 @@ func (l *Ledger) tryFounding(ctx context.Context, live []raftServer, seen int) {
 			n, l.cfg.Boards, n)
 	}
 	err := l.checkMayFound()
-	quorum := l.foundingQuorum()
+	quorum, byWord := l.foundingQuorum(), l.files.identity.MayFound
 	missing := quorum - len(live)
 	if missing > 0 || err != nil {
 		f.majoritySince = time.Time{}
@@ -139,7 +148,7 @@ func (l *Ledger) tryFounding(ctx context.Context, live []raftServer, seen int) {
 	if !ready {
 		return
 	}
-	c, err := l.runPaxos(ctx, b, live, quorum)
+	c, err := l.runPaxos(ctx, b, live, quorum, byWord)
 	if err != nil {
 		l.cfg.Logger.Info("ledger: not founded; this board will try again", "error", err)
 		l.mu.Lock()
@@ -155,16 +164,16 @@ func (l *Ledger) tryFounding(ctx context.Context, live []raftServer, seen int) {
 
 // runPaxos runs both rounds of Paxos, prepare and accept. It returns the
 // configuration only if quorum boards promised, and a majority accepted it.
-func (l *Ledger) runPaxos(ctx context.Context, b ballot, live []raftServer, quorum int) (bootstrapConfig, error) {
+func (l *Ledger) runPaxos(ctx context.Context, b ballot, live []raftServer, quorum int, byWord bool) (bootstrapConfig, error) {
 	// This board promises first, so that no later start of it can use b again.
-	own, err := l.handlePrepare(prepareRequest{b, l.cfg.Boards})
+	own, err := l.handlePrepare(prepareRequest{b, l.cfg.Boards, byWord})
 	if err != nil {
 		return bootstrapConfig{}, err
 	}
 	if !own.OK {
 		return bootstrapConfig{}, errors.New("this board has promised a later proposal meanwhile")
 	}
-	promises := callAll[prepareResponse](ctx, l, live, kindPrepare, prepareRequest{b, l.cfg.Boards})
+	promises := callAll[prepareResponse](ctx, l, live, kindPrepare, prepareRequest{b, l.cfg.Boards, byWord})
 	l.mu.Lock()
 	for _, p := range promises {
 		l.founding.highest = max(l.founding.highest, p.Highest.N)
@@ -175,7 +184,7 @@ func (l *Ledger) runPaxos(ctx context.Context, b ballot, live []raftServer, quor
 	if !ok || len(promises) < quorum {
 		return bootstrapConfig{}, fmt.Errorf("%d of %d boards agree to a proposal, fewer than %d", len(promises), l.cfg.Boards, quorum)
 	}
-	accepted, err := l.handleAccept(acceptRequest{b, c})
+	accepted, err := l.handleAccept(acceptRequest{b, c, byWord})
 	if err != nil {
 		return bootstrapConfig{}, err
 	}
@@ -183,7 +192,7 @@ func (l *Ledger) runPaxos(ctx context.Context, b ballot, live []raftServer, quor
 	if accepted.OK {
 		n++
 	}
-	for _, a := range callAll[acceptResponse](ctx, l, live, kindAccept, acceptRequest{b, c}) {
+	for _, a := range callAll[acceptResponse](ctx, l, live, kindAccept, acceptRequest{b, c, byWord}) {
 		if a.OK {
 			n++
 		}

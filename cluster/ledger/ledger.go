@@ -203,19 +203,15 @@ func (l *Ledger) startRaft() error {
 		// its decoder is gone, its sender waits for it, and the follower gets
 		// heartbeats but no entries.
 		MaxRPCsInFlight: 1})
+	bootstrap := bootstrapConfig{id.Ledger, id.FirstVoters}
+	if slices.ContainsFunc(bootstrap.Voters, func(s raftServer) bool { return s.ID == id.Server }) {
+		if err := l.files.bootstrapLog(bootstrap.raftConfiguration()); err != nil {
+			return fmt.Errorf("bootstrap raft with the first voters: %w", err)
+		}
+	}
 	logs, err := raft.NewLogCache(cachedEntries, l.files.log)
 	if err != nil {
 		return err
-	}
-	has, err := raft.HasExistingState(logs, l.files.log, l.files.snapshots)
-	if err != nil {
-		return err
-	}
-	bootstrap := bootstrapConfig{id.Ledger, id.FirstVoters}
-	if !has && slices.ContainsFunc(bootstrap.Voters, func(s raftServer) bool { return s.ID == id.Server }) {
-		if err := raft.BootstrapCluster(conf, logs, l.files.log, l.files.snapshots, trans, bootstrap.raftConfiguration()); err != nil {
-			return fmt.Errorf("bootstrap raft with the first voters: %w", err)
-		}
 	}
 	r, err := raft.NewRaft(conf, l.applier, logs, l.files.log, l.files.snapshots, trans)
 	if err != nil {
@@ -309,7 +305,7 @@ func (l *Ledger) HandleCall(ctx context.Context, board, kind string, body []byte
 			return l.handleCommitIndex(ctx)
 		})
 	case kindFound:
-		return handleJSON(body, func(struct{}) (struct{}, error) { return struct{}{}, l.allowFounding() })
+		return handleJSON(body, func(word foundRequest) (struct{}, error) { return struct{}{}, l.allowFounding(word) })
 	case kindRecover:
 		return handleJSON(body, func(request recoverRequest) (recoverResponse, error) { return l.handleRecover(ctx, request) })
 	case kindChoose:

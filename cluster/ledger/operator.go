@@ -104,10 +104,12 @@ func (l *Ledger) Found(ctx context.Context) error {
 		return refusedf("%d of %d boards answer, and a new ledger needs %d: start them, or set [rack] expected_boards to the number that you have",
 			len(hellos), l.cfg.Boards, need)
 	}
-	if err := l.allowFounding(); err != nil {
-		return err
+	word := foundRequest{}
+	for _, hello := range hellos {
+		word.Answering = append(word.Answering, hello.Server.ID)
 	}
-	return l.sendWord(ctx, hellos, kindFound, struct{}{})
+	err := l.sendWord(ctx, hellos, kindFound, word)
+	return errors.Join(err, l.allowFounding(word)) // this board last: it may restart
 }
 
 // sendWord sends an operator's word to all boards that answered, without this one.
@@ -128,7 +130,7 @@ func (l *Ledger) sendWord(ctx context.Context, hellos []helloResponse, kind stri
 }
 
 // allowFounding notes an operator's word that a majority may found a ledger.
-func (l *Ledger) allowFounding() error {
+func (l *Ledger) allowFounding(word foundRequest) error {
 	if id := l.ledger(); id != 0 {
 		if r := l.runningRaft(); r == nil || r.LastIndex() > 0 {
 			return refusedf("this board has ledger %s", id)
@@ -139,6 +141,22 @@ func (l *Ledger) allowFounding() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	changed := l.files.identity
+	a := l.founding.acceptor
+	answering := 0
+	for _, s := range a.Bootstrap.Voters {
+		if slices.Contains(word.Answering, s.ID) {
+			answering++
+		}
+	}
+	if !changed.MayFound && answering < majorityOf(len(a.Bootstrap.Voters)) {
+		// What it accepted before came to nothing: most of its voters are lives that are gone.
+		// It drops that only once, so that a second word breaks no promise.
+		a.Accepted, a.Bootstrap = ballot{}, bootstrapConfig{}
+		if err := l.saveAcceptor(a); err != nil {
+			return err
+		}
+		l.founding.acceptor = a
+	}
 	changed.MayFound, changed.JoinOnly, changed.Lost = true, false, ""
 	if err := changed.saveTo(l.files.stable); err != nil {
 		return err

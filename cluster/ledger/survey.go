@@ -322,7 +322,7 @@ func (l *Ledger) runAutopilot(ctx context.Context, r *raft.Raft, self raftServer
 		m := clusterMember{raftServer{string(s.ID), string(s.Address)}, s.Suffrage == raft.Voter}
 		state.Members = append(state.Members, m)
 		if _, ok := state.Boards[m.ID]; !ok {
-			state.Boards[m.ID] = boardHealth{Server: m.raftServer, Silent: now.Sub(leadingSince)}
+			state.Boards[m.ID] = boardHealth{Server: m.raftServer, Silent: now.Sub(leadingSince), Unheard: true}
 		}
 	}
 	l.noteNameConflicts(newPlanner(state, l.cfg.Timing).nameConflicts())

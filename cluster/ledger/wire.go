@@ -13,7 +13,7 @@ const (
 	kindAccept      = "accept"       // founding: acceptRequest, acceptResponse
 	kindSubmit      = "submit"       // a batch for the leader: batchRequest, batchResponse
 	kindCommitIndex = "commit-index" // of the leader: commitIndexRequest, commitIndexResponse
-	kindFound       = "found"        // an operator's word: {}, {}
+	kindFound       = "found"        // an operator's word: foundRequest, {}
 	kindRecover     = "recover"      // an operator's word: recoverRequest, recoverResponse
 	kindChoose      = "choose"       // an operator's word: chooseRequest, {}
 	kindClock       = "clock"        // of the leader: {}, ClockReport
@@ -100,11 +100,18 @@ type setClockResponse struct {
 type prepareRequest struct {
 	Ballot ballot
 	Boards int
+	ByWord bool `json:",omitempty"` // the proposer founds by an operator's word
+}
+
+// foundRequest is an operator's word to found a ledger.
+type foundRequest struct {
+	Answering []string // server ids of the boards that answered the operator
 }
 
 type acceptRequest struct {
 	Ballot    ballot
 	Bootstrap bootstrapConfig
+	ByWord    bool `json:",omitempty"` // as in prepareRequest
 }
 
 type acceptResponse struct {
