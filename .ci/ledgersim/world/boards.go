@@ -176,8 +176,9 @@ func (w *world) replaceCard(s *site, keepMarker bool) {
 		if err := os.Remove(s.marker); !errors.Is(err, fs.ErrNotExist) {
 			w.must(err)
 		}
-		s.isBlank = true
 	}
+	_, err := os.Stat(s.marker)
+	s.isBlank = err != nil
 }
 
 // damageCard flips a bit in a file of a board that is off.
