@@ -161,7 +161,7 @@ func (l *Ledger) Status() Status {
 		slices.Sort(s.Nonvoters)
 	}
 	if s.Leader == "" && s.Trouble == "" {
-		s.Trouble = NoLeader + ": half of the voters or fewer can be reached; start the missing boards. " +
+		s.Trouble = NoLeader + ": half of the voters or fewer can be reached; start the missing boards; " +
 			"if their cards are lost for good: bramble ledger recover " + l.cfg.Name
 		if r.LastIndex() == 0 { // it joined, and nothing has arrived yet
 			s.Trouble = NoLeader + ", and this board has nothing of the ledger yet: start the missing boards; " + foundingRemedy
