@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"log/slog"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -116,4 +117,33 @@ func TestFoundingDecidesOnce(t *testing.T) {
 			t.Fatalf("decided %v", decided)
 		}
 	})
+}
+
+// A power cut between raft's first term and its first entry does not end a founding: the
+// next start writes the entry.
+func TestABootstrapThatAPowerCutStopped(t *testing.T) {
+	dir := t.TempDir()
+	first := bootstrapConfig{1, []raftServer{{"a.1", "a"}}}.raftConfiguration()
+	f, err := openFiles(dir, 0, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.log.SetUint64([]byte(keyCurrentTerm), 3); err != nil { // it has voted since
+		t.Fatal(err)
+	}
+	for range 2 {
+		f.close()
+		if f, err = openFiles(dir, 0, slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.bootstrapLog(first); err != nil {
+			t.Fatal(err)
+		}
+		last, err := f.log.LastIndex()
+		term, termErr := f.log.GetUint64([]byte(keyCurrentTerm))
+		if last != 1 || term != 3 || err != nil || termErr != nil {
+			t.Errorf("last entry %d, term %d, %v, %v; want 1, 3", last, term, err, termErr)
+		}
+	}
+	f.close()
 }
