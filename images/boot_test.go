@@ -3,6 +3,7 @@
 package images
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +52,22 @@ func TestACardBoots(t *testing.T) {
 			return err
 		})
 		b.waitPage(shop+receipt, "ann")
+	})
+	t.Run("clock", func(t *testing.T) {
+		// A leap of the clock, by hand, moves nothing: no time server has confirmed it.
+		shows := func(words string) {
+			waitUntil(t, bootLimit, words, func() error {
+				if said := b.runShell("bramble ledger clock --config /run/bramble.toml"); !strings.Contains(strings.Join(strings.Fields(said), " "), words) {
+					return errors.New(said)
+				}
+				return nil
+			})
+		}
+		shows("It follows the boards' clocks.")
+		b.runShell("date -s @$(($(date +%s) + 7200))")
+		shows("2h0m0s ahead of the ledger's")
+		b.runShell("date -s @$(($(date +%s) - 7200))")
+		shows("It follows the boards' clocks.")
 	})
 	t.Run("writes", func(t *testing.T) {
 		bytes, at := b.bytesWritten()
