@@ -64,7 +64,11 @@ func TestRestartOnABoard(t *testing.T) {
 		}
 		return nil
 	})
-	t.Log(b.runShell("cat /tmp/restart.said; free"))
+	said := b.runShell("cat /tmp/restart.said; free")
+	t.Log(said)
+	if !strings.Contains(said, "--- PASS: TestRestart") {
+		t.Fatal("the order book did not catch up on the board")
+	}
 	var from, to [7]int64 // user, nice, system, idle, waiting for the card, interrupts, soft interrupts
 	for file, into := range map[string]*[7]int64{"from": &from, "to": &to} {
 		text := b.runShell("cat /tmp/" + file)
