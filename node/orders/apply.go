@@ -346,7 +346,7 @@ func (a *applyTx) storeOrder(before, o *storedOrder) {
 	if s.Retain > 0 && o.isFinished() && !before.isFinished() {
 		a.put(a.timers, timerKey(toMillis(o.Changed.Add(s.Retain)), o.Number), nil)
 	}
-	a.put(a.orders, uint64Key(o.Number), o.encode(make([]byte, 0, 128+o.Person.encodedSize()), a.rules.form))
+	a.put(a.orders, uint64Key(o.Number), o.encode(make([]byte, 0, 256), a.rules.form))
 }
 
 func (a *applyTx) updateIndexes(s *storedSale, before, o *storedOrder) {

@@ -2,8 +2,11 @@ package orders
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"time"
+
+	"bramble/node/orders/draw"
 )
 
 // The binary encoding of commands, answers and stored records: numbers are varints (zigzag if
@@ -18,6 +21,8 @@ func (e *encoder) byte(v byte)   { e.data = append(e.data, v) }
 func (e *encoder) uint(v uint64) { e.data = binary.AppendUvarint(e.data, v) }
 func (e *encoder) int(v int64)   { e.data = binary.AppendVarint(e.data, v) }
 
+func (e *encoder) count(v int) { e.int(int64(v)) }
+
 func (e *encoder) bool(v bool) {
 	if v {
 		e.byte(1)
@@ -30,6 +35,8 @@ func (e *encoder) text(v string) {
 	e.uint(uint64(len(v)))
 	e.data = append(e.data, v...)
 }
+
+func (e *encoder) bytes32(v [32]byte) { e.data = append(e.data, v[:]...) }
 
 func (e *encoder) time(t time.Time) { e.int(toMillis(t)) }
 
@@ -158,12 +165,133 @@ func (d *decoder) duration() time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-// listLen reads the length of a list whose elements take at least one byte each.
-func (d *decoder) listLen() int {
-	n := d.uint()
-	if n > uint64(len(d.data)) {
-		d.fail()
-		return 0
+// fieldCodec writes the fields of a record, or reads them, so that one list of fields has the order
+// for both. The type of a field decides its encoding.
+type fieldCodec struct {
+	to   *encoder
+	from *decoder // nil: it writes
+}
+
+// codeAll writes or reads the fields that are pointed to.
+func (c fieldCodec) codeAll(fields ...any) {
+	for _, field := range fields {
+		c.codeField(field)
 	}
-	return int(n)
+}
+
+func (c fieldCodec) codeField(field any) {
+	switch v := field.(type) {
+	case *string:
+		codeText(c, v)
+	case *[]byte:
+		codeText(c, v)
+	case *draw.Kind:
+		codeText(c, v)
+	case *int64:
+		codeValue(c, v, (*encoder).int, (*decoder).int)
+	case *int:
+		codeValue(c, v, (*encoder).count, (*decoder).count)
+	case *bool:
+		codeValue(c, v, (*encoder).bool, (*decoder).bool)
+	case *time.Time:
+		codeValue(c, v, (*encoder).time, (*decoder).time)
+	case *time.Duration:
+		codeValue(c, v, (*encoder).duration, (*decoder).duration)
+	case *[32]byte:
+		codeValue(c, v, (*encoder).bytes32, (*decoder).bytes32)
+	case *uint64:
+		codeUint(c, v, math.MaxUint64)
+	case *uint16:
+		codeUint(c, v, math.MaxUint16)
+	case *ID:
+		codeUint(c, v, uint64(MaxID))
+	case *Revised:
+		codeUint(c, v, uint64(reviseEnd-1))
+	case *Kind:
+		codeByte(c, v)
+	case *Mode:
+		codeByte(c, v)
+	case *OrderState:
+		codeByte(c, v)
+	case *SaleState:
+		codeByte(c, v)
+	case *JobKind:
+		codeByte(c, v)
+	case *Outcome:
+		codeByte(c, v)
+	case *drawStage:
+		codeByte(c, v)
+	case *sweepAim:
+		codeByte(c, v)
+	case *Operation:
+		c.codeAll(&v.Operator, &v.OpID)
+	case *Person:
+		c.codeAll(&v.Name, &v.Email, &v.Line1, &v.Line2, &v.City, &v.Postcode, &v.Country)
+	case *draw.Public:
+		c.codeAll(&v.Kind, &v.Text)
+	case *Country:
+		c.codeAll(&v.Code, &v.Shipping, &v.Tax)
+	case *[]Country:
+		codeList(c, v, MaxCountries)
+	case *[][32]byte:
+		codeList(c, v, MaxReceiptKeys)
+	default:
+		panic(fmt.Sprintf("orders: a field of type %T has no encoding", field))
+	}
+}
+
+// require makes what is read malformed unless ok.
+func (c fieldCodec) require(ok bool) {
+	if c.from != nil && !ok {
+		c.from.fail()
+	}
+}
+
+func codeValue[T any](c fieldCodec, v *T, write func(*encoder, T), read func(*decoder) T) {
+	if c.from == nil {
+		write(c.to, *v)
+	} else {
+		*v = read(c.from)
+	}
+}
+
+func codeText[T ~string | ~[]byte](c fieldCodec, v *T) {
+	if c.from == nil {
+		c.to.text(string(*v))
+	} else {
+		*v = T(c.from.text())
+	}
+}
+
+func codeByte[T ~uint8](c fieldCodec, v *T) {
+	if c.from == nil {
+		c.to.byte(byte(*v))
+	} else {
+		*v = T(c.from.byte())
+	}
+}
+
+func codeUint[T ~uint16 | ~uint32 | ~uint64](c fieldCodec, v *T, most uint64) {
+	if c.from == nil {
+		c.to.uint(uint64(*v))
+		return
+	}
+	n := c.from.uint()
+	c.require(n <= most)
+	*v = T(n)
+}
+
+// codeList writes or reads a list of at most the given length; it reads an empty one as nil.
+func codeList[T any](c fieldCodec, list *[]T, most uint64) {
+	n := uint64(len(*list))
+	codeUint(c, &n, most)
+	if c.from != nil {
+		*list = nil
+		if n > 0 && !c.from.bad {
+			*list = make([]T, n)
+		}
+	}
+	for i := range *list {
+		c.codeField(&(*list)[i])
+	}
 }

@@ -1,7 +1,5 @@
 package orders
 
-import "bramble/node/orders/draw"
-
 // DecodeCommand decodes the output of Encode, and nothing else: a command that it accepts
 // encodes to the same bytes. It does not call Check. The error is ErrCommand, which reveals nothing of the
 // content.
@@ -9,173 +7,85 @@ func DecodeCommand(data []byte) (Command, error) {
 	if len(data) == 0 || len(data) > MaxCommand && (data[0] != opAddRestoreChunk || len(data) > MaxRestoreCommand) {
 		return nil, ErrCommand
 	}
-	r := decoder{data: data[1:]}
-	c := r.readCommand(data[0])
+	r := &decoder{data: data[1:]}
+	c := readCommand(r, data[0])
 	if c == nil || !r.done() {
 		return nil, ErrCommand
 	}
 	return c, nil
 }
 
-// readCommand reads the fields in the order in which Encode writes them.
-func (d *decoder) readCommand(op byte) Command {
+// readFields reads a command's fields.
+func readFields[C any, P interface {
+	*C
+	codeFields(fieldCodec)
+}](d *decoder) C {
+	var c C
+	P(&c).codeFields(fieldCodec{from: d})
+	return c
+}
+
+// readCommand returns nil for an unknown type.
+func readCommand(d *decoder, op byte) Command {
 	switch op {
 	case opPlaceOrder:
-		return d.readPlaceOrder()
+		return readFields[PlaceOrder](d)
 	case opCancel:
-		return Cancel{ID: d.readID(), By: d.readOperation(), Reason: d.text()}
+		return readFields[Cancel](d)
 	case opOffer:
-		return d.readOffer()
+		return readFields[Offer](d)
 	case opOfferInviting:
-		o := d.readOffer()
-		if o.Invitations = d.duration(); o.Invitations == 0 {
-			d.fail()
-		}
-		return o
+		return Offer(readFields[invitingOffer](d))
 	case opReviseOffer:
-		return d.readRevision()
+		return readFields[ReviseOffer](d)
 	case opRetireSale:
-		return RetireSale{Operation: d.readOperation(), Product: d.text(), Undo: d.bool()}
+		return readFields[RetireSale](d)
 	case opHandOver:
-		return HandOver{Operation: d.readOperation(), Product: d.text()}
-	case opMarkSent:
-		return MarkSent{Operation: d.readOperation(), ID: d.readID(), Note: d.text()}
-	case opReturnOrder:
-		return ReturnOrder{Operation: d.readOperation(), ID: d.readID(), Restock: d.bool(), Reason: d.text()}
-	case opFinishWebhook:
-		return FinishWebhook{ID: d.readID(), Kind: JobKind(d.byte())}
+		return readFields[HandOver](d)
 	case opStock:
-		return Stock{Operation: d.readOperation(), Product: d.text(), Delta: d.int()}
+		return readFields[Stock](d)
 	case opOpenSale:
-		return OpenSale{Operation: d.readOperation(), Product: d.text()}
+		return readFields[OpenSale](d)
 	case opCloseSale:
-		return CloseSale{Operation: d.readOperation(), Product: d.text()}
+		return readFields[CloseSale](d)
 	case opSetTimes:
-		return SetTimes{Operation: d.readOperation(), Product: d.text(), Opens: d.time(), Closes: d.time()}
+		return readFields[SetTimes](d)
 	case opSetOneTime:
-		s := SetTimes{Operation: d.readOperation(), Product: d.text(), Opens: d.time(), Closes: d.time(), KeepOpens: d.bool(), KeepCloses: d.bool()}
-		if !s.KeepOpens && !s.KeepCloses {
-			d.fail()
-		}
-		return s
+		return SetTimes(readFields[setOneTime](d))
 	case opAnnounce:
-		return Announce{Operation: d.readOperation(), Text: d.text()}
+		return readFields[Announce](d)
 	case opInvite:
-		return Invite{Operation: d.readOperation(), Product: d.text(), Count: d.count(), Until: d.time()}
+		return readFields[Invite](d)
 	case opMakeDraw:
-		return MakeDraw{Operation: d.readOperation(), Product: d.text(), Public: d.readPublic()}
+		return readFields[MakeDraw](d)
 	case opBeginFulfilment:
-		return BeginFulfilment{ID: d.readID()}
+		return readFields[BeginFulfilment](d)
 	case opFinishFulfilment:
-		return FinishFulfilment{ID: d.readID(), How: d.text()}
+		return readFields[FinishFulfilment](d)
+	case opMarkSent:
+		return readFields[MarkSent](d)
+	case opReturnOrder:
+		return readFields[ReturnOrder](d)
+	case opFinishWebhook:
+		return readFields[FinishWebhook](d)
 	case opFinishMail:
-		return FinishMail{ID: d.readID(), Kind: JobKind(d.byte())}
+		return readFields[FinishMail](d)
 	case opErase:
-		return Erase{Operation: d.readOperation(), ID: d.readID(), Email: d.text()}
+		return readFields[Erase](d)
 	case opTick:
 		return Tick{}
 	case opTickUntil:
-		t := Tick{Until: d.time()}
-		if t.Until.IsZero() {
-			d.fail()
-		}
-		return t
+		return readFields[Tick](d)
 	case opSetClock:
-		return SetClock{Operation: d.readOperation(), Before: d.time(), After: d.time()}
+		return readFields[SetClock](d)
 	case opBeginRestore:
-		return d.readBeginRestore()
+		return readFields[BeginRestore](d)
 	case opAddRestoreChunk:
-		return AddRestoreChunk{OpID: d.uint(), Number: d.count(), Data: []byte(d.text())}
+		return readFields[AddRestoreChunk](d)
 	case opFinishRestore:
-		return FinishRestore{d.readOperation()}
+		return readFields[FinishRestore](d)
 	case opCancelRestore:
-		return CancelRestore{d.readOperation()}
+		return readFields[CancelRestore](d)
 	}
 	return nil
-}
-
-func (d *decoder) readPlaceOrder() PlaceOrder {
-	return PlaceOrder{
-		ID:         d.readID(),
-		Product:    d.text(),
-		Kind:       Kind(d.byte()),
-		Quantity:   d.count(),
-		Total:      d.int(),
-		Currency:   d.text(),
-		Person:     d.readPerson(),
-		InAddition: d.bool(),
-	}
-}
-
-func (d *decoder) readOffer() Offer {
-	return Offer{
-		Operation:       d.readOperation(),
-		Product:         d.text(),
-		Mode:            Mode(d.byte()),
-		Stock:           d.int(),
-		Limit:           d.count(),
-		LimitByAddress:  d.bool(),
-		Opens:           d.time(),
-		Closes:          d.time(),
-		WaitingList:     d.bool(),
-		Price:           d.int(),
-		Currency:        d.text(),
-		Countries:       d.readCountries(),
-		Webhook:         d.bool(),
-		FulfilmentDelay: d.duration(),
-		Mail:            d.bool(),
-		Retain:          d.duration(),
-		Secret:          d.bytes32(),
-		PublicKind:      draw.Kind(d.text()),
-	}
-}
-
-func (d *decoder) readRevision() ReviseOffer {
-	r := ReviseOffer{Operation: d.readOperation(), Product: d.text()}
-	fields := d.uint()
-	if fields >= uint64(reviseEnd) {
-		d.fail()
-	}
-	r.Fields, r.Price, r.Countries, r.Limit = Revised(fields), d.int(), d.readCountries(), d.count()
-	r.WaitingList, r.Invitations, r.Webhook, r.Mail = d.bool(), d.duration(), d.bool(), d.bool()
-	r.FulfilmentDelay, r.Retain = d.duration(), d.duration()
-	return r
-}
-
-// readID reads an ID, or 0 for none.
-func (d *decoder) readID() ID {
-	id := ID(d.uint())
-	if id > MaxID {
-		d.fail()
-	}
-	return id
-}
-
-func (d *decoder) readOperation() Operation { return Operation{Operator: d.text(), OpID: d.uint()} }
-
-func (d *decoder) readPublic() draw.Public {
-	return draw.Public{Kind: draw.Kind(d.text()), Text: d.text()}
-}
-
-func (d *decoder) readPerson() Person {
-	return Person{
-		Name: d.text(), Email: d.text(), Line1: d.text(), Line2: d.text(),
-		City: d.text(), Postcode: d.text(), Country: d.text(),
-	}
-}
-
-func (d *decoder) readCountries() []Country {
-	n := d.listLen()
-	if n == 0 {
-		return nil
-	}
-	if n > MaxCountries {
-		d.fail()
-		return nil
-	}
-	list := make([]Country, n)
-	for i := range list {
-		list[i] = Country{Code: d.text(), Shipping: d.int(), Tax: d.count()}
-	}
-	return list
 }

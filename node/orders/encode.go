@@ -1,6 +1,7 @@
 package orders
 
-// The first byte of a command is its type. A command whose encoding changes gets a new
+// The encoding of a command is its type and its fields; DecodeCommand reads them in the same
+// order. The first byte is the type. A command whose encoding changes gets a new
 // number, because a rack's ledger outlives a version of this program.
 const (
 	opPlaceOrder       = 1
@@ -34,265 +35,186 @@ const (
 	opFinishWebhook    = 23
 )
 
-func beginCommand(op byte, size int) encoder {
-	w := encoder{data: make([]byte, 0, size)}
+// encodeCommand is the Encode of every command.
+func encodeCommand(op byte, c interface{ codeFields(fieldCodec) }) []byte {
+	w := &encoder{data: make([]byte, 0, 256)}
 	w.byte(op)
-	return w
-}
-
-func (e *encoder) writeOperation(o Operation) {
-	e.text(o.Operator)
-	e.uint(o.OpID)
-}
-
-func (e *encoder) writePerson(p *Person) {
-	e.text(p.Name)
-	e.text(p.Email)
-	e.text(p.Line1)
-	e.text(p.Line2)
-	e.text(p.City)
-	e.text(p.Postcode)
-	e.text(p.Country)
-}
-
-func (p *Person) encodedSize() int {
-	return len(p.Name) + len(p.Email) + len(p.Line1) + len(p.Line2) + len(p.City) + len(p.Postcode) + len(p.Country) + 14
-}
-
-func (e *encoder) writeCountries(list []Country) {
-	e.uint(uint64(len(list)))
-	for _, c := range list {
-		e.text(c.Code)
-		e.int(c.Shipping)
-		e.int(int64(c.Tax))
-	}
-}
-
-// Encode returns the command's bytes.
-func (p PlaceOrder) Encode() []byte {
-	w := beginCommand(opPlaceOrder, 48+len(p.Product)+p.Person.encodedSize())
-	w.uint(uint64(p.ID))
-	w.text(p.Product)
-	w.byte(byte(p.Kind))
-	w.int(int64(p.Quantity))
-	w.int(p.Total)
-	w.text(p.Currency)
-	w.writePerson(&p.Person)
-	w.bool(p.InAddition)
+	c.codeFields(fieldCodec{to: w})
 	return w.data
 }
 
 // Encode returns the command's bytes.
-func (c Cancel) Encode() []byte {
-	w := beginCommand(opCancel, 48+len(c.By.Operator)+len(c.Reason))
-	w.uint(uint64(c.ID))
-	w.writeOperation(c.By)
-	w.text(c.Reason)
-	return w.data
+func (p PlaceOrder) Encode() []byte { return encodeCommand(opPlaceOrder, &p) }
+
+func (p *PlaceOrder) codeFields(c fieldCodec) {
+	c.codeAll(&p.ID, &p.Product, &p.Kind, &p.Quantity, &p.Total, &p.Currency, &p.Person, &p.InAddition)
 }
+
+// Encode returns the command's bytes.
+func (c Cancel) Encode() []byte { return encodeCommand(opCancel, &c) }
+
+func (c *Cancel) codeFields(f fieldCodec) { f.codeAll(&c.ID, &c.By, &c.Reason) }
 
 // Encode returns the command's bytes.
 func (o Offer) Encode() []byte {
-	op := byte(opOffer)
 	if o.Invitations != 0 {
-		op = opOfferInviting
+		return encodeCommand(opOfferInviting, (*invitingOffer)(&o))
 	}
-	w := beginCommand(op, 256+16*len(o.Countries))
-	w.writeOperation(o.Operation)
-	w.text(o.Product)
-	w.byte(byte(o.Mode))
-	w.int(o.Stock)
-	w.int(int64(o.Limit))
-	w.bool(o.LimitByAddress)
-	w.time(o.Opens)
-	w.time(o.Closes)
-	w.bool(o.WaitingList)
-	w.int(o.Price)
-	w.text(o.Currency)
-	w.writeCountries(o.Countries)
-	w.bool(o.Webhook)
-	w.duration(o.FulfilmentDelay)
-	w.bool(o.Mail)
-	w.duration(o.Retain)
-	w.data = append(w.data, o.Secret[:]...)
-	w.text(string(o.PublicKind))
-	if op == opOfferInviting {
-		w.duration(o.Invitations)
-	}
-	return w.data
+	return encodeCommand(opOffer, &o)
+}
+
+func (o *Offer) codeFields(c fieldCodec) {
+	c.codeAll(&o.Operation, &o.Product, &o.Mode, &o.Stock, &o.Limit, &o.LimitByAddress, &o.Opens, &o.Closes, &o.WaitingList,
+		&o.Price, &o.Currency, &o.Countries, &o.Webhook, &o.FulfilmentDelay, &o.Mail, &o.Retain, &o.Secret, &o.PublicKind)
+}
+
+// invitingOffer is an Offer with Invitations.
+type invitingOffer Offer
+
+func (i *invitingOffer) codeFields(c fieldCodec) {
+	(*Offer)(i).codeFields(c)
+	c.codeAll(&i.Invitations)
+	c.require(i.Invitations != 0)
 }
 
 // Encode returns the command's bytes.
-func (r ReviseOffer) Encode() []byte {
-	w := beginCommand(opReviseOffer, 96+len(r.Operator)+len(r.Product)+16*len(r.Countries))
-	w.writeOperation(r.Operation)
-	w.text(r.Product)
-	w.uint(uint64(r.Fields))
-	w.int(r.Price)
-	w.writeCountries(r.Countries)
-	w.int(int64(r.Limit))
-	w.bool(r.WaitingList)
-	w.duration(r.Invitations)
-	w.bool(r.Webhook)
-	w.bool(r.Mail)
-	w.duration(r.FulfilmentDelay)
-	w.duration(r.Retain)
-	return w.data
+func (r ReviseOffer) Encode() []byte { return encodeCommand(opReviseOffer, &r) }
+
+func (r *ReviseOffer) codeFields(c fieldCodec) {
+	c.codeAll(&r.Operation, &r.Product, &r.Fields, &r.Price, &r.Countries, &r.Limit, &r.WaitingList,
+		&r.Invitations, &r.Webhook, &r.Mail, &r.FulfilmentDelay, &r.Retain)
 }
 
 // Encode returns the command's bytes.
-func (r RetireSale) Encode() []byte {
-	w := beginCommand(opRetireSale, 64+len(r.Operator)+len(r.Product))
-	w.writeOperation(r.Operation)
-	w.text(r.Product)
-	w.bool(r.Undo)
-	return w.data
-}
+func (r RetireSale) Encode() []byte { return encodeCommand(opRetireSale, &r) }
+
+func (r *RetireSale) codeFields(c fieldCodec) { c.codeAll(&r.Operation, &r.Product, &r.Undo) }
 
 // Encode returns the command's bytes.
-func (h HandOver) Encode() []byte {
-	w := beginCommand(opHandOver, 64+len(h.Operator)+len(h.Product))
-	w.writeOperation(h.Operation)
-	w.text(h.Product)
-	return w.data
-}
+func (h HandOver) Encode() []byte { return encodeCommand(opHandOver, &h) }
+
+func (h *HandOver) codeFields(c fieldCodec) { c.codeAll(&h.Operation, &h.Product) }
 
 // Encode returns the command's bytes.
-func (s Stock) Encode() []byte {
-	w := beginCommand(opStock, 64+len(s.Operator)+len(s.Product))
-	w.writeOperation(s.Operation)
-	w.text(s.Product)
-	w.int(s.Delta)
-	return w.data
-}
+func (s Stock) Encode() []byte { return encodeCommand(opStock, &s) }
+
+func (s *Stock) codeFields(c fieldCodec) { c.codeAll(&s.Operation, &s.Product, &s.Delta) }
 
 // Encode returns the command's bytes.
-func (o OpenSale) Encode() []byte {
-	w := beginCommand(opOpenSale, 64+len(o.Operator)+len(o.Product))
-	w.writeOperation(o.Operation)
-	w.text(o.Product)
-	return w.data
-}
+func (o OpenSale) Encode() []byte { return encodeCommand(opOpenSale, &o) }
+
+func (o *OpenSale) codeFields(c fieldCodec) { c.codeAll(&o.Operation, &o.Product) }
 
 // Encode returns the command's bytes.
-func (c CloseSale) Encode() []byte {
-	w := beginCommand(opCloseSale, 64+len(c.Operator)+len(c.Product))
-	w.writeOperation(c.Operation)
-	w.text(c.Product)
-	return w.data
-}
+func (c CloseSale) Encode() []byte { return encodeCommand(opCloseSale, &c) }
+
+func (c *CloseSale) codeFields(f fieldCodec) { f.codeAll(&c.Operation, &c.Product) }
 
 // Encode returns the command's bytes.
 func (s SetTimes) Encode() []byte {
-	op := byte(opSetTimes)
 	if s.KeepOpens || s.KeepCloses {
-		op = opSetOneTime
+		return encodeCommand(opSetOneTime, (*setOneTime)(&s))
 	}
-	w := beginCommand(op, 64+len(s.Operator)+len(s.Product))
-	w.writeOperation(s.Operation)
-	w.text(s.Product)
-	w.time(s.Opens)
-	w.time(s.Closes)
-	if op == opSetOneTime {
-		w.bool(s.KeepOpens)
-		w.bool(s.KeepCloses)
-	}
-	return w.data
+	return encodeCommand(opSetTimes, &s)
+}
+
+func (s *SetTimes) codeFields(c fieldCodec) { c.codeAll(&s.Operation, &s.Product, &s.Opens, &s.Closes) }
+
+// setOneTime is a SetTimes that keeps a time.
+type setOneTime SetTimes
+
+func (s *setOneTime) codeFields(c fieldCodec) {
+	(*SetTimes)(s).codeFields(c)
+	c.codeAll(&s.KeepOpens, &s.KeepCloses)
+	c.require(s.KeepOpens || s.KeepCloses)
 }
 
 // Encode returns the command's bytes.
-func (a Announce) Encode() []byte {
-	w := beginCommand(opAnnounce, 64+len(a.Operator)+len(a.Text))
-	w.writeOperation(a.Operation)
-	w.text(a.Text)
-	return w.data
-}
+func (a Announce) Encode() []byte { return encodeCommand(opAnnounce, &a) }
+
+func (a *Announce) codeFields(c fieldCodec) { c.codeAll(&a.Operation, &a.Text) }
 
 // Encode returns the command's bytes.
-func (i Invite) Encode() []byte {
-	w := beginCommand(opInvite, 64+len(i.Operator)+len(i.Product))
-	w.writeOperation(i.Operation)
-	w.text(i.Product)
-	w.int(int64(i.Count))
-	w.time(i.Until)
-	return w.data
-}
+func (i Invite) Encode() []byte { return encodeCommand(opInvite, &i) }
+
+func (i *Invite) codeFields(c fieldCodec) { c.codeAll(&i.Operation, &i.Product, &i.Count, &i.Until) }
 
 // Encode returns the command's bytes.
-func (m MakeDraw) Encode() []byte {
-	w := beginCommand(opMakeDraw, 64+len(m.Operator)+len(m.Product)+len(m.Public.Text))
-	w.writeOperation(m.Operation)
-	w.text(m.Product)
-	w.text(string(m.Public.Kind))
-	w.text(m.Public.Text)
-	return w.data
-}
+func (m MakeDraw) Encode() []byte { return encodeCommand(opMakeDraw, &m) }
+
+func (m *MakeDraw) codeFields(c fieldCodec) { c.codeAll(&m.Operation, &m.Product, &m.Public) }
 
 // Encode returns the command's bytes.
-func (b BeginFulfilment) Encode() []byte {
-	w := beginCommand(opBeginFulfilment, 12)
-	w.uint(uint64(b.ID))
-	return w.data
-}
+func (b BeginFulfilment) Encode() []byte { return encodeCommand(opBeginFulfilment, &b) }
+
+func (b *BeginFulfilment) codeFields(c fieldCodec) { c.codeAll(&b.ID) }
 
 // Encode returns the command's bytes.
-func (f FinishFulfilment) Encode() []byte {
-	w := beginCommand(opFinishFulfilment, 16+len(f.How))
-	w.uint(uint64(f.ID))
-	w.text(f.How)
-	return w.data
-}
+func (f FinishFulfilment) Encode() []byte { return encodeCommand(opFinishFulfilment, &f) }
+
+func (f *FinishFulfilment) codeFields(c fieldCodec) { c.codeAll(&f.ID, &f.How) }
 
 // Encode returns the command's bytes.
-func (m MarkSent) Encode() []byte {
-	w := beginCommand(opMarkSent, 64+len(m.Operator)+len(m.Note))
-	w.writeOperation(m.Operation)
-	w.uint(uint64(m.ID))
-	w.text(m.Note)
-	return w.data
-}
+func (m MarkSent) Encode() []byte { return encodeCommand(opMarkSent, &m) }
+
+func (m *MarkSent) codeFields(c fieldCodec) { c.codeAll(&m.Operation, &m.ID, &m.Note) }
 
 // Encode returns the command's bytes.
-func (r ReturnOrder) Encode() []byte {
-	w := beginCommand(opReturnOrder, 64+len(r.Operator)+len(r.Reason))
-	w.writeOperation(r.Operation)
-	w.uint(uint64(r.ID))
-	w.bool(r.Restock)
-	w.text(r.Reason)
-	return w.data
-}
+func (r ReturnOrder) Encode() []byte { return encodeCommand(opReturnOrder, &r) }
+
+func (r *ReturnOrder) codeFields(c fieldCodec) { c.codeAll(&r.Operation, &r.ID, &r.Restock, &r.Reason) }
 
 // Encode returns the command's bytes.
-func (f FinishWebhook) Encode() []byte {
-	w := beginCommand(opFinishWebhook, 12)
-	w.uint(uint64(f.ID))
-	w.byte(byte(f.Kind))
-	return w.data
-}
+func (f FinishWebhook) Encode() []byte { return encodeCommand(opFinishWebhook, &f) }
+
+func (f *FinishWebhook) codeFields(c fieldCodec) { c.codeAll(&f.ID, &f.Kind) }
 
 // Encode returns the command's bytes.
-func (f FinishMail) Encode() []byte {
-	w := beginCommand(opFinishMail, 12)
-	w.uint(uint64(f.ID))
-	w.byte(byte(f.Kind))
-	return w.data
-}
+func (f FinishMail) Encode() []byte { return encodeCommand(opFinishMail, &f) }
+
+func (f *FinishMail) codeFields(c fieldCodec) { c.codeAll(&f.ID, &f.Kind) }
 
 // Encode returns the command's bytes.
-func (e Erase) Encode() []byte {
-	w := beginCommand(opErase, 64+len(e.Operator)+len(e.Email))
-	w.writeOperation(e.Operation)
-	w.uint(uint64(e.ID))
-	w.text(e.Email)
-	return w.data
-}
+func (e Erase) Encode() []byte { return encodeCommand(opErase, &e) }
+
+func (e *Erase) codeFields(c fieldCodec) { c.codeAll(&e.Operation, &e.ID, &e.Email) }
 
 // Encode returns the command's bytes.
 func (t Tick) Encode() []byte {
 	if t.Until.IsZero() {
 		return []byte{opTick}
 	}
-	w := beginCommand(opTickUntil, 16)
-	w.time(t.Until)
-	return w.data
+	return encodeCommand(opTickUntil, &t)
 }
+
+func (t *Tick) codeFields(c fieldCodec) {
+	c.codeAll(&t.Until)
+	c.require(!t.Until.IsZero())
+}
+
+// Encode returns the command's bytes.
+func (s SetClock) Encode() []byte { return encodeCommand(opSetClock, &s) }
+
+func (s *SetClock) codeFields(c fieldCodec) { c.codeAll(&s.Operation, &s.Before, &s.After) }
+
+// Encode returns the command's bytes.
+func (b BeginRestore) Encode() []byte { return encodeCommand(opBeginRestore, &b) }
+
+func (b *BeginRestore) codeFields(c fieldCodec) {
+	c.codeAll(&b.Operation, &b.Chunks, &b.Sum, &b.ReceiptKeys)
+}
+
+// Encode returns the command's bytes.
+func (a AddRestoreChunk) Encode() []byte { return encodeCommand(opAddRestoreChunk, &a) }
+
+func (a *AddRestoreChunk) codeFields(c fieldCodec) { c.codeAll(&a.OpID, &a.Number, &a.Data) }
+
+// Encode returns the command's bytes.
+func (f FinishRestore) Encode() []byte { return encodeCommand(opFinishRestore, &f) }
+
+func (f *FinishRestore) codeFields(c fieldCodec) { c.codeAll(&f.Operation) }
+
+// Encode returns the command's bytes.
+func (c CancelRestore) Encode() []byte { return encodeCommand(opCancelRestore, &c) }
+
+func (c *CancelRestore) codeFields(f fieldCodec) { f.codeAll(&c.Operation) }

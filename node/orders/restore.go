@@ -66,55 +66,6 @@ type FinishRestore struct{ Operation }
 // CancelRestore drops the chunks of any restore in progress.
 type CancelRestore struct{ Operation }
 
-// Encode returns the command's bytes.
-func (b BeginRestore) Encode() []byte {
-	w := beginCommand(opBeginRestore, 128+32*len(b.ReceiptKeys))
-	w.writeOperation(b.Operation)
-	w.int(int64(b.Chunks))
-	w.data = append(w.data, b.Sum[:]...)
-	w.uint(uint64(len(b.ReceiptKeys)))
-	for _, key := range b.ReceiptKeys {
-		w.data = append(w.data, key[:]...)
-	}
-	return w.data
-}
-
-// Encode returns the command's bytes.
-func (a AddRestoreChunk) Encode() []byte {
-	w := beginCommand(opAddRestoreChunk, 32+len(a.Data))
-	w.uint(a.OpID)
-	w.int(int64(a.Number))
-	w.text(string(a.Data))
-	return w.data
-}
-
-// Encode returns the command's bytes.
-func (f FinishRestore) Encode() []byte {
-	w := beginCommand(opFinishRestore, 32+len(f.Operator))
-	w.writeOperation(f.Operation)
-	return w.data
-}
-
-// Encode returns the command's bytes.
-func (c CancelRestore) Encode() []byte {
-	w := beginCommand(opCancelRestore, 32+len(c.Operator))
-	w.writeOperation(c.Operation)
-	return w.data
-}
-
-func (d *decoder) readBeginRestore() BeginRestore {
-	b := BeginRestore{Operation: d.readOperation(), Chunks: d.count(), Sum: d.bytes32()}
-	n := d.listLen()
-	if n > MaxReceiptKeys {
-		d.fail()
-		return b
-	}
-	for range n {
-		b.ReceiptKeys = append(b.ReceiptKeys, d.bytes32())
-	}
-	return b
-}
-
 // Check returns a *FieldError for a field that is wrong.
 func (b BeginRestore) Check() error {
 	return firstError(
@@ -145,13 +96,18 @@ type pendingRestore struct {
 	active  int64 // time of its newest command, Unix milliseconds
 }
 
+func (p *pendingRestore) codeFields(c fieldCodec) {
+	c.codeAll(&p.active)
+	p.command.codeFields(c)
+}
+
 func (a *applyTx) readRestore() (r pendingRestore, ok bool) {
 	data := a.restore.Get([]byte(restoreBeginKey))
 	if data == nil {
 		return r, false
 	}
-	d := decoder{data: data}
-	r = pendingRestore{active: d.int(), command: d.readBeginRestore()}
+	d := &decoder{data: data}
+	r.codeFields(fieldCodec{from: d})
 	if !d.done() {
 		a.fail(fmt.Errorf("%w: the record of a restore cannot be read", ErrBroken))
 		return r, false
@@ -160,9 +116,8 @@ func (a *applyTx) readRestore() (r pendingRestore, ok bool) {
 }
 
 func (a *applyTx) writeRestore(r pendingRestore) {
-	w := encoder{}
-	w.int(r.active)
-	w.data = append(w.data, r.command.Encode()[1:]...)
+	w := &encoder{}
+	r.codeFields(fieldCodec{to: w})
 	a.put(a.restore, []byte(restoreBeginKey), w.data)
 }
 

@@ -12,15 +12,6 @@ type SetClock struct {
 	Before, After time.Time // by the ledger's clock; equal: confirmed
 }
 
-// Encode returns the command's bytes.
-func (s SetClock) Encode() []byte {
-	w := beginCommand(opSetClock, 32+len(s.Operator))
-	w.writeOperation(s.Operation)
-	w.time(s.Before)
-	w.time(s.After)
-	return w.data
-}
-
 // Check returns a *FieldError for a field that is wrong.
 func (s SetClock) Check() error { return s.Operation.checkFields() }
 

@@ -117,46 +117,28 @@ func (o *storedOrder) awaitsFulfilment() bool {
 	return o.unitsSold() > 0 && o.isLive() && o.State != StateFulfilled
 }
 
+// encode appends the order to data.
 func (o *storedOrder) encode(data []byte, form byte) []byte {
-	w := encoder{data: data}
+	w := &encoder{data: data}
 	w.byte(form)
-	w.uint(uint64(o.ID))
-	w.byte(byte(o.Kind))
-	w.uint(uint64(o.sale))
-	w.uint(o.Number)
-	w.int(int64(o.Quantity))
-	w.int(o.Total)
-	w.text(o.Currency)
-	w.writePerson(&o.Person)
-	w.time(o.Made)
-	w.byte(byte(o.State))
-	w.byte(byte(o.Was))
-	w.time(o.Until)
-	w.time(o.Changed)
-	w.time(o.Ready)
-	w.text(o.Note)
-	w.uint(o.queueNumber)
-	w.byte(byte(o.mailJob))
-	w.int(o.mailSince)
-	if form == recordForm1 {
-		return w.data
-	}
-	w.byte(byte(o.webhookJob))
-	w.int(o.webhookSince)
-	w.int(o.Split.Price)
-	w.int(o.Split.Shipping)
-	w.int(o.Split.Tax)
-	w.int(int64(o.Split.TaxRate))
-	w.bool(o.HandedOver)
-	w.bool(o.Restocked)
+	o.codeFields(fieldCodec{to: w}, form)
 	return w.data
+}
+
+func (o *storedOrder) codeFields(c fieldCodec, form byte) {
+	c.codeAll(&o.ID, &o.Kind, &o.sale, &o.Number, &o.Quantity, &o.Total, &o.Currency, &o.Person, &o.Made, &o.State, &o.Was,
+		&o.Until, &o.Changed, &o.Ready, &o.Note, &o.queueNumber, &o.mailJob, &o.mailSince)
+	if form != recordForm1 {
+		c.codeAll(&o.webhookJob, &o.webhookSince, &o.Split.Price, &o.Split.Shipping, &o.Split.Tax, &o.Split.TaxRate,
+			&o.HandedOver, &o.Restocked)
+	}
 }
 
 // emailOfRecord returns the e-mail address in a stored order, without decoding the rest.
 func emailOfRecord(data []byte) []byte {
 	r := decoder{data: data}
-	r.byte() // form
-	r.readID()
+	r.byte()      // form
+	r.uint()      // ID
 	r.byte()      // kind
 	r.uint()      // sale
 	r.uint()      // number
@@ -170,38 +152,16 @@ func emailOfRecord(data []byte) []byte {
 
 // decodeOrder decodes the output of encode. deriveFields sets the rest.
 func decodeOrder(data []byte) (*storedOrder, error) {
-	r := decoder{data: data}
-	var o storedOrder
-	o.form = r.byte()
-	o.ID = r.readID()
-	o.Kind = Kind(r.byte())
-	o.sale = uint16(r.uint())
-	o.Number = r.uint()
-	o.Quantity = r.count()
-	o.Total = r.int()
-	o.Currency = r.text()
-	o.Person = r.readPerson()
-	o.Made = r.time()
-	o.State = OrderState(r.byte())
-	o.Was = OrderState(r.byte())
-	o.Until = r.time()
-	o.Changed = r.time()
-	o.Ready = r.time()
-	o.Note = r.text()
-	o.queueNumber = r.uint()
-	o.mailJob = JobKind(r.byte())
-	o.mailSince = r.int()
-	if o.form == recordForm2 {
-		o.webhookJob = JobKind(r.byte())
-		o.webhookSince = r.int()
-		o.Split = Split{Price: r.int(), Shipping: r.int(), Tax: r.int(), Total: o.Total, TaxRate: r.count()}
-		o.HandedOver = r.bool()
-		o.Restocked = r.bool()
+	r := &decoder{data: data}
+	o := &storedOrder{form: r.byte()}
+	o.codeFields(fieldCodec{from: r}, o.form)
+	if o.form != recordForm1 {
+		o.Split.Total = o.Total
 	}
 	if o.form < recordForm1 || o.form > recordForm2 || !r.done() || o.sale >= MaxSales {
 		return nil, fmt.Errorf("%w: a stored order cannot be read", ErrBroken)
 	}
-	return &o, nil
+	return o, nil
 }
 
 // storedSale is a sale as it is stored.
@@ -254,118 +214,30 @@ const (
 )
 
 func (s *storedSale) encode(form byte) []byte {
-	w := encoder{data: make([]byte, 0, 448+16*len(s.Countries)+16*len(s.countries1))}
+	w := &encoder{data: make([]byte, 0, 448+16*len(s.Countries)+16*len(s.countries1))}
 	w.byte(form)
-	w.text(s.Product)
-	w.byte(byte(s.Mode))
-	w.byte(byte(s.State))
-	w.int(s.Stock)
-	w.int(s.Sold)
-	w.int(s.Held)
-	w.int(s.Free)
-	w.int(int64(s.Limit))
-	w.bool(s.LimitByAddress)
-	w.time(s.Opens)
-	w.time(s.Closes)
-	w.bool(s.WaitingList)
-	w.int(int64(s.Waiting))
-	w.int(int64(s.Interested))
-	w.int(int64(s.Entries))
-	w.int(s.Price)
-	w.text(s.Currency)
-	w.writeCountries(s.Countries)
-	w.duration(s.FulfilmentDelay)
-	w.duration(s.Retain)
-	w.text(string(s.Draw.PublicKind))
-	w.text(string(s.Draw.Public.Kind))
-	w.text(s.Draw.Public.Text)
-	w.time(s.Draw.At)
-	w.int(s.Draw.Stock)
-	w.int(int64(s.Draw.Winners))
-	w.uint(s.Version)
-	w.bool(s.closed)
-	w.bool(s.Webhook)
-	w.bool(s.Mail)
-	w.data = append(w.data, s.secret[:]...)
-	w.uint(s.lastQueueNumber)
-	w.byte(byte(s.drawStage))
-	w.text(s.seed)
-	w.uint(uint64(s.cursor))
-	if form == recordForm1 {
-		return w.data
-	}
-	w.duration(s.Invitations)
-	w.bool(s.Retired)
-	w.int(s.noFit)
-	w.int(s.noRank)
-	w.bool(s.webhook1)
-	w.int(s.price1)
-	w.writeCountries(s.countries1)
-	w.bool(s.overLimit)
-	w.uint(s.scanned)
-	w.int(s.scanFree)
-	w.text(s.ranked)
-	w.int(s.rankFree)
-	w.uint(s.sweep)
-	w.byte(byte(s.sweepFor))
+	s.codeFields(fieldCodec{to: w}, form)
 	return w.data
 }
 
+func (s *storedSale) codeFields(c fieldCodec, form byte) {
+	c.codeAll(&s.Product, &s.Mode, &s.State, &s.Stock, &s.Sold, &s.Held, &s.Free, &s.Limit, &s.LimitByAddress, &s.Opens, &s.Closes,
+		&s.WaitingList, &s.Waiting, &s.Interested, &s.Entries, &s.Price, &s.Currency, &s.Countries, &s.FulfilmentDelay, &s.Retain,
+		&s.Draw.PublicKind, &s.Draw.Public, &s.Draw.At, &s.Draw.Stock, &s.Draw.Winners, &s.Version, &s.closed, &s.Webhook, &s.Mail,
+		&s.secret, &s.lastQueueNumber, &s.drawStage, &s.seed, &s.cursor)
+	if form != recordForm1 {
+		c.codeAll(&s.Invitations, &s.Retired, &s.noFit, &s.noRank, &s.webhook1, &s.price1, &s.countries1, &s.overLimit,
+			&s.scanned, &s.scanFree, &s.ranked, &s.rankFree, &s.sweep, &s.sweepFor)
+	}
+}
+
 func decodeSale(number uint16, data []byte) (*storedSale, error) {
-	r := decoder{data: data}
+	r := &decoder{data: data}
 	form := r.byte()
 	s := &storedSale{number: number}
-	s.Product = r.text()
-	s.Mode = Mode(r.byte())
-	s.State = SaleState(r.byte())
-	s.Stock = r.int()
-	s.Sold = r.int()
-	s.Held = r.int()
-	s.Free = r.int()
-	s.Limit = r.count()
-	s.LimitByAddress = r.bool()
-	s.Opens = r.time()
-	s.Closes = r.time()
-	s.WaitingList = r.bool()
-	s.Waiting = r.count()
-	s.Interested = r.count()
-	s.Entries = r.count()
-	s.Price = r.int()
-	s.Currency = r.text()
-	s.Countries = r.readCountries()
-	s.FulfilmentDelay = r.duration()
-	s.Retain = r.duration()
-	s.Draw.PublicKind = draw.Kind(r.text())
-	s.Draw.Public = r.readPublic()
-	s.Draw.At = r.time()
-	s.Draw.Stock = r.int()
-	s.Draw.Winners = r.count()
-	s.Version = r.uint()
-	s.closed = r.bool()
-	s.Webhook = r.bool()
-	s.Mail = r.bool()
-	s.secret = r.bytes32()
-	s.lastQueueNumber = r.uint()
-	s.drawStage = drawStage(r.byte())
-	s.seed = r.text()
-	s.cursor = r.readID()
+	s.codeFields(fieldCodec{from: r}, form)
 	if form == recordForm1 {
 		s.webhook1, s.price1, s.countries1 = s.Webhook, s.Price, s.Countries
-	} else {
-		s.Invitations = r.duration()
-		s.Retired = r.bool()
-		s.noFit = r.int()
-		s.noRank = r.int()
-		s.webhook1 = r.bool()
-		s.price1 = r.int()
-		s.countries1 = r.readCountries()
-		s.overLimit = r.bool()
-		s.scanned = r.uint()
-		s.scanFree = r.int()
-		s.ranked = r.text()
-		s.rankFree = r.int()
-		s.sweep = r.uint()
-		s.sweepFor = sweepAim(r.byte())
 	}
 	if form < recordForm1 || form > recordForm2 || !r.done() {
 		return nil, fmt.Errorf("%w: a stored sale cannot be read", ErrBroken)
