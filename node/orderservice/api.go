@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// maxCommandBody bounds an operator's command, in bytes of JSON.
-	maxCommandBody = 8 << 10
+	// maxBody bounds the body of a request, in bytes: the largest has the header of a backup.
+	maxBody = 128 << 10
 	// defaultPageSize is the number of entries of a page, and the largest that a client can
 	// request: some hundred KB, which a board holds in memory.
 	defaultPageSize = 200
@@ -27,22 +27,45 @@ const (
 // and ends in a slash.
 func (s *Service) Handler(prefix string) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+prefix+"orders", s.listOrders)
-	mux.HandleFunc("GET "+prefix+"orders/{reference}", s.showOrder)
-	mux.HandleFunc("GET "+prefix+"sales", s.listSales)
-	mux.HandleFunc("GET "+prefix+"sales/{product}", s.showSale)
-	mux.HandleFunc("GET "+prefix+"draw/{product}", s.showDraw)
-	mux.HandleFunc("GET "+prefix+"audit", s.showAudit)
-	mux.HandleFunc("GET "+prefix+"ledger", s.showLedger)
-	mux.HandleFunc("GET "+prefix+"ledger/clock", s.showClock)
-	mux.HandleFunc("POST "+prefix+"ledger/clock", s.postClock)
-	mux.HandleFunc("POST "+prefix+"commands", s.postCommand)
-	s.addLedgerRoutes(mux, prefix)
+	handle := func(method, path string, answer func(*http.Request) (any, error)) {
+		mux.HandleFunc(method+" "+prefix+path, func(w http.ResponseWriter, r *http.Request) {
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			if v, err := answer(r); err != nil {
+				writeError(w, err)
+			} else {
+				writeJSON(w, http.StatusOK, v)
+			}
+		})
+	}
+	handle("GET", "orders", s.listOrders)
+	handle("GET", "orders/{reference}", s.showOrder)
+	handle("GET", "sales", s.listSales)
+	handle("GET", "sales/{product}", s.showSale)
+	handle("GET", "draw/{product}", s.showDraw)
+	handle("GET", "audit", s.showAudit)
+	handle("GET", "ledger", func(*http.Request) (any, error) { return s.cfg.Ledger.Status(), nil })
+	handle("GET", "ledger/clock", func(r *http.Request) (any, error) { return s.readClock(r.Context()) })
+	handle("POST", "ledger/clock", func(r *http.Request) (any, error) { return operateJSON(r, s.SetClock) })
+	handle("POST", "commands", func(r *http.Request) (any, error) { return operateJSON(r, s.Operate) })
+	if operator, ok := s.cfg.Ledger.(LedgerOperator); ok {
+		addLedgerRoutes(operator, handle)
+	}
 	mux.HandleFunc("GET "+prefix+"backup", s.serveBackup)
-	mux.HandleFunc("GET "+prefix+"backup/status", s.serveBackupStatus)
-	mux.HandleFunc("POST "+prefix+"restore", s.postRestore)
-	mux.HandleFunc("PUT "+prefix+"restore/{op}/{number}", s.putRestoreChunk)
+	handle("GET", "backup/status", s.showBackups)
+	handle("POST", "restore", func(r *http.Request) (any, error) { return operateJSON(r, s.restoreStep) })
+	handle("PUT", "restore/{op}/{number}", s.putRestoreChunk)
 	return mux
+}
+
+// operateJSON carries out the command in a request's body.
+func operateJSON[C, R any](r *http.Request, operate func(context.Context, C) (R, error)) (any, error) {
+	var c C
+	in := json.NewDecoder(r.Body)
+	in.DisallowUnknownFields()
+	if err := in.Decode(&c); err != nil {
+		return nil, fmt.Errorf("%w: its JSON cannot be parsed: %w", errMalformed, err)
+	}
+	return operate(r.Context(), c)
 }
 
 // errMalformed: the request is malformed. The error that wraps it has the reason.
@@ -96,27 +119,21 @@ func (s *Service) awaitFresh(r *http.Request) error {
 	return s.awaitBarrier(r.Context())
 }
 
-func (s *Service) listOrders(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	filter, after, limit, err := listQuery(q)
-	book, stale := s.cfg.Book, (*StaleJSON)(nil)
-	if err == nil {
-		book, stale, err = s.bookFor(r)
-	}
+func (s *Service) listOrders(r *http.Request) (any, error) {
+	filter, after, limit, err := listQuery(r.URL.Query())
 	if err != nil {
-		writeError(w, err)
-		return
+		return nil, err
+	}
+	book, stale, err := s.bookFor(r)
+	if err != nil {
+		return nil, err
 	}
 	found, next, err := book.Orders(filter, after, limit)
-	if err != nil {
-		writeError(w, err)
-		return
-	}
 	page := OrderPage{Orders: make([]OrderJSON, 0, len(found)), Next: next, Stale: stale}
 	for _, o := range found {
 		page.Orders = append(page.Orders, NewOrderJSON(o))
 	}
-	writeJSON(w, http.StatusOK, page)
+	return page, err
 }
 
 // listQuery parses the query of a list of orders.
@@ -186,11 +203,10 @@ func pageQuery(q url.Values) (after uint64, limit int, err error) {
 	return after, limit, nil
 }
 
-func (s *Service) showOrder(w http.ResponseWriter, r *http.Request) {
+func (s *Service) showOrder(r *http.Request) (any, error) {
 	id, err := parseReference(r.PathValue("reference"))
 	if err != nil {
-		writeError(w, err)
-		return
+		return nil, err
 	}
 	var o orders.Order
 	if r.URL.Query().Get("stale") == "" {
@@ -200,11 +216,7 @@ func (s *Service) showOrder(w http.ResponseWriter, r *http.Request) {
 	} else {
 		o, err = book.Order(id)
 	}
-	if err != nil {
-		writeError(w, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, NewOrderJSON(o))
+	return NewOrderJSON(o), err
 }
 
 func parseReference(text string) (orders.ID, error) {
@@ -215,21 +227,16 @@ func parseReference(text string) (orders.ID, error) {
 	return id, nil
 }
 
-func (s *Service) showAudit(w http.ResponseWriter, r *http.Request) {
+func (s *Service) showAudit(r *http.Request) (any, error) {
 	after, limit, err := pageQuery(r.URL.Query())
-	book := s.cfg.Book
-	if err == nil {
-		book, _, err = s.bookFor(r)
-	}
 	if err != nil {
-		writeError(w, err)
-		return
+		return nil, err
+	}
+	book, _, err := s.bookFor(r)
+	if err != nil {
+		return nil, err
 	}
 	changes, err := book.Audit(after, limit)
-	if err != nil {
-		writeError(w, err)
-		return
-	}
 	trail := AuditPage{Changes: []AuditJSON{}}
 	for _, c := range changes {
 		trail.Changes = append(trail.Changes, AuditJSON{Number: c.Number, At: c.At.UTC(), Operator: c.Operator, Action: c.Action, Times: c.Times})
@@ -237,25 +244,5 @@ func (s *Service) showAudit(w http.ResponseWriter, r *http.Request) {
 	if len(changes) == limit {
 		trail.Next = changes[limit-1].Number
 	}
-	writeJSON(w, http.StatusOK, trail)
-}
-
-func (s *Service) showLedger(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, s.cfg.Ledger.Status())
-}
-
-func (s *Service) postCommand(w http.ResponseWriter, r *http.Request) {
-	var o OperatorCommand
-	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxCommandBody))
-	in.DisallowUnknownFields()
-	if err := in.Decode(&o); err != nil {
-		writeError(w, fmt.Errorf("%w: its JSON cannot be parsed: %w", errMalformed, err))
-		return
-	}
-	out, err := s.Operate(r.Context(), o)
-	if err != nil {
-		writeError(w, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, out)
+	return trail, err
 }

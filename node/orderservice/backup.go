@@ -3,7 +3,6 @@ package orderservice
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,8 +19,6 @@ const (
 	// backupTimeout limits one backup that an operator's client fetches: the order book's
 	// working copy grows while a snapshot is open.
 	backupTimeout = 10 * time.Minute
-	// maxRestoreBody bounds the JSON of a RestoreRequest, which has the backup's header.
-	maxRestoreBody = 128 << 10
 	// maxClockLead limits the lead of a backup's clock over the rack's without an operator's
 	// word: boards' clocks differ by less.
 	maxClockLead = time.Minute
@@ -89,11 +86,9 @@ func (c contextWriter) Write(p []byte) (int, error) {
 
 // serveBackup answers with the plain stream of a backup. A client that stops reading ends it.
 func (s *Service) serveBackup(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Query().Get("stale") == "" {
-		if err := s.awaitBarrier(r.Context()); err != nil {
-			writeError(w, err)
-			return
-		}
+	if err := s.awaitFresh(r); err != nil {
+		writeError(w, err)
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), backupTimeout)
 	defer cancel()
@@ -104,50 +99,35 @@ func (s *Service) serveBackup(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveBackupStatus answers with the state of this board's scheduled backups.
-func (s *Service) serveBackupStatus(w http.ResponseWriter, _ *http.Request) {
-	status := []backup.TargetStatus{}
-	if s.cfg.BackupStatus != nil {
-		status = s.cfg.BackupStatus()
+// showBackups answers with the state of this board's scheduled backups.
+func (s *Service) showBackups(*http.Request) (any, error) {
+	if s.cfg.BackupStatus == nil {
+		return []backup.TargetStatus{}, nil
 	}
-	writeJSON(w, http.StatusOK, status)
+	return s.cfg.BackupStatus(), nil
 }
 
-// postRestore carries out a step of a restore.
-func (s *Service) postRestore(w http.ResponseWriter, r *http.Request) {
-	var request RestoreRequest
-	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRestoreBody))
-	in.DisallowUnknownFields()
-	if err := in.Decode(&request); err != nil {
-		writeError(w, fmt.Errorf("%w: its JSON cannot be parsed: %w", errMalformed, err))
-		return
-	}
-	text, err := s.restoreStep(r.Context(), request)
-	if err != nil {
-		writeError(w, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, OperatorResult{Text: text})
-}
-
-func (s *Service) restoreStep(ctx context.Context, r RestoreRequest) (string, error) {
+// restoreStep carries out a step of a restore.
+func (s *Service) restoreStep(ctx context.Context, r RestoreRequest) (result OperatorResult, err error) {
 	by := orders.Operation{Operator: r.Operator, OpID: r.OpID}
 	switch r.Action {
 	case "begin":
-		c, err := s.checkRestore(r)
-		if err != nil {
-			return "", err
+		var c orders.BeginRestore
+		if c, err = s.checkRestore(r); err == nil {
+			_, err = s.submitRestore(ctx, c)
+			result.Text = s.missingProducts(r.Header)
 		}
-		_, err = s.submitRestore(ctx, c)
-		return s.missingProducts(r.Header), err
 	case "finish":
-		a, err := s.submitRestore(ctx, orders.FinishRestore{Operation: by})
-		return fmt.Sprintf("Done. The rack has %d orders.", a.Count), err
+		var a orders.Answer
+		a, err = s.submitRestore(ctx, orders.FinishRestore{Operation: by})
+		result.Text = fmt.Sprintf("Done. The rack has %d orders.", a.Count)
 	case "cancel":
-		_, err := s.submitRestore(ctx, orders.CancelRestore{Operation: by})
-		return "Done. No restore is in progress.", err
+		_, err = s.submitRestore(ctx, orders.CancelRestore{Operation: by})
+		result.Text = "Done. No restore is in progress."
+	default:
+		err = fmt.Errorf("%w: action is one of begin, finish and cancel", errMalformed)
 	}
-	return "", fmt.Errorf("%w: action is one of begin, finish and cancel", errMalformed)
+	return result, err
 }
 
 // checkRestore returns the command that begins a restore, or why it must not begin.
@@ -192,19 +172,15 @@ func (s *Service) missingProducts(h *backup.Header) string {
 }
 
 // putRestoreChunk adds a chunk to a restore.
-func (s *Service) putRestoreChunk(w http.ResponseWriter, r *http.Request) {
+func (s *Service) putRestoreChunk(r *http.Request) (any, error) {
 	opID, err := strconv.ParseUint(r.PathValue("op"), 10, 64)
 	number, numberErr := strconv.Atoi(r.PathValue("number"))
-	data, readErr := io.ReadAll(http.MaxBytesReader(w, r.Body, orders.MaxRestoreChunk))
-	if err != nil || numberErr != nil || readErr != nil {
-		writeError(w, fmt.Errorf("%w: a chunk has a restore's op_id, its number, and at most %d bytes", errMalformed, orders.MaxRestoreChunk))
-		return
+	data, readErr := io.ReadAll(r.Body)
+	if err != nil || numberErr != nil || readErr != nil || len(data) > orders.MaxRestoreChunk {
+		return nil, fmt.Errorf("%w: a chunk has a restore's op_id, its number, and at most %d bytes", errMalformed, orders.MaxRestoreChunk)
 	}
-	if _, err := s.submitRestore(r.Context(), orders.AddRestoreChunk{OpID: opID, Number: number, Data: data}); err != nil {
-		writeError(w, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, OperatorResult{Text: "Done."})
+	_, err = s.submitRestore(r.Context(), orders.AddRestoreChunk{OpID: opID, Number: number, Data: data})
+	return OperatorResult{Text: "Done."}, err
 }
 
 // submitRestore submits a command of a restore until it is decided.

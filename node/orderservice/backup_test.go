@@ -189,7 +189,7 @@ func TestRestoreAPI(t *testing.T) {
 	if code, _ := c.call(http.MethodPut, "restore/4711/0", make([]byte, orders.MaxRestoreChunk+1)); code != http.StatusBadRequest {
 		t.Errorf("a chunk that is too long: %d", code)
 	}
-	if code, _ := c.call(http.MethodPost, "restore", bytes.Repeat([]byte(" "), maxRestoreBody+1)); code != http.StatusBadRequest {
+	if code, _ := c.call(http.MethodPost, "restore", bytes.Repeat([]byte(" "), maxBody+1)); code != http.StatusBadRequest {
 		t.Errorf("a body that is too long: %d", code)
 	}
 	c = newRestoreClient(t, s, h, book, orders.MaxRestoreChunk)

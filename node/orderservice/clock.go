@@ -2,10 +2,8 @@ package orderservice
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"bramble/cluster/ledger"
@@ -30,15 +28,6 @@ type ClockResult struct {
 	After  ledger.ClockReport `json:"after"`
 }
 
-func (s *Service) showClock(w http.ResponseWriter, r *http.Request) {
-	report, err := s.readClock(r.Context())
-	if err != nil {
-		writeError(w, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, report)
-}
-
 // readClock returns the ledger's clock and the boards' clocks; from this board alone, if
 // there is no leader.
 func (s *Service) readClock(ctx context.Context) (ledger.ClockReport, error) {
@@ -50,22 +39,6 @@ func (s *Service) readClock(ctx context.Context) (ledger.ClockReport, error) {
 			"\"bramble status\" shows which boards are missing; bring them back", err}
 	}
 	return report, nil
-}
-
-func (s *Service) postClock(w http.ResponseWriter, r *http.Request) {
-	var c ClockCommand
-	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxCommandBody))
-	in.DisallowUnknownFields()
-	if err := in.Decode(&c); err != nil {
-		writeError(w, fmt.Errorf("%w: its JSON cannot be parsed: %w", errMalformed, err))
-		return
-	}
-	result, err := s.SetClock(r.Context(), c)
-	if err != nil {
-		writeError(w, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, result)
 }
 
 // SetClock sets or confirms the ledger's clock. Its error is a sentence with what to do

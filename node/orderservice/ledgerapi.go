@@ -2,7 +2,6 @@ package orderservice
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -33,44 +32,27 @@ type LedgerCommand struct {
 	Ledger    string `json:"ledger,omitempty"`    // choose: 16 hex digits
 }
 
-// maxLedgerCommand limits the body of such a request, in bytes.
-const maxLedgerCommand = 4 << 10
-
-// addLedgerRoutes adds an operator's commands about the ledger to mux.
-func (s *Service) addLedgerRoutes(mux *http.ServeMux, prefix string) {
-	operator, ok := s.cfg.Ledger.(LedgerOperator)
-	if !ok {
-		return
-	}
-	mux.HandleFunc("GET "+prefix+"ledger/boards", func(w http.ResponseWriter, r *http.Request) {
-		writeJSON(w, http.StatusOK, operator.Boards(r.Context()))
-	})
-	post := func(path string, do func(ctx context.Context, c LedgerCommand) (any, error)) {
-		mux.HandleFunc("POST "+prefix+"ledger/"+path, func(w http.ResponseWriter, r *http.Request) {
-			var c LedgerCommand
-			if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxLedgerCommand)).Decode(&c); err != nil {
-				writeError(w, fmt.Errorf("%w: %w", errMalformed, err))
-				return
+// addLedgerRoutes adds an operator's commands about the ledger.
+func addLedgerRoutes(operator LedgerOperator, handle func(method, path string, answer func(*http.Request) (any, error))) {
+	handle("GET", "ledger/boards", func(r *http.Request) (any, error) { return operator.Boards(r.Context()), nil })
+	for path, operate := range map[string]func(ctx context.Context, c LedgerCommand) (any, error){
+		"found": func(ctx context.Context, _ LedgerCommand) (any, error) { return struct{}{}, operator.Found(ctx) },
+		"choose": func(ctx context.Context, c LedgerCommand) (any, error) {
+			return struct{}{}, operator.Choose(ctx, c.Ledger)
+		},
+		"recover": func(ctx context.Context, c LedgerCommand) (any, error) {
+			if c.Confirmed {
+				return operator.Recover(ctx, c.Board)
 			}
-			done, err := do(r.Context(), c)
+			return operator.PlanRecovery(ctx, c.Board)
+		},
+	} {
+		handle("POST", "ledger/"+path, func(r *http.Request) (any, error) {
+			done, err := operateJSON(r, operate)
 			if errors.Is(err, ledger.ErrRefused) {
 				err = fmt.Errorf("%w: %w", errRefused, err)
 			}
-			if err != nil {
-				writeError(w, err)
-				return
-			}
-			writeJSON(w, http.StatusOK, done)
+			return done, err
 		})
 	}
-	post("found", func(ctx context.Context, _ LedgerCommand) (any, error) { return struct{}{}, operator.Found(ctx) })
-	post("choose", func(ctx context.Context, c LedgerCommand) (any, error) {
-		return struct{}{}, operator.Choose(ctx, c.Ledger)
-	})
-	post("recover", func(ctx context.Context, c LedgerCommand) (any, error) {
-		if c.Confirmed {
-			return operator.Recover(ctx, c.Board)
-		}
-		return operator.PlanRecovery(ctx, c.Board)
-	})
 }

@@ -128,11 +128,10 @@ func timeOrNil(t time.Time) *time.Time {
 
 // listSales lists the order book's sales, and what the catalogue has besides. The order
 // book offers that within a second of the start of a rack.
-func (s *Service) listSales(w http.ResponseWriter, r *http.Request) {
+func (s *Service) listSales(r *http.Request) (any, error) {
 	book, _, err := s.bookFor(r)
 	if err != nil {
-		writeError(w, err)
-		return
+		return nil, err
 	}
 	list := []SaleJSON{}
 	for _, sale := range append(s.salesOf(book), book.RetiredSales()...) {
@@ -143,20 +142,18 @@ func (s *Service) listSales(w http.ResponseWriter, r *http.Request) {
 			list = append(list, SaleJSON{Product: o.Product, Mode: o.Mode.String(), State: stateNotOffered, Refused: s.whyRefused(o)})
 		}
 	}
-	writeJSON(w, http.StatusOK, list)
+	return list, nil
 }
 
-func (s *Service) showSale(w http.ResponseWriter, r *http.Request) {
+func (s *Service) showSale(r *http.Request) (any, error) {
 	if err := s.awaitFresh(r); err != nil {
-		writeError(w, err)
-		return
+		return nil, err
 	}
 	sale, known := s.Sale(r.PathValue("product"))
 	if !known {
-		writeError(w, noSaleError(r.PathValue("product")))
-		return
+		return nil, noSaleError(r.PathValue("product"))
 	}
-	writeJSON(w, http.StatusOK, s.newSaleJSON(s.cfg.Book, sale))
+	return s.newSaleJSON(s.cfg.Book, sale), nil
 }
 
 func noSaleError(product string) error {
@@ -165,21 +162,16 @@ func noSaleError(product string) error {
 
 // showDraw answers with the published file of a draw. Before it is drawn, the error is what
 // it waits for.
-func (s *Service) showDraw(w http.ResponseWriter, r *http.Request) {
+func (s *Service) showDraw(r *http.Request) (any, error) {
 	product := r.PathValue("product")
 	if err := s.awaitFresh(r); err != nil {
-		writeError(w, err)
-		return
+		return nil, err
 	}
 	f, err := s.cfg.Book.Draw(product)
 	if sale, known := s.Sale(product); known && err != nil {
 		err = fmt.Errorf("%w: %s", err, s.describeUndrawn(sale))
 	}
-	if err != nil {
-		writeError(w, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, f)
+	return f, err
 }
 
 // describeUndrawn returns what a draw waits for.
