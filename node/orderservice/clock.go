@@ -86,13 +86,55 @@ const (
 	latestYear   = 2037
 )
 
-// clockTrusted reports whether things that cannot be undone may follow from the ledger's
-// clock now.
-func (s *Service) clockTrusted() bool { return s.cfg.Ledger.Status().Clock.Trusted }
+// awaitTrustedClock waits until the leader trusts the ledger's clock, and returns why it does
+// not. What this board knows itself is up to a survey old; and a leader that has just begun
+// holds the clock until the others have answered.
+func (s *Service) awaitTrustedClock(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, trustTimeout)
+	defer cancel()
+	for {
+		report, err := s.readClock(ctx)
+		if err != nil {
+			return err
+		}
+		c := report.ClockStatus
+		if c.Trusted {
+			return nil
+		}
+		passes := !c.MustConfirm && c.WaitUntil.IsZero() && (c.Held == "" || c.HeldFor < clockHoldShown)
+		wait := time.NewTimer(trustRetry)
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			passes = false
+		}
+		if wait.Stop(); !passes {
+			return fmt.Errorf("%w: the ballot may not be over: %s; see \"bramble ledger clock\"", errRefused, describeUntrusted(c))
+		}
+	}
+}
 
-// clockHoldShown is the time for which the clock must be held before an operator is told.
-// Right after a start, not all boards have answered yet.
-const clockHoldShown = 5
+// describeUntrusted returns why nothing that cannot be undone may follow from the ledger's clock.
+func describeUntrusted(c ledger.ClockStatus) string {
+	switch {
+	case c.MustConfirm:
+		return "the ledger's clock went forward by weeks, and nobody has confirmed it"
+	case !c.WaitUntil.IsZero():
+		return "the ledger's clock went forward a short time ago, and draws wait until " + formatMoment(c.WaitUntil)
+	case c.Held != "":
+		return "the ledger's clock does not follow the boards' clocks: " + c.Held
+	}
+	return "the ledger's clock is not known yet"
+}
+
+const (
+	// clockHoldShown is the number of seconds for which the clock must be held before an
+	// operator is told. Right after a start, not all boards have answered yet.
+	clockHoldShown = 5
+	// trustTimeout limits the wait for a clock that is held for a shorter time.
+	trustTimeout = 10 * time.Second
+	trustRetry   = 200 * time.Millisecond
+)
 
 // ClockFault reports whether an operator should look at the ledger's clock or at this
 // board's own: the ledger's is held, or this board's differs from it.

@@ -202,3 +202,38 @@ func TestDueTicksWaitForATrustedClock(t *testing.T) {
 		t.Error("not drawn")
 	}
 }
+
+// A draw that an operator asks for waits while the leader's clock is about to be trusted, and is
+// refused with the reason if it is not.
+func TestADrawWaitsForATrustedClock(t *testing.T) {
+	s, l := newTestService(t)
+	draws := OperatorCommand{Action: "draw", Operator: "Ada", OpID: 7, Product: "ballot", Kind: string(draw.Dice), Text: "3 6 1 1 5 2 4 6 6 1"}
+	for _, tt := range []struct {
+		clock ledger.ClockStatus
+		want  string
+	}{
+		{ledger.ClockStatus{Known: true, MustConfirm: true}, "by weeks, and nobody has confirmed it"},
+		{ledger.ClockStatus{Known: true, WaitUntil: l.now}, "draws wait until " + formatMoment(l.now)},
+		{ledger.ClockStatus{Known: true, Held: "no board's clock is set", HeldFor: clockHoldShown}, "no board's clock is set"},
+	} {
+		l.set(func() {
+			l.status = &ledger.Status{Founded: true, Leader: "b1", Rules: orders.MaxRules, Clock: tt.clock}
+		})
+		if _, err := s.Operate(t.Context(), draws); !errors.Is(err, errRefused) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%+v: %v", tt.clock, err)
+		}
+	}
+	for _, passing := range []ledger.ClockStatus{{}, {Known: true, Held: "only 1 of 2 boards"}} {
+		l.set(func() { l.status.Clock = passing })
+		answered := make(chan error, 1)
+		go func() {
+			_, err := s.Operate(t.Context(), draws)
+			answered <- err
+		}()
+		time.Sleep(2 * trustRetry)
+		l.set(func() { l.status.Clock = ledger.ClockStatus{Known: true, Trusted: true} })
+		if err := <-answered; err == nil || strings.Contains(err.Error(), "clock") { // there is no such ballot
+			t.Errorf("%+v: %v", passing, err)
+		}
+	}
+}

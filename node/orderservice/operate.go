@@ -37,8 +37,8 @@ func (s *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResul
 		return OperatorResult{}, err
 	}
 	if c, ok := command.(orders.MakeDraw); ok {
-		if !s.clockTrusted() {
-			return OperatorResult{}, fmt.Errorf("%w: the ledger's clock is not trusted now, so the ballot may not be over; see \"bramble ledger clock\"", errRefused)
+		if err := s.awaitTrustedClock(ctx); err != nil {
+			return OperatorResult{}, err
 		}
 		if err := s.checkRandomness(c); err != nil {
 			return OperatorResult{}, fmt.Errorf("%w: %w", errMalformed, err)

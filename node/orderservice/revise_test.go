@@ -121,9 +121,12 @@ func TestWebhookFollowsTheConfiguration(t *testing.T) {
 		t.Errorf("posting without a webhook: %v", err)
 	}
 	d.cfg.Offers[0].Webhook = true
+	d.noteFollowed()
 	if !d.followConfig(t.Context()) {
 		t.Fatal("it does not follow")
 	}
+	d.noteFollowed()
+	d.noteFollowed() // each is named once
 	if notices := strings.Join(d.catalogueNotices(), "\n"); !strings.Contains(notices, "Orders from before are not") {
 		t.Errorf("the orders from before are not mentioned: %q", notices)
 	}

@@ -78,8 +78,7 @@ type Service struct {
 	refused     refusals
 	// backingUp holds one element while a backup is written.
 	backingUp chan struct{}
-	// followed names the products whose webhook this board turned on since it started.
-	followed atomic.Pointer[[]string]
+	follows   followedSales
 
 	pause      atomic.Uint32              // orders.Pause, as of the last updatePause
 	acceptance atomic.Pointer[acceptance] // nil while orders are paused
@@ -89,10 +88,10 @@ type Service struct {
 // New returns a service. Until Run it only answers calls.
 func New(cfg Config) *Service {
 	s := &Service{cfg: cfg, barrier: newSharedBarrier(cfg.Ledger.Barrier, catchUpTimeout), backingUp: make(chan struct{}, 1), logView: logView{dir: cfg.LogViewDir}}
-	s.followed.Store(new([]string))
 	for _, key := range cfg.Keys {
 		s.signers = append(s.signers, newSigner(key))
 	}
+	s.noteFollowed()
 	s.updatePause(time.Now())
 	return s
 }

@@ -80,7 +80,7 @@ func (f *fakeLedger) Status() ledger.Status {
 }
 
 func (f *fakeLedger) Clock(context.Context) (ledger.ClockReport, error) {
-	return ledger.ClockReport{}, nil
+	return ledger.ClockReport{ClockStatus: f.Status().Clock, Leader: "b1"}, nil
 }
 
 func (f *fakeLedger) SetClock(context.Context, time.Time, []byte) ([]byte, uint64, error) {
