@@ -55,7 +55,6 @@ func (s *Service) runTasks(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		s.noteFollowed()
 		if n := s.cfg.Book.Erasures(); n != erased && time.Since(compacted) > minCompactInterval {
 			compacted = time.Now()
 			if err := errors.Join(s.cfg.Ledger.Compact(ctx), s.cfg.Book.Rewrite()); err != nil {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"bramble/node/orders"
@@ -155,40 +154,8 @@ func (s *Service) followConfig(ctx context.Context) (complete bool) {
 	return true
 }
 
-// followedSales are the sales whose webhook was turned on since this board started, by
-// whichever board led.
-type followedSales struct {
-	mu       sync.Mutex      // guards the rest
-	without  map[string]bool // products that this board has seen without a webhook
-	products []string
-}
-
-// noteFollowed looks which sales have got the webhook of this board's files.
-func (s *Service) noteFollowed() {
-	f := &s.follows
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, o := range s.cfg.Offers {
-		if sale, known := s.cfg.Book.Sale(o.Product); known && !sale.Webhook {
-			if f.without == nil {
-				f.without = map[string]bool{}
-			}
-			f.without[o.Product] = true
-		} else if f.without[o.Product] {
-			delete(f.without, o.Product)
-			if sale.Sold > 0 {
-				f.products = append(f.products, o.Product)
-			}
-		}
-	}
-}
-
-// list returns the products.
-func (f *followedSales) list() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.products)
-}
+// newWebhookShown is the time for which operators are told that a webhook is new.
+const newWebhookShown = 7 * 24 * time.Hour
 
 // logDifferences logs once per start what the catalogue has differently.
 func (s *Service) logDifferences() {
@@ -226,7 +193,7 @@ func (s *Service) catalogueNotices() []string {
 				sale.Product, strings.Join(fields, ", "), sale.Product))
 		}
 	}
-	if products := s.follows.list(); len(products) > 0 {
+	if products := s.cfg.Book.NewWebhooks(s.Now().Add(-newWebhookShown)); len(products) > 0 {
 		notices = append(notices, fmt.Sprintf("The webhook is new: orders of %s are posted from now on. Orders from before are not: send them by hand (\"bramble orders sent\"), or post them too (\"bramble sale fulfil %s\").",
 			strings.Join(products, ", "), products[0]))
 	}

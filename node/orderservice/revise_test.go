@@ -121,12 +121,9 @@ func TestWebhookFollowsTheConfiguration(t *testing.T) {
 		t.Errorf("posting without a webhook: %v", err)
 	}
 	d.cfg.Offers[0].Webhook = true
-	d.noteFollowed()
 	if !d.followConfig(t.Context()) {
 		t.Fatal("it does not follow")
 	}
-	d.noteFollowed()
-	d.noteFollowed() // each is named once
 	if notices := strings.Join(d.catalogueNotices(), "\n"); !strings.Contains(notices, "Orders from before are not") {
 		t.Errorf("the orders from before are not mentioned: %q", notices)
 	}
@@ -137,6 +134,9 @@ func TestWebhookFollowsTheConfiguration(t *testing.T) {
 		t.Errorf("%d posts, want that of the new order", n)
 	}
 	operate(t, d, OperatorCommand{Action: "fulfil", Product: "berry"})
+	if notices := strings.Join(d.catalogueNotices(), "\n"); strings.Contains(notices, "Orders from before") {
+		t.Errorf("after fulfil: %q", notices)
+	}
 	if n := posts(); n != 2 {
 		t.Errorf("%d posts after fulfil, want both", n)
 	}

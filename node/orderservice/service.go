@@ -78,7 +78,6 @@ type Service struct {
 	refused     refusals
 	// backingUp holds one element while a backup is written.
 	backingUp chan struct{}
-	follows   followedSales
 
 	pause      atomic.Uint32              // orders.Pause, as of the last updatePause
 	acceptance atomic.Pointer[acceptance] // nil while orders are paused
@@ -91,7 +90,6 @@ func New(cfg Config) *Service {
 	for _, key := range cfg.Keys {
 		s.signers = append(s.signers, newSigner(key))
 	}
-	s.noteFollowed()
 	s.updatePause(time.Now())
 	return s
 }
