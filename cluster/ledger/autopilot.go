@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -74,14 +75,10 @@ func planChange(s clusterState, t RaftTiming) membershipChange {
 		return membershipChange{} // nothing could be committed
 	}
 	// Nonvoters first: adding or removing one endangers nothing.
-	if c, planned := p.removeNonvoter(); planned {
-		return c
-	}
-	if c, planned := p.renameMember(); planned {
-		return c
-	}
-	if c, planned := p.addMissingBoard(); planned {
-		return c
+	for _, plan := range []func() (membershipChange, bool){p.removeNonvoter, p.renameMember, p.addMissingBoard} {
+		if c, planned := plan(); planned {
+			return c
+		}
 	}
 	if lost, any := p.lostVoter(); any {
 		return p.replaceVoter(lost)
@@ -145,7 +142,7 @@ func (p *planner) nextLife(m clusterMember) string {
 	if b, known := p.Boards[m.ID]; m.ID == p.Leader || (known && p.answers(b)) {
 		return ""
 	}
-	for _, id := range sortedNames(p.Boards) {
+	for _, id := range sortedKeys(p.Boards) {
 		if b := p.Boards[id]; b.Server.Name == m.Name && p.answers(b) && !p.isMember(id) {
 			return id
 		}
@@ -199,7 +196,7 @@ func (p *planner) renameMember() (membershipChange, bool) {
 // addMissingBoard adds a board that answers and is no member. While its name belongs to a
 // member, it waits: that is an earlier life, which goes first, or another board.
 func (p *planner) addMissingBoard() (membershipChange, bool) {
-	for _, id := range sortedNames(p.Boards) {
+	for _, id := range sortedKeys(p.Boards) {
 		b := p.Boards[id]
 		if p.answers(b) && !p.isMember(id) && !p.hasName(b.Server.Name) {
 			return membershipChange{addNonvoter, b.Server, "a board of the rack follows"}, true
@@ -212,14 +209,14 @@ func (p *planner) addMissingBoard() (membershipChange, bool) {
 // servers that answer.
 func (p *planner) nameConflicts() []string {
 	claims := map[string][]string{}
-	for _, id := range sortedNames(p.Boards) {
+	for _, id := range sortedKeys(p.Boards) {
 		b := p.Boards[id]
 		if p.answers(b) || p.isMember(id) {
 			claims[b.Server.Name] = append(claims[b.Server.Name], id)
 		}
 	}
 	var all []string
-	for _, name := range sortedNames(claims) {
+	for _, name := range sortedKeys(claims) {
 		ids := claims[name]
 		if len(ids) < 2 || slices.ContainsFunc(p.Members, func(m clusterMember) bool { return m.Name == name && p.nextLife(m) != "" }) {
 			continue
@@ -286,11 +283,6 @@ func (p *planner) adjustVoterCount() membershipChange {
 	return membershipChange{}
 }
 
-func sortedNames[V any](m map[string]V) []string {
-	var names []string
-	for n := range m {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return names
+func sortedKeys[V any](m map[string]V) []string {
+	return slices.Sorted(maps.Keys(m))
 }

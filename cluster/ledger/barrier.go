@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -71,21 +70,14 @@ func (l *Ledger) fetchCommitIndex(ctx context.Context) (commitIndexResponse, boo
 	if !ok {
 		return commitIndexResponse{}, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.Call)
-	defer cancel()
 	if leader == l.cfg.Name {
+		ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.Call)
+		defer cancel()
 		response, err := l.handleCommitIndex(ctx)
 		return response, err == nil
 	}
-	body, err := json.Marshal(commitIndexRequest{l.ledger()})
-	if err != nil {
-		return commitIndexResponse{}, false
-	}
-	response, err := call[commitIndexResponse](ctx, l, leader, kindCommitIndex, body)
-	if err != nil {
-		return commitIndexResponse{}, false
-	}
-	return *response, true
+	response, err := call[commitIndexResponse](ctx, l, l.cfg.Timing.Call, leader, kindCommitIndex, commitIndexRequest{l.ledger()})
+	return response, err == nil
 }
 
 // handleCommitIndex returns an index that covers everything acknowledged anywhere so
@@ -147,19 +139,16 @@ func (l *Ledger) Status() Status {
 	s.Term, s.Commit = r.CurrentTerm(), r.CommitIndex()
 	s.LastEntry = r.LastIndex()
 	s.Snapshot = l.files.newestSnapshot.Load()
-	configuration := r.GetConfiguration()
-	if configuration.Error() == nil {
-		for _, server := range configuration.Configuration().Servers {
-			name := l.boardName(string(server.ID))
-			if server.Suffrage == raft.Voter {
-				s.Voters = append(s.Voters, name)
-			} else {
-				s.Nonvoters = append(s.Nonvoters, name)
-			}
+	for _, server := range listMembers(r) {
+		name := l.boardName(string(server.ID))
+		if server.Suffrage == raft.Voter {
+			s.Voters = append(s.Voters, name)
+		} else {
+			s.Nonvoters = append(s.Nonvoters, name)
 		}
-		slices.Sort(s.Voters)
-		slices.Sort(s.Nonvoters)
 	}
+	slices.Sort(s.Voters)
+	slices.Sort(s.Nonvoters)
 	if s.Leader == "" && s.Trouble == "" {
 		s.Trouble = NoLeader + ": half of the voters or fewer can be reached; start the missing boards; " +
 			"if their cards are lost for good: bramble ledger recover " + l.cfg.Name

@@ -101,8 +101,7 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 	if err := f.log.verifyEntries(after); err != nil {
 		return f, err
 	}
-	f.identity, _, err = readIdentity(f.stable)
-	return f, err
+	return f, f.stable.getJSON(keyBoard, &f.identity)
 }
 
 // checkSnapshot has the newest snapshot opened, which reads it and checks its CRC, and
@@ -123,94 +122,94 @@ func checkSnapshot(snaps *raft.FileSnapshotStore, dir string) (uint64, error) {
 			complete++
 		}
 	}
-	list, err := snaps.List()
-	if err != nil {
+	newest, err := newestSnapshot(snaps)
+	switch {
+	case err != nil:
 		return 0, err
-	}
-	if len(list) == 0 {
-		if complete > 0 {
-			return 0, &damageError{"snapshots", "no snapshot's description can be read"}
-		}
+	case newest.Index == 0 && complete > 0:
+		return 0, &damageError{"snapshots", "no snapshot's description can be read"}
+	case newest.Index == 0:
 		return 0, nil
 	}
-	meta, r, err := snaps.Open(list[0].ID)
+	_, r, err := snaps.Open(newest.ID)
+	if err == nil {
+		defer r.Close()
+		_, err = readSnapshotHeader(r)
+	}
 	if err != nil {
-		return 0, classifyReadError(filepath.Join("snapshots", list[0].ID), err)
+		return 0, classifyReadError(filepath.Join("snapshots", newest.ID), err)
 	}
-	defer r.Close()
-	if _, err := readSnapshotHeader(r); err != nil {
-		return 0, classifyReadError(filepath.Join("snapshots", list[0].ID), err)
-	}
-	return meta.Index, nil
+	return newest.Index, nil
 }
 
-// openOrSetAside opens the board's files. If something is damaged, it sets the
-// directory aside and begins a new life, which recovers everything from the other
-// boards. damaged describes the damage. A rack of one board has no other copy: its
-// files stay, and the error is ErrDamaged.
+// openOrSetAside opens the board's files. If something is damaged, or the board must begin
+// a new life, it sets the directory aside, and recovers everything from the other boards.
+// damaged is why. A rack of one board has no other copy: its files stay if they are
+// damaged, and the error is ErrDamaged.
 func openOrSetAside(cfg *Config) (f *boardFiles, damaged string, err error) {
-	joinLedger, mayFound := ledgerID(0), false
 	now := filepath.Join(cfg.Dir, dirNow)
 	f, err = openFiles(now, cfg.SlowSync, cfg.Logger)
-	if err == nil && f.identity.NewLife != "" {
-		damaged, joinLedger, mayFound = f.identity.NewLife, f.identity.JoinLedger, f.identity.MayFound
+	next := boardIdentity{Server: newServerID(cfg.Name)} // of a new life
+	var d *damageError
+	switch {
+	case errors.As(err, &d) && cfg.Boards == 1:
+		return nil, "", fmt.Errorf("%w (%s), and this rack of one board has no other copy: "+
+			"take the card out and save the orders with `bramble orders export` from its directory, "+
+			"then move %s away, start again, and restore a backup or run bramble ledger found", d, d.File, now)
+	case errors.As(err, &d):
+		damaged = d.Error()
+	case err == nil && f.identity.NewLife != "":
+		damaged, next.JoinLedger, next.MayFound = f.identity.NewLife, f.identity.JoinLedger, f.identity.MayFound
 		f.close()
+	}
+	if damaged != "" {
 		if err := setAside(cfg.Dir); err != nil {
 			return nil, damaged, fmt.Errorf("%s; setting the files aside: %w", damaged, err)
 		}
-		f, err = openFiles(now, cfg.SlowSync, cfg.Logger)
-	}
-	var d *damageError
-	if errors.As(err, &d) {
-		if cfg.Boards == 1 {
-			return nil, "", fmt.Errorf("%w (%s), and this rack of one board has no other copy: "+
-				"take the card out and save the orders with `bramble orders export` from its directory, "+
-				"then move %s away, start again, and restore a backup or run bramble ledger found", d, d.File, now)
-		}
-		damaged = d.Error()
-		if err := setAside(cfg.Dir); err != nil {
-			return nil, damaged, fmt.Errorf("%s; setting it aside: %w", damaged, err)
-		}
-		cfg.Logger.Error("ledger: damaged files set aside; this board recovers from the others", "damaged", damaged)
+		cfg.Logger.Error("ledger: files set aside; this board recovers from the others", "damaged", damaged)
 		f, err = openFiles(now, cfg.SlowSync, cfg.Logger)
 	}
 	if err != nil {
 		return nil, damaged, fmt.Errorf("open the ledger's directory: %w", err)
 	}
-	if f.identity.Server == "" {
-		f.identity = boardIdentity{Server: newServerID(cfg.Name), JoinLedger: joinLedger, MayFound: mayFound}
-		if !mayFound { // with an operator's word, a loss does not matter
-			f.identity.Lost = cmp.Or(damaged, findLoss(cfg))
-			f.identity.JoinOnly = f.identity.Lost != ""
-		}
-		if err := f.identity.saveTo(f.stable); err != nil {
-			f.close()
-			return nil, damaged, err
-		}
-	}
-	if f.identity.Recover {
-		if err := f.recoverAlone(cfg); err != nil {
-			f.close()
-			return nil, damaged, fmt.Errorf("recover the ledger on this board: %w", err)
-		}
-	}
-	cfg.noteMarker(f.identity.Ledger)
-	started := f.identity
-	started.Starts = started.Starts.addStart(uint32(randomUint64()))
-	if err := started.saveTo(f.stable); err != nil {
-		// A full card: this start counts as the one before it.
-		cfg.Logger.Warn("ledger: this start cannot be written to disk", "error", err)
-	} else {
-		f.identity = started
+	if err := f.beginStart(cfg, next, damaged); err != nil {
+		f.close()
+		return nil, damaged, err
 	}
 	return f, damaged, nil
+}
+
+// beginStart makes the files those of a new life if they are new, recovers them if the operator
+// said so, and notes the start.
+func (b *boardFiles) beginStart(cfg *Config, next boardIdentity, damaged string) error {
+	if b.identity.Server == "" {
+		if !next.MayFound { // with an operator's word, a loss does not matter
+			next.Lost = cmp.Or(damaged, findLoss(cfg))
+			next.JoinOnly = next.Lost != ""
+		}
+		if err := b.changeIdentity(func(id *boardIdentity) { *id = next }); err != nil {
+			return err
+		}
+	}
+	if b.identity.Recover {
+		if err := b.recoverAlone(cfg); err != nil {
+			return fmt.Errorf("recover the ledger on this board: %w", err)
+		}
+	}
+	cfg.noteMarker(b.identity.Ledger)
+	number := uint32(randomUint64())
+	if err := b.changeIdentity(func(id *boardIdentity) { id.Starts = id.Starts.addStart(number) }); err != nil {
+		// A full card: this start counts as the one before it.
+		cfg.Logger.Warn("ledger: this start cannot be written to disk", "error", err)
+	}
+	return nil
 }
 
 // findLoss returns why a board without files had some in an earlier life, "" if nothing
 // shows that.
 func findLoss(cfg *Config) string {
-	if names, _ := filepath.Glob(filepath.Join(cfg.Dir, damagedPrefix+"*")); len(names) > 0 {
-		return "they were damaged, and set aside as " + filepath.Base(names[len(names)-1])
+	if names := SetAside(cfg.Dir); len(names) > 0 {
+		return "they were damaged, and set aside as " + filepath.Base(names[0])
 	}
 	if cfg.Marker != "" {
 		b, err := os.ReadFile(cfg.Marker)
@@ -282,12 +281,11 @@ func (b *boardFiles) recoverAlone(cfg *Config) error {
 		}
 		term = max(term, entry.Term)
 	}
-	if list, err := b.snapshots.List(); err != nil {
+	newest, err := newestSnapshot(b.snapshots)
+	if err != nil {
 		return err
-	} else if len(list) > 0 {
-		last, term = max(last, list[0].Index), max(term, list[0].Term)
 	}
-	term++
+	last, term = max(last, newest.Index), max(term, newest.Term)+1
 	only := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: raft.ServerID(b.identity.Server), Address: raft.ServerAddress(cfg.Name)}}}
 	if err := b.log.StoreLog(&raft.Log{Index: last + 1, Term: term, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(only)}); err != nil {
 		return err
@@ -295,23 +293,22 @@ func (b *boardFiles) recoverAlone(cfg *Config) error {
 	if err := b.log.SetUint64([]byte(keyCurrentTerm), term); err != nil {
 		return err
 	}
-	recovered := b.identity
-	recovered.Superseded = addLedger(recovered.Superseded, recovered.Ledger)
-	recovered.Ledger, recovered.FirstVoters, recovered.Recover = ledgerID(randomUint64()|1), nil, false
-	if err := recovered.saveTo(b.stable); err != nil {
-		return err
-	}
-	cfg.Logger.Error("ledger: recovered on this board alone, by an operator's word", "before", b.identity.Ledger, "ledger", recovered.Ledger, "entries", last)
-	b.identity = recovered
-	return nil
-}
-
-func setAside(dir string) error {
-	names, err := filepath.Glob(filepath.Join(dir, damagedPrefix+"*"))
+	before := b.identity.Ledger
+	err = b.changeIdentity(func(id *boardIdentity) {
+		id.Superseded = addLedger(id.Superseded, before)
+		id.Ledger, id.FirstVoters, id.Recover = ledgerID(randomUint64()|1), nil, false
+	})
 	if err != nil {
 		return err
 	}
-	slices.Sort(names)
+	cfg.Logger.Error("ledger: recovered on this board alone, by an operator's word", "before", before, "ledger", b.identity.Ledger, "entries", last)
+	return nil
+}
+
+// setAside moves the files to a directory of their own, and removes the oldest such directories.
+func setAside(dir string) error {
+	names := SetAside(dir)
+	slices.Reverse(names) // the oldest first
 	// The number keeps them in order on a board whose clock is not set.
 	number := 1
 	if len(names) > 0 {

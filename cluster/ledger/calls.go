@@ -36,16 +36,18 @@ func callAll[T any](ctx context.Context, l *Ledger, boards []raftServer, kind st
 			}
 			defer slots.Release(1)
 			sent := l.clock.monotonic()
-			response, err := call[T](ctx, l, s.Name, kind, body)
+			response, err := callEncoded[T](ctx, l, s.Name, kind, body)
 			if err != nil {
-				response = nil
-			} else if timed, ok := any(response).(interface {
+				responses <- nil
+				return
+			}
+			if timed, ok := any(&response).(interface {
 				noteArrival(received, roundTrip time.Duration)
 			}); ok {
 				received := l.clock.monotonic()
 				timed.noteArrival(received, received-sent)
 			}
-			responses <- response
+			responses <- &response
 		}()
 	}
 	var arrived []T
@@ -62,17 +64,23 @@ func callAll[T any](ctx context.Context, l *Ledger, boards []raftServer, kind st
 	return arrived
 }
 
-// call sends one request and decodes its response.
-func call[T any](ctx context.Context, l *Ledger, board, kind string, body []byte) (*T, error) {
+// call sends one request, waits at most for timeout and decodes the response.
+func call[T any](ctx context.Context, l *Ledger, timeout time.Duration, board, kind string, request any) (response T, err error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return response, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return callEncoded[T](ctx, l, board, kind, body)
+}
+
+func callEncoded[T any](ctx context.Context, l *Ledger, board, kind string, body []byte) (response T, err error) {
 	b, err := l.cfg.Transport.Call(ctx, board, kind, body)
 	if err != nil {
-		return nil, err
+		return response, err
 	}
-	response, err := readJSON[T](b)
-	if err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return readJSON[T](b)
 }
 
 // handleJSON decodes a request, calls its handler and encodes the response.

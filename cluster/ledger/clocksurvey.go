@@ -142,21 +142,14 @@ func (l *Ledger) followBoardClocks(ctx context.Context, r *raft.Raft) {
 
 // decideNow decides how the ledger's clock moves now; ok is false if this board cannot know.
 func (l *Ledger) decideNow(r *raft.Raft) (d clockDecision, ok bool) {
-	configuration := r.GetConfiguration()
-	st := l.applier.state()
-	if configuration.Error() != nil || st.term != r.CurrentTerm() {
+	if l.applier.state().term != r.CurrentTerm() {
 		return d, false
 	}
 	l.mu.Lock()
 	waited := time.Since(l.survey.leadingSince)
 	l.mu.Unlock()
 	in := l.clock.decisionInput()
-	in.Readings, in.Waited = l.readBoardClocks(), waited
-	for _, s := range configuration.Configuration().Servers {
-		if s.Suffrage == raft.Voter {
-			in.Voters++
-		}
-	}
+	in.Readings, in.Waited, in.Voters = l.readBoardClocks(), waited, len(listVoters(r))
 	return decideClock(in), true
 }
 
@@ -220,16 +213,13 @@ func (l *Ledger) ownClockReport() ClockReport {
 		heard[c.Board] = true
 		report.Boards = append(report.Boards, BoardClock{c.Board, true, report.Time.Add(c.Ahead), c.Ahead.Seconds(), c.Set, c.Servers})
 	}
-	if r := l.runningRaft(); r != nil {
-		if r.State() == raft.Leader {
-			report.Leader = l.cfg.Name
-		}
-		if configuration := r.GetConfiguration(); configuration.Error() == nil {
-			for _, s := range configuration.Configuration().Servers {
-				if name := l.boardName(string(s.ID)); !heard[name] {
-					report.Boards = append(report.Boards, BoardClock{Board: name})
-				}
-			}
+	r := l.runningRaft()
+	if r != nil && r.State() == raft.Leader {
+		report.Leader = l.cfg.Name
+	}
+	for _, s := range listMembers(r) {
+		if name := l.boardName(string(s.ID)); !heard[name] {
+			report.Boards = append(report.Boards, BoardClock{Board: name})
 		}
 	}
 	slices.SortFunc(report.Boards, func(a, b BoardClock) int { return cmp.Compare(a.Board, b.Board) })

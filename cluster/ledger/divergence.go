@@ -1,9 +1,9 @@
 package ledger
 
 import (
-	"bufio"
-	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,38 +91,30 @@ func judgeMajority(agree, differ, voters int) comparison {
 // judgeDigests compares this board's digest with those in the voters' hellos, and halts this board
 // or ends its suspicion if a majority decides so.
 func (l *Ledger) judgeDigests(r *raft.Raft, self raftServer, hellos []helloResponse) {
-	configuration := r.GetConfiguration()
-	if configuration.Error() != nil {
-		return
-	}
 	theirs := map[string]indexedDigest{}
 	for _, hello := range hellos {
 		theirs[hello.Server.ID] = indexedDigest{hello.DigestIndex, hello.Digest}
 	}
-	agree, differ, voters := 0, 0, 0
+	agree, differ, voters := 0, 0, listVoters(r)
 	a := l.applier
 	a.mu.Lock()
-	for _, s := range configuration.Configuration().Servers {
-		if s.Suffrage != raft.Voter {
-			continue
-		}
-		voters++
-		d := theirs[string(s.ID)]
+	for _, id := range voters {
+		d := theirs[id]
 		mine, known := a.digestAtLocked(d.index)
 		switch {
-		case string(s.ID) == self.ID || known && mine == d.digest:
+		case id == self.ID || known && mine == d.digest:
 			agree++
 		case known:
 			differ++
 		}
 	}
-	v, halted := judgeMajority(agree, differ, voters), a.halted
+	v, halted := judgeMajority(agree, differ, len(voters)), a.halted
 	if v == inMajority && a.suspect != "" {
 		a.clearSuspicionLocked()
 	}
 	a.mu.Unlock()
 	if v == diverged && halted == "" {
-		l.haltDiverged(fmt.Sprintf("this board's replies differ from those of %d of the %d voters", differ, voters))
+		l.haltDiverged(fmt.Sprintf("this board's replies differ from those of %d of the %d voters", differ, len(voters)))
 	}
 }
 
@@ -145,10 +137,7 @@ func (l *Ledger) haltDiverged(why string) {
 	if err != nil || divergedBefore(l.cfg.Dir) {
 		return
 	}
-	select {
-	case l.restart <- struct{}{}:
-	default:
-	}
+	l.requestRestart()
 }
 
 // divergedBefore reports whether this board has set files aside because it diverged.
@@ -178,16 +167,12 @@ func noteDivergence(dir, why string) (times int, err error) {
 }
 
 func readDivergences(dir string) (lines []string, err error) {
-	file, err := os.Open(filepath.Join(dir, fileDiverged))
-	if os.IsNotExist(err) {
-		return nil, nil
-	}
-	if err != nil {
+	text, err := os.ReadFile(filepath.Join(dir, fileDiverged))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	defer file.Close()
-	for s := bufio.NewScanner(file); s.Scan(); {
-		lines = append(lines, s.Text())
+	for line := range strings.Lines(string(text)) {
+		lines = append(lines, strings.TrimSuffix(line, "\n"))
 	}
 	return lines, nil
 }
@@ -199,11 +184,4 @@ func checkDivergence(dir string) error {
 		return err
 	}
 	return &damageError{dirNow, "it diverged from the other boards twice: " + lines[len(lines)-1]}
-}
-
-// surveyAsSuspect compares this board's digest with all others', while it follows and is suspect.
-func (l *Ledger) surveyAsSuspect(ctx context.Context, r *raft.Raft, self raftServer, id ledgerID) {
-	if st := l.applier.state(); st.suspect {
-		l.judgeDigests(r, self, callAll[helloResponse](ctx, l, l.otherBoards(), kindHello, l.newHello(self, id)))
-	}
 }

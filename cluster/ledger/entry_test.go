@@ -139,7 +139,7 @@ func TestStableStoreSurvivesATornWriteAndFindsAFlippedBit(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, v := range []string{"one", "two", "three"} {
-		if err := k.put(map[string][]byte{"key": []byte(v)}); err != nil {
+		if err := k.put("key", []byte(v)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -55,7 +55,7 @@ func (f *foreignBoards) describe(outdated bool) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var all []string
-	for _, board := range sortedNames(f.by) {
+	for _, board := range sortedKeys(f.by) {
 		if b := f.by[board]; b.outdated == outdated {
 			all = append(all, board+" ("+b.ledger.String()+")")
 		}

@@ -3,7 +3,6 @@ package ledger
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -23,21 +22,13 @@ type foundingState struct {
 	tooMany       string    // set if the rack has more boards than planned: the board then refuses to found
 }
 
-func readAcceptor(store *stableStore) (a paxosAcceptor, err error) {
-	if b := store.get(keyAcceptor); b != nil {
-		if err := json.Unmarshal(b, &a); err != nil {
-			return a, fmt.Errorf("the promises of the founding: %w", err)
-		}
-	}
-	return a, nil
-}
-
-func (l *Ledger) saveAcceptor(a paxosAcceptor) error {
-	b, err := json.Marshal(a)
-	if err != nil {
+// setAcceptor puts what this board has promised on disk. mu is held.
+func (l *Ledger) setAcceptor(a paxosAcceptor) error {
+	if err := l.files.stable.putJSON(keyAcceptor, a); err != nil {
 		return err
 	}
-	return l.files.stable.put(map[string][]byte{keyAcceptor: b})
+	l.founding.acceptor = a
+	return nil
 }
 
 // handlePrepare and handleAccept are the acceptor's side. A board that has a ledger
@@ -54,10 +45,9 @@ func (l *Ledger) handlePrepare(request prepareRequest) (prepareResponse, error) 
 	a := l.founding.acceptor
 	ok, changed := a.handlePrepare(request.Ballot)
 	if changed {
-		if err := l.saveAcceptor(a); err != nil {
+		if err := l.setAcceptor(a); err != nil {
 			return prepareResponse{}, err
 		}
-		l.founding.acceptor = a
 	}
 	l.founding.highest = max(l.founding.highest, request.Ballot.N)
 	return prepareResponse{Server: l.selfLocked(), OK: ok, Highest: a.Promised, Accepted: a.Accepted, Bootstrap: a.Bootstrap}, nil
@@ -72,10 +62,9 @@ func (l *Ledger) handleAccept(request acceptRequest) (acceptResponse, error) {
 	a := l.founding.acceptor
 	ok, changed := a.handleAccept(request.Ballot, request.Bootstrap)
 	if changed {
-		if err := l.saveAcceptor(a); err != nil {
+		if err := l.setAcceptor(a); err != nil {
 			return acceptResponse{}, err
 		}
-		l.founding.acceptor = a
 	}
 	return acceptResponse{OK: ok, Highest: a.Promised}, nil
 }
@@ -213,14 +202,14 @@ func (l *Ledger) joinLedger(id ledgerID, firstVoters []raftServer, superseded []
 		}
 		return nil
 	}
-	changed := l.files.identity
-	changed.Ledger, changed.FirstVoters, changed.Superseded = id, firstVoters, superseded
-	changed.MayFound, changed.JoinLedger = false, 0
 	l.cfg.noteMarker(id)
-	if err := changed.saveTo(l.files.stable); err != nil {
+	err := l.files.changeIdentity(func(identity *boardIdentity) {
+		identity.Ledger, identity.FirstVoters, identity.Superseded = id, firstVoters, superseded
+		identity.MayFound, identity.JoinLedger = false, 0
+	})
+	if err != nil {
 		return err
 	}
-	l.files.identity = changed
 	close(l.founded)
 	return nil
 }

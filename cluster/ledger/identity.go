@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 
 	"github.com/hashicorp/raft"
@@ -83,22 +82,13 @@ func newServerID(name string) string {
 	return name + "." + hex.EncodeToString(b[:])
 }
 
-func readIdentity(store *stableStore) (boardIdentity, bool, error) {
-	var id boardIdentity
-	b := store.get(keyBoard)
-	if b == nil {
-		return id, false, nil
-	}
-	if err := json.Unmarshal(b, &id); err != nil {
-		return id, false, fmt.Errorf("this board's identity: %w", err)
-	}
-	return id, true, nil
-}
-
-func (i boardIdentity) saveTo(store *stableStore) error {
-	b, err := json.Marshal(i)
-	if err != nil {
+// changeIdentity changes the identity on disk and in memory, or neither.
+func (b *boardFiles) changeIdentity(change func(*boardIdentity)) error {
+	changed := b.identity
+	change(&changed)
+	if err := b.stable.putJSON(keyBoard, changed); err != nil {
 		return err
 	}
-	return store.put(map[string][]byte{keyBoard: b})
+	b.identity = changed
+	return nil
 }

@@ -104,11 +104,8 @@ func Open(cfg Config) (*Ledger, error) {
 	l.applier = newApplier(&cfg, l.pending.resolve)
 	l.applier.stopped = l.stopped
 	l.applier.onStamp = l.clock.observeStamp
-	if l.founding.acceptor, err = readAcceptor(f.stable); err != nil {
-		f.close()
-		return nil, err
-	}
-	if l.known, err = readKnownServers(f.stable); err != nil {
+	l.known, err = readKnownServers(f.stable)
+	if err = errors.Join(err, f.stable.getJSON(keyAcceptor, &l.founding.acceptor)); err != nil {
 		f.close()
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -78,12 +77,7 @@ type knownServers struct {
 
 func readKnownServers(stable *stableStore) (*knownServers, error) {
 	k := &knownServers{stable: stable, names: map[string]string{}, starts: map[string]knownStart{}, applied: map[string]uint64{}}
-	if b := stable.get(keyStarts); b != nil {
-		if err := json.Unmarshal(b, &k.starts); err != nil {
-			return nil, fmt.Errorf("the other boards' starts: %w", err)
-		}
-	}
-	return k, nil
+	return k, stable.getJSON(keyStarts, &k.starts)
 }
 
 // maxKnownServers limits the servers that a board remembers. A rack makes a new one with
@@ -119,11 +113,7 @@ func (k *knownServers) note(s raftServer, p lifeProof) error {
 		clear(k.starts) // they are of lives that are long over, but for a few
 	}
 	k.starts[s.ID] = newest
-	b, err := json.Marshal(k.starts)
-	if err == nil {
-		err = k.stable.put(map[string][]byte{keyStarts: b})
-	}
-	if err != nil {
+	if err := k.stable.putJSON(keyStarts, k.starts); err != nil {
 		delete(k.starts, s.ID) // it is noted again with the next message
 	}
 	return nil
@@ -156,13 +146,9 @@ func (l *Ledger) boardName(server string) string {
 	if name := l.known.nameOf(server); name != "" {
 		return name
 	}
-	if r != nil {
-		if f := r.GetConfiguration(); f.Error() == nil {
-			for _, s := range f.Configuration().Servers {
-				if string(s.ID) == server {
-					return string(s.Address)
-				}
-			}
+	for _, s := range listMembers(r) {
+		if string(s.ID) == server {
+			return string(s.Address)
 		}
 	}
 	return birthName(server)
@@ -219,25 +205,30 @@ func (l *Ledger) checkResponse(wanted, board string, r handshakeResponse) error 
 // next one begins without a vote, and the others send it the orders.
 func (l *Ledger) noteRolledBack(board string) {
 	why := fmt.Sprintf("%s has seen a later state of this board: %v", board, errRolledBack)
-	if err := l.changeIdentity(why, func(id *boardIdentity) { id.NewLife = why }); err != nil {
+	if err := l.restartAs(why, func(id *boardIdentity) { id.NewLife = why }); err != nil {
 		l.cfg.Logger.Error("ledger: this board must begin a new life, and cannot write that to disk", "why", why, "error", err)
 	}
 }
 
-// changeIdentity changes this board's identity on disk, and ends Run with ErrRestart: the
-// next start acts on it.
-func (l *Ledger) changeIdentity(why string, change func(*boardIdentity)) error {
+// restartAs changes this board's identity on disk, and ends Run with ErrRestart: the next
+// start acts on it.
+func (l *Ledger) restartAs(why string, change func(*boardIdentity)) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	changed := l.files.identity
+	changed := l.files.identity // which stays: this start goes on as it is
 	change(&changed)
-	if err := changed.saveTo(l.files.stable); err != nil {
+	if err := l.files.stable.putJSON(keyBoard, changed); err != nil {
 		return err
 	}
 	l.cfg.Logger.Error("ledger: this board opens its files again", "why", why)
+	l.requestRestart()
+	return nil
+}
+
+// requestRestart ends Run with ErrRestart.
+func (l *Ledger) requestRestart() {
 	select {
 	case l.restart <- struct{}{}:
 	default:
 	}
-	return nil
 }

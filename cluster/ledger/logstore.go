@@ -307,3 +307,33 @@ func (s *logStore) close() error {
 	defer unlock()
 	return w.Close()
 }
+
+// forEachBatch calls do for each entry from an index on that the ledger wrote, up to the first
+// that cannot be read.
+func (s *logStore) forEachBatch(from uint64, do func(*raft.Log, entry) error) error {
+	first, err := s.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := s.LastIndex()
+	if err != nil || last == 0 {
+		return err
+	}
+	for i := max(first, from); i <= last; i++ {
+		var stored raft.Log
+		if err := s.GetLog(i, &stored); err != nil {
+			return err
+		}
+		if stored.Type != raft.LogCommand {
+			continue
+		}
+		e, err := decodeEntry(stored.Data)
+		if err == nil {
+			err = do(&stored, e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -46,7 +45,7 @@ func (l *Ledger) Boards(ctx context.Context) []BoardStatus {
 		seen[b.Server] = true
 		all = append(all, b)
 	}
-	for _, s := range l.members() {
+	for _, s := range listMembers(l.runningRaft()) {
 		if !seen[string(s.ID)] {
 			all = append(all, BoardStatus{Board: l.boardName(string(s.ID)), Server: string(s.ID), Ledger: l.ledger().String(),
 				Voter: s.Suffrage == raft.Voter, Trouble: "it does not answer"})
@@ -58,31 +57,25 @@ func (l *Ledger) Boards(ctx context.Context) []BoardStatus {
 
 // surveyAll returns the answers of all live boards, this one's first.
 func (l *Ledger) surveyAll(ctx context.Context) []helloResponse {
-	l.mu.Lock()
-	self, id := l.selfLocked(), l.files.identity.Ledger
-	l.mu.Unlock()
-	own := l.handleHello(helloRequest{})
-	return append([]helloResponse{own}, callAll[helloResponse](ctx, l, l.otherBoards(), kindHello, l.newHello(self, id))...)
+	return append([]helloResponse{l.handleHello(helloRequest{})}, l.callHello(ctx)...)
 }
 
-// members returns raft's present configuration, nil if raft does not run.
-func (l *Ledger) members() []raft.Server {
-	r := l.runningRaft()
+// listMembers returns the servers of raft's present configuration, nil if raft does not run.
+func listMembers(r *raft.Raft) []raft.Server {
 	if r == nil {
 		return nil
 	}
-	f := r.GetConfiguration()
-	if f.Error() != nil {
-		return nil
-	}
-	return f.Configuration().Servers
+	return r.GetConfiguration().Configuration().Servers
 }
 
-func isVoter(r *raft.Raft, server string) bool {
-	f := r.GetConfiguration()
-	return f.Error() == nil && slices.ContainsFunc(f.Configuration().Servers, func(s raft.Server) bool {
-		return s.Suffrage == raft.Voter && string(s.ID) == server
-	})
+// listVoters returns the server ids of the members that have a vote.
+func listVoters(r *raft.Raft) (ids []string) {
+	for _, s := range listMembers(r) {
+		if s.Suffrage == raft.Voter {
+			ids = append(ids, string(s.ID))
+		}
+	}
+	return ids
 }
 
 // refusedf returns an error of the kind ErrRefused.
@@ -114,19 +107,13 @@ func (l *Ledger) Found(ctx context.Context) error {
 
 // sendWord sends an operator's word to all boards that answered, without this one.
 func (l *Ledger) sendWord(ctx context.Context, hellos []helloResponse, kind string, request any) error {
-	body, err := json.Marshal(request)
-	if err != nil {
-		return err
-	}
+	var failures []error
 	for _, hello := range hellos[1:] {
-		callCtx, cancel := context.WithTimeout(ctx, l.cfg.Timing.RPC)
-		_, failed := call[struct{}](callCtx, l, hello.Server.Name, kind, body)
-		cancel()
-		if failed != nil {
-			err = errors.Join(err, fmt.Errorf("%s: %w", hello.Server.Name, failed))
+		if _, err := call[struct{}](ctx, l, l.cfg.Timing.RPC, hello.Server.Name, kind, request); err != nil {
+			failures = append(failures, fmt.Errorf("%s: %w", hello.Server.Name, err))
 		}
 	}
-	return err
+	return errors.Join(failures...)
 }
 
 // allowFounding notes an operator's word that a majority may found a ledger.
@@ -136,11 +123,10 @@ func (l *Ledger) allowFounding(word foundRequest) error {
 			return refusedf("this board has ledger %s", id)
 		}
 		why := fmt.Sprintf("an operator allows to found a ledger, and this board has nothing of ledger %s", id)
-		return l.changeIdentity(why, func(id *boardIdentity) { id.NewLife, id.MayFound = why, true })
+		return l.restartAs(why, func(id *boardIdentity) { id.NewLife, id.MayFound = why, true })
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	changed := l.files.identity
 	a := l.founding.acceptor
 	answering := 0
 	for _, s := range a.Bootstrap.Voters {
@@ -148,20 +134,17 @@ func (l *Ledger) allowFounding(word foundRequest) error {
 			answering++
 		}
 	}
-	if !changed.MayFound && answering < majorityOf(len(a.Bootstrap.Voters)) {
+	if !l.files.identity.MayFound && answering < majorityOf(len(a.Bootstrap.Voters)) {
 		// What it accepted before came to nothing: most of its voters are lives that are gone.
 		// It drops that only once, so that a second word breaks no promise.
 		a.Accepted, a.Bootstrap = ballot{}, bootstrapConfig{}
-		if err := l.saveAcceptor(a); err != nil {
+		if err := l.setAcceptor(a); err != nil {
 			return err
 		}
-		l.founding.acceptor = a
 	}
-	changed.MayFound, changed.JoinOnly, changed.Lost = true, false, ""
-	if err := changed.saveTo(l.files.stable); err != nil {
+	if err := l.files.changeIdentity(func(id *boardIdentity) { id.MayFound, id.JoinOnly, id.Lost = true, false, "" }); err != nil {
 		return err
 	}
-	l.files.identity = changed
 	l.cfg.Logger.Warn("ledger: an operator allows a majority to found a ledger")
 	return nil
 }
@@ -195,37 +178,27 @@ func (l *Ledger) Recover(ctx context.Context, board string) (RecoveryPlan, error
 
 // recoverBoard passes an operator's word to a board, which may be this one.
 func (l *Ledger) recoverBoard(ctx context.Context, board string, request recoverRequest) (RecoveryPlan, error) {
-	if board == l.cfg.Name {
-		response, err := l.handleRecover(ctx, request)
-		if response.Refused != "" {
-			err = refusedf("%s", response.Refused)
-		}
-		return response.Plan, err
-	}
-	if !slices.Contains(l.cfg.Live(), board) {
+	var response recoverResponse
+	var err error
+	switch {
+	case board == l.cfg.Name:
+		response, err = l.handleRecover(ctx, request)
+	case !slices.Contains(l.cfg.Live(), board):
 		return RecoveryPlan{}, refusedf("no board called %s answers", board)
-	}
-	body, err := json.Marshal(request)
-	if err != nil {
-		return RecoveryPlan{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*l.cfg.Timing.RPC)
-	defer cancel()
-	response, err := call[recoverResponse](ctx, l, board, kindRecover, body)
-	if err != nil {
-		return RecoveryPlan{}, err
+	default:
+		response, err = call[recoverResponse](ctx, l, 2*l.cfg.Timing.RPC, board, kindRecover, request)
 	}
 	if response.Refused != "" {
-		return response.Plan, refusedf("%s", response.Refused)
+		err = refusedf("%s", response.Refused)
 	}
-	return response.Plan, nil
+	return response.Plan, err
 }
 
 // handleRecover is the called board's side.
 func (l *Ledger) handleRecover(ctx context.Context, request recoverRequest) (recoverResponse, error) {
 	p, err := l.planOwnRecovery(ctx)
 	if err == nil && request.Confirmed {
-		err = l.changeIdentity("an operator recovers the ledger on this board alone", func(id *boardIdentity) { id.Recover = true })
+		err = l.restartAs("an operator recovers the ledger on this board alone", func(id *boardIdentity) { id.Recover = true })
 	}
 	if errors.Is(err, ErrRefused) {
 		_, text, _ := strings.Cut(err.Error(), ErrRefused.Error()+": ")
@@ -258,53 +231,27 @@ func (l *Ledger) planOwnRecovery(ctx context.Context) (RecoveryPlan, error) {
 			return p, refusedf("%s has more of the ledger than this board: bramble ledger recover %s", hello.Server.Name, hello.Server.Name)
 		}
 	}
-	voters, answering := 0, 0
-	for _, s := range l.members() {
-		if s.Suffrage != raft.Voter {
-			continue
-		}
-		voters++
-		if live[string(s.ID)] {
-			answering++
-		} else {
-			p.CountedOut = append(p.CountedOut, fmt.Sprintf("%s (%s)", l.boardName(string(s.ID)), s.ID))
+	voters := listVoters(r)
+	for _, id := range voters {
+		if !live[id] {
+			p.CountedOut = append(p.CountedOut, fmt.Sprintf("%s (%s)", l.boardName(id), id))
 		}
 	}
-	if voters > 0 && answering >= majorityOf(voters) {
-		return p, refusedf("%d of %d voters answer: they go on without a recovery", answering, voters)
+	if answering := len(voters) - len(p.CountedOut); answering >= majorityOf(len(voters)) {
+		return p, refusedf("%d of %d voters answer: they go on without a recovery", answering, len(voters))
 	}
 	return p, l.countUnproven(&p)
 }
 
 // countUnproven reads the log for the commands that nothing proves to be committed.
 func (l *Ledger) countUnproven(p *RecoveryPlan) error {
-	first, err := l.files.log.FirstIndex()
-	if err != nil {
-		return err
-	}
-	p.Proven = max(l.applier.state().index, l.files.newestSnapshot.Load())
-	after := map[uint64]int{} // commands by index
-	for i := first; i > 0 && i <= p.Index; i++ {
-		var stored raft.Log
-		if err := l.files.log.GetLog(i, &stored); err != nil {
-			return err
-		}
-		if stored.Type != raft.LogCommand {
-			continue
-		}
-		e, err := decodeEntry(stored.Data)
-		if err != nil {
-			return err
-		}
-		p.Proven = max(p.Proven, e.Seen)
-		after[i] = len(e.Commands)
-	}
-	for i, n := range after {
-		if i > p.Proven {
-			p.Unproven += n
-		}
-	}
-	return nil
+	tail := unprovenTail{proven: max(l.applier.state().index, l.files.newestSnapshot.Load())}
+	err := l.files.log.forEachBatch(0, func(stored *raft.Log, e entry) error {
+		tail.add(stored.Index, e)
+		return nil
+	})
+	p.Proven, p.Unproven = tail.proven, tail.countCommands()
+	return err
 }
 
 // Choose ends the state of two ledgers: boards of any other ledger set their files aside
@@ -335,23 +282,21 @@ func (l *Ledger) Choose(ctx context.Context, ledger string) error {
 // applyChoice applies an operator's choice on this board.
 func (l *Ledger) applyChoice(c chooseRequest) error {
 	l.mu.Lock()
-	changed := l.files.identity
-	switch changed.Ledger {
-	case c.Ledger:
-		for _, id := range c.Over {
-			changed.Superseded = addLedger(changed.Superseded, id)
-		}
-	case 0:
-		changed.JoinLedger = c.Ledger
-	default:
+	own := l.files.identity.Ledger
+	if own != 0 && own != c.Ledger {
 		l.mu.Unlock()
-		why := fmt.Sprintf("an operator chose ledger %s instead of %s", c.Ledger, changed.Ledger)
-		return l.changeIdentity(why, func(id *boardIdentity) { id.NewLife, id.JoinLedger = why, c.Ledger })
+		why := fmt.Sprintf("an operator chose ledger %s instead of %s", c.Ledger, own)
+		return l.restartAs(why, func(id *boardIdentity) { id.NewLife, id.JoinLedger = why, c.Ledger })
 	}
-	err := changed.saveTo(l.files.stable)
-	if err == nil {
-		l.files.identity = changed
-	}
+	err := l.files.changeIdentity(func(id *boardIdentity) {
+		if own == 0 {
+			id.JoinLedger = c.Ledger
+			return
+		}
+		for _, over := range c.Over {
+			id.Superseded = addLedger(id.Superseded, over)
+		}
+	})
 	l.mu.Unlock()
 	l.otherLedgers.removeLedgers(c.Over)
 	return err

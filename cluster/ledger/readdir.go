@@ -97,19 +97,8 @@ func recoverFrom(dir string, m StateMachine) (rec Recovery, err error) {
 
 	a := newApplier(&Config{StateMachine: m, Logger: quiet}, func(batchID, uint64, [][]byte) {})
 	if f.snapshots != nil {
-		list, err := f.snapshots.List()
-		if err != nil {
-			return rec, err
-		}
-		if len(list) > 0 {
-			meta, r, err := f.snapshots.Open(list[0].ID)
-			if err == nil {
-				err = a.Restore(r)
-			}
-			if err != nil {
-				return rec, fmt.Errorf("%w: the snapshot: %w", ErrDamaged, err)
-			}
-			rec.Snapshot, rec.Proven = meta.Index, meta.Index
+		if err := restoreNewest(f.snapshots, a, &rec); err != nil {
+			return rec, fmt.Errorf("%w: the snapshot: %w", ErrDamaged, err)
 		}
 	}
 	if f.log == nil {
@@ -129,6 +118,22 @@ func recoverFrom(dir string, m StateMachine) (rec Recovery, err error) {
 	return rec, nil
 }
 
+// restoreNewest restores the newest snapshot, if there is one.
+func restoreNewest(snapshots *raft.FileSnapshotStore, a *applier, rec *Recovery) error {
+	newest, err := newestSnapshot(snapshots)
+	if err != nil || newest.Index == 0 {
+		return err
+	}
+	_, from, err := snapshots.Open(newest.ID)
+	if err == nil {
+		err = a.Restore(from)
+	}
+	if err == nil {
+		rec.Snapshot, rec.Proven = newest.Index, newest.Index
+	}
+	return err
+}
+
 // replayLog applies the log after the snapshot, up to the first entry that cannot be read.
 func replayLog(log *logStore, a *applier, rec *Recovery) error {
 	first, err := log.FirstIndex()
@@ -142,38 +147,47 @@ func replayLog(log *logStore, a *applier, rec *Recovery) error {
 	if last != 0 && first > rec.Snapshot+1 {
 		return &damageError{dirLog, fmt.Sprintf("entries %d to %d are missing", rec.Snapshot+1, first-1)}
 	}
-	type counted struct {
-		index    uint64
-		commands int
-	}
-	var tail []counted
-	for i := max(first, rec.Snapshot+1); i <= last && last != 0; i++ {
-		var l raft.Log
-		if err := log.GetLog(i, &l); err != nil {
-			return err
-		}
-		if l.Type != raft.LogCommand {
-			continue
-		}
-		e, err := decodeEntry(l.Data)
-		if err != nil {
-			return err
-		}
-		if result := a.Apply(&l).(applyResult); result.err != nil && !errors.Is(result.err, errWrongTerm) {
+	tail := unprovenTail{proven: rec.Proven}
+	err = log.forEachBatch(rec.Snapshot+1, func(stored *raft.Log, e entry) error {
+		if result := a.Apply(stored).(applyResult); result.err != nil && !errors.Is(result.err, errWrongTerm) {
 			return result.err
 		}
 		rec.Batches++
-		// An entry that a leader had applied was committed.
-		rec.Proven = max(rec.Proven, e.Seen)
-		tail = append(tail, counted{i, len(e.Commands)})
-		for len(tail) > 0 && tail[0].index <= rec.Proven {
-			tail = tail[1:]
-		}
+		tail.add(stored.Index, e)
+		return nil
+	})
+	rec.Proven = tail.proven
+	if err == nil {
+		rec.Unproven = tail.countCommands()
 	}
-	for _, c := range tail {
-		rec.Unproven += c.commands
+	return err
+}
+
+// unprovenTail holds the end of a log that nothing read so far proves to be committed.
+type unprovenTail struct {
+	proven uint64 // index of the last entry that is proven
+	after  []batchSize
+}
+
+type batchSize struct {
+	index    uint64
+	commands int
+}
+
+// add adds the next entry. One that its leader had applied was committed.
+func (u *unprovenTail) add(index uint64, e entry) {
+	u.proven = max(u.proven, e.Seen)
+	u.after = append(u.after, batchSize{index, len(e.Commands)})
+	for len(u.after) > 0 && u.after[0].index <= u.proven {
+		u.after = u.after[1:]
 	}
-	return nil
+}
+
+func (u *unprovenTail) countCommands() (n int) {
+	for _, b := range u.after {
+		n += b.commands
+	}
+	return n
 }
 
 // openReadable opens the readable files of a damaged directory.
@@ -183,7 +197,7 @@ func openReadable(dir string, log *slog.Logger) *boardFiles {
 	if f.stable, err = openStableStore(filepath.Join(dir, fileState), 0); err != nil {
 		f.stable = nil
 	} else {
-		f.identity, _, _ = readIdentity(f.stable)
+		_ = f.stable.getJSON(keyBoard, &f.identity)
 		if f.log, err = openLog(logOptions{dir: filepath.Join(dir, dirLog), stable: f.stable, lenient: true, logger: hclogAdapter{log: log}}); err != nil {
 			f.log = nil
 		}

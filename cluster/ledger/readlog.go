@@ -15,19 +15,8 @@ func (l *Ledger) ReadLog(m StateMachine) (Recovery, error) {
 	defer l.snapshotting.Unlock()
 	rec := Recovery{Server: l.files.identity.Server, Ledger: l.files.identity.Ledger.String()}
 	a := newApplier(&Config{StateMachine: m, Logger: slog.New(slog.DiscardHandler)}, func(batchID, uint64, [][]byte) {})
-	list, err := l.files.snapshots.List()
-	if err != nil {
-		return rec, fmt.Errorf("read this board's log: %w", err)
-	}
-	if len(list) > 0 {
-		meta, from, err := l.files.snapshots.Open(list[0].ID)
-		if err == nil {
-			err = a.Restore(from)
-		}
-		if err != nil {
-			return rec, fmt.Errorf("read this board's snapshot: %w", err)
-		}
-		rec.Snapshot, rec.Proven = meta.Index, meta.Index
+	if err := restoreNewest(l.files.snapshots, a, &rec); err != nil {
+		return rec, fmt.Errorf("read this board's snapshot: %w", err)
 	}
 	rec.Proven = max(rec.Proven, l.Applied())
 	if r := l.runningRaft(); r != nil {

@@ -73,13 +73,9 @@ func (s *surveyState) noteRulesHeld(by []string) {
 // from rising. All members count, silent ones with the last version that they told.
 func (l *Ledger) chooseRules(r *raft.Raft) (rules uint32, heldBy []string) {
 	inForce := l.applier.state().rules
-	configuration := r.GetConfiguration()
-	if configuration.Error() != nil {
-		return inForce, nil
-	}
 	versions := map[string]uint32{}
 	l.mu.Lock()
-	for _, s := range configuration.Configuration().Servers {
+	for _, s := range listMembers(r) {
 		if string(s.ID) != l.files.identity.Server {
 			versions[string(s.Address)] = l.survey.maxRules[string(s.ID)]
 		}

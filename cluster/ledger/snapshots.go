@@ -55,11 +55,8 @@ func (l *Ledger) runSnapshots(ctx context.Context) {
 		if ctx.Err() != nil || r == nil {
 			return
 		}
-		var last int64
-		if list, err := l.files.snapshots.List(); err == nil && len(list) > 0 {
-			last = list[0].Size
-		}
-		if !isSnapshotDue(last, l.files.log.sizeSinceSnapshot()) || l.applier.state().halted != "" {
+		last, _ := newestSnapshot(l.files.snapshots) // none that can be read: size 0
+		if !isSnapshotDue(last.Size, l.files.log.sizeSinceSnapshot()) || l.applier.state().halted != "" {
 			continue
 		}
 		l.snapshotting.Lock()
@@ -97,10 +94,19 @@ func (l *Ledger) createSnapshot(ctx context.Context, r *raft.Raft) error {
 		return err
 	}
 	l.files.log.addSize(logSize{-before.entries, -before.commands, -before.bytes})
-	if list, err := l.files.snapshots.List(); err == nil && len(list) > 0 {
-		l.files.newestSnapshot.Store(list[0].Index)
+	if newest, err := newestSnapshot(l.files.snapshots); err == nil {
+		l.files.newestSnapshot.Store(newest.Index)
 	}
 	return nil
+}
+
+// newestSnapshot returns the newest snapshot; its Index is 0 if there is none.
+func newestSnapshot(snapshots *raft.FileSnapshotStore) (raft.SnapshotMeta, error) {
+	list, err := snapshots.List()
+	if err != nil || len(list) == 0 {
+		return raft.SnapshotMeta{}, err
+	}
+	return *list[0], nil
 }
 
 // maxCompactTries limits the attempts of Compact to find the log at rest.

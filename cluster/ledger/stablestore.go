@@ -130,21 +130,40 @@ func (s *stableStore) get(key string) []byte {
 	return append([]byte{}, v...)
 }
 
-// put sets values (nil removes one) and returns when they are on disk. If that
-// fails, the values stay as they were.
-func (s *stableStore) put(changes map[string][]byte) error {
+// getJSON decodes a value into v, which stays as it is if there is none.
+func (s *stableStore) getJSON(key string, v any) error {
+	b := s.get(key)
+	if b == nil {
+		return nil
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("%s: the value %q: %w", filepath.Base(s.path), key, err)
+	}
+	return nil
+}
+
+// putJSON encodes a value and puts it.
+func (s *stableStore) putJSON(key string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return s.put(key, b)
+}
+
+// put sets a value (nil removes it) and returns when it is on disk. If that fails, the
+// value stays as it was.
+func (s *stableStore) put(key string, v []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.file == nil {
 		return fs.ErrClosed
 	}
 	before := maps.Clone(s.values)
-	for key, v := range changes {
-		if v == nil {
-			delete(s.values, key)
-		} else {
-			s.values[key] = append([]byte{}, v...)
-		}
+	if v == nil {
+		delete(s.values, key)
+	} else {
+		s.values[key] = append([]byte{}, v...)
 	}
 	err := s.appendRecord()
 	if err != nil {

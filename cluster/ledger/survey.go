@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -71,17 +70,19 @@ func (l *Ledger) surveyOnce(ctx context.Context) {
 	l.mu.Unlock()
 	switch leader, _, ok := l.currentLeader(); {
 	case !ok:
-		l.surveyLeaderless(ctx, self, id)
+		l.surveyLeaderless(ctx, id)
 	case leader != l.cfg.Name:
-		l.syncClock(ctx, leader, self, id)
+		l.syncClock(ctx, leader, id)
 	}
-	l.surveyAsSuspect(ctx, r, self, id)
+	if l.applier.state().suspect {
+		l.judgeDigests(r, self, l.callHello(ctx))
+	}
 }
 
 // surveyLeaderless finds out which board is which server now: without a leader, raft
 // looks for the voters, and they may have new names.
-func (l *Ledger) surveyLeaderless(ctx context.Context, self raftServer, id ledgerID) {
-	hellos := callAll[helloResponse](ctx, l, l.otherBoards(), kindHello, l.newHello(self, id))
+func (l *Ledger) surveyLeaderless(ctx context.Context, id ledgerID) {
+	hellos := l.callHello(ctx)
 	for _, hello := range hellos {
 		l.noteHello(id, hello)
 	}
@@ -116,8 +117,7 @@ func (l *Ledger) otherBoards() []raftServer {
 
 // surveyUnfounded joins the ledger of a board that has one, or tries to found one.
 func (l *Ledger) surveyUnfounded(ctx context.Context, self raftServer) {
-	others := l.otherBoards()
-	hellos := callAll[helloResponse](ctx, l, others, kindHello, l.newHello(self, 0))
+	hellos := l.callHello(ctx)
 	live := []raftServer{self}
 	var lost []string
 	for _, hello := range hellos {
@@ -139,7 +139,7 @@ func (l *Ledger) surveyUnfounded(ctx context.Context, self raftServer) {
 			l.cfg.Logger.Error("ledger: this board cannot write to disk which ledger it joins", "error", err)
 		}
 	case why == "" && (len(lost) == 0 || mayFound):
-		l.tryFounding(ctx, live, len(others)+1)
+		l.tryFounding(ctx, live, len(l.otherBoards())+1)
 	}
 }
 
@@ -187,11 +187,17 @@ func chooseLedger(hellos []helloResponse, self string, only ledgerID) (founded *
 }
 
 // newHello returns this board's hello.
-func (l *Ledger) newHello(self raftServer, id ledgerID) helloRequest {
+func (l *Ledger) newHello() helloRequest {
+	life := l.proveLife()
 	l.mu.Lock()
-	superseded := l.files.identity.Superseded
-	l.mu.Unlock()
-	return helloRequest{Server: self, Ledger: id, Superseded: superseded, Life: l.proveLife(), MaxRules: l.applier.maxRules, DigestAt: l.applier.state().last.index}
+	defer l.mu.Unlock()
+	return helloRequest{Server: l.selfLocked(), Ledger: l.files.identity.Ledger, Superseded: l.files.identity.Superseded,
+		Life: life, MaxRules: l.applier.maxRules, DigestAt: l.applier.state().last.index}
+}
+
+// callHello sends a hello to all live boards, and returns their answers.
+func (l *Ledger) callHello(ctx context.Context) []helloResponse {
+	return callAll[helloResponse](ctx, l, l.otherBoards(), kindHello, l.newHello())
 }
 
 func (l *Ledger) handleHello(request helloRequest) helloResponse {
@@ -214,7 +220,7 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	if r != nil {
 		_, leader := r.LeaderWithID()
 		response.Leading, response.HasLeader = r.State() == raft.Leader, leader != ""
-		response.Voter = isVoter(r, response.Server.ID)
+		response.Voter = slices.Contains(listVoters(r), response.Server.ID)
 		response.LastTerm, _ = strconv.ParseUint(r.Stats()["last_log_term"], 10, 64)
 	}
 	l.reportClock(&response, st)
@@ -267,7 +273,7 @@ func (l *Ledger) noteLedgerOf(own ledgerID, board string, theirs ledgerID, super
 
 // surveyAsLeader collects the health of all boards, and acts on it.
 func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServer, id ledgerID) {
-	hellos := callAll[helloResponse](ctx, l, l.otherBoards(), kindHello, l.newHello(self, id))
+	hellos := l.callHello(ctx)
 	forgetful := map[string]bool{}
 	for _, hello := range hellos {
 		forgetful[hello.Server.ID] = !l.noteHello(id, hello)
@@ -302,9 +308,6 @@ func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServ
 // runAutopilot makes the next change of membership, if one is due.
 func (l *Ledger) runAutopilot(ctx context.Context, r *raft.Raft, self raftServer, now time.Time) {
 	configuration := r.GetConfiguration()
-	if configuration.Error() != nil {
-		return
-	}
 	st := l.applier.state()
 	state := clusterState{Leader: self.ID, Index: st.index, Boards: map[string]boardHealth{
 		self.ID: {Server: self, Index: st.index}}}
@@ -370,18 +373,11 @@ func (l *Ledger) transferLeadership(ctx context.Context, r *raft.Raft, hellos []
 	if st.halted == "" {
 		return
 	}
-	configuration := r.GetConfiguration()
-	if configuration.Error() != nil {
-		return
-	}
-	servers := configuration.Configuration().Servers
+	voters := listVoters(r)
 	for _, hello := range hellos {
-		isVoter := slices.ContainsFunc(servers, func(s raft.Server) bool {
-			return s.Suffrage == raft.Voter && string(s.ID) == hello.Server.ID
-		})
 		// If this board has diverged, the others suspect themselves until another board leads.
 		troubled := hello.Trouble != "" && !(hello.Suspect && st.halted != "" && !st.suspect)
-		if troubled || !isVoter {
+		if troubled || !slices.Contains(voters, hello.Server.ID) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.RPC)
@@ -393,19 +389,14 @@ func (l *Ledger) transferLeadership(ctx context.Context, r *raft.Raft, hellos []
 }
 
 // syncClock fetches the time from the leader.
-func (l *Ledger) syncClock(ctx context.Context, leader string, self raftServer, id ledgerID) {
-	body, err := json.Marshal(l.newHello(self, id))
-	if err != nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.Call)
-	defer cancel()
+func (l *Ledger) syncClock(ctx context.Context, leader string, id ledgerID) {
+	request := l.newHello()
 	sent := l.clock.monotonic()
-	hello, err := call[helloResponse](ctx, l, leader, kindHello, body)
+	hello, err := call[helloResponse](ctx, l, l.cfg.Timing.Call, leader, kindHello, request)
 	if err != nil {
 		return
 	}
-	truthful := l.noteHello(id, *hello)
+	truthful := l.noteHello(id, hello)
 	l.mu.Lock()
 	l.survey.noteRulesHeld(hello.RulesHeldBy)
 	l.survey.nameConflicts = hello.NameConflicts
@@ -414,7 +405,7 @@ func (l *Ledger) syncClock(ctx context.Context, leader string, self raftServer, 
 		l.catchUp.leaderIndex.Store(hello.Index)
 	}
 	if truthful && hello.ClockKnown && hello.Leading {
-		l.adoptClock(hello, sent)
+		l.adoptClock(&hello, sent)
 	}
 }
 
