@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -60,10 +61,7 @@ func (l *Ledger) runSnapshots(ctx context.Context) {
 			continue
 		}
 		l.snapshotting.Lock()
-		err := l.keepLogAfter(r, l.files.newestSnapshot.Load())
-		if err == nil {
-			err = l.createSnapshot(ctx, r)
-		}
+		err := l.createSnapshotKeeping(ctx, r, l.files.newestSnapshot.Load())
 		l.snapshotting.Unlock()
 		if err != nil && ctx.Err() == nil {
 			l.cfg.Logger.Warn("ledger: the snapshot failed; the log grows until one succeeds", "error", err)
@@ -77,7 +75,7 @@ const maxTrailingLogs = 20_000
 // keepLogAfter has the next snapshot leave the entries after index in the log. With those after
 // the snapshot before, a new board has until the snapshot after the next one to restore
 // the one that it was sent, and then needs no second one. A quarter is added for the entries
-// that arrive while the snapshot is written.
+// that arrive before the next call.
 func (l *Ledger) keepLogAfter(r *raft.Raft, index uint64) error {
 	last, err := l.files.log.LastIndex()
 	if err != nil {
@@ -85,6 +83,28 @@ func (l *Ledger) keepLogAfter(r *raft.Raft, index uint64) error {
 	}
 	since := last - min(last, index)
 	return setTrailingLogs(r, min(max(since+since/4, trailingLogs), maxTrailingLogs))
+}
+
+// createSnapshotKeeping takes a snapshot that leaves the entries after index in the log, also
+// those that arrive while a slow card writes it. snapshotting is held.
+func (l *Ledger) createSnapshotKeeping(ctx context.Context, r *raft.Raft, index uint64) error {
+	if err := l.keepLogAfter(r, index); err != nil {
+		return err
+	}
+	taken := make(chan error, 1)
+	go func() { taken <- l.createSnapshot(ctx, r) }()
+	for {
+		next := time.NewTimer(l.cfg.Timing.Retry)
+		select {
+		case err := <-taken:
+			next.Stop()
+			return err
+		case <-next.C:
+		}
+		if err := l.keepLogAfter(r, index); err != nil {
+			l.cfg.Logger.Debug("ledger: the log may keep fewer entries after this snapshot", "error", err)
+		}
+	}
 }
 
 // createSnapshot takes a snapshot now. snapshotting is held.

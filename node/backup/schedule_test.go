@@ -69,7 +69,7 @@ func TestScheduleToAFolder(t *testing.T) {
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		s, broken := newTestSchedule(t, func(cfg *ScheduleConfig) { cfg.Directory = dir })
+		s, _ := newTestSchedule(t, func(cfg *ScheduleConfig) { cfg.Directory = dir })
 		run := func(s *Schedule, d time.Duration) {
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan struct{})
@@ -91,7 +91,7 @@ func TestScheduleToAFolder(t *testing.T) {
 		}
 		// After a restart the newest file counts.
 		newest := backupsIn(t, dir)[3]
-		s, broken = newTestSchedule(t, func(cfg *ScheduleConfig) { cfg.Directory = dir })
+		s, broken := newTestSchedule(t, func(cfg *ScheduleConfig) { cfg.Directory = dir })
 		run(s, 10*time.Minute)
 		if all := backupsIn(t, dir); all[3] != newest {
 			t.Errorf("after a restart: %v", all)
