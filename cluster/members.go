@@ -193,7 +193,8 @@ func (m *Members) SetMeta(meta Meta) {
 
 // HealthScore returns memberlist's awareness score (Lifeguard) scaled to 0 (healthy) to 1. The score rises
 // while this board misses answers that it expects, because it is too busy or its cable is bad. HealthScore
-// never blocks; while gossip starts or stops it returns 0.
+// never blocks for long; while gossip starts or stops it returns 0. It also returns 0 while no other board is
+// alive: only answers lower the score, so without anybody to ask it would stay where the last death left it.
 func (m *Members) HealthScore() float64 {
 	if !m.listMu.TryLock() {
 		return 0
@@ -203,7 +204,11 @@ func (m *Members) HealthScore() float64 {
 	if list == nil {
 		return 0
 	}
-	return float64(list.GetHealthScore()) / float64(max(m.cfg.Timing.AwarenessMax-1, 1))
+	score := list.GetHealthScore()
+	if score == 0 || list.NumMembers() < 2 {
+		return 0
+	}
+	return float64(score) / float64(max(m.cfg.Timing.AwarenessMax-1, 1))
 }
 
 // Watch returns a channel of all events from now on, and a function that ends the watch and closes the

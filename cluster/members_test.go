@@ -293,6 +293,21 @@ func TestHealthScoreWithoutGossip(t *testing.T) {
 	a.listMu.Unlock()
 }
 
+// A board whose last peer died had nobody whose answers could lower its score, and shed its clients' requests as
+// if it were overloaded, for as long as it was alone.
+func TestALoneBoardIsHealthy(t *testing.T) {
+	a := startBoard(t, "a")
+	b := startBoard(t, "b", gossipAddr(a))
+	eventually(t, "one rack", func() bool { return ringOf(a) == "a b" })
+	b.Close() // without a goodbye
+	eventually(t, "b counts as dead, and a's score has risen", func() bool {
+		return !board(a, "b").Alive && a.list.NumMembers() == 1 && a.list.GetHealthScore() > 0
+	})
+	if got := a.HealthScore(); got != 0 {
+		t.Errorf("nobody is left to ask, and the score is %v", got)
+	}
+}
+
 func TestWatchLosesEventsRatherThanBlock(t *testing.T) {
 	noLeaks(t)
 	cfg, _ := testConfig(t, "a")
