@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -19,6 +20,9 @@ const (
 	responseTimeout = 2 * time.Minute
 	// removeTimeout limits the removal of a backup that could not be read back.
 	removeTimeout = 30 * time.Second
+	// minPutBytes is how much of a backup must be there before it is sent, or all of it:
+	// more than what comes before the order book's first bytes.
+	minPutBytes = 32 << 10
 )
 
 // webStore is a Store on a server that accepts PUT, such as WebDAV or an object store.
@@ -62,7 +66,13 @@ func (w *webStore) Put(ctx context.Context, name string, write func(io.Writer) e
 		in.CloseWithError(err)
 		written <- err
 	}()
-	resp, err := w.send(ctx, http.MethodPut, name, body)
+	// A source that fails at once, as without a majority, sends nothing: a server may make the
+	// file of a request that was broken off only after it was told to remove it.
+	begun := bufio.NewReaderSize(body, minPutBytes)
+	if _, err := begun.Peek(minPutBytes); err != nil && !errors.Is(err, io.EOF) {
+		return <-written
+	}
+	resp, err := w.send(ctx, http.MethodPut, name, begun)
 	body.CloseWithError(errors.New("the server stopped reading"))
 	writeErr := <-written
 	if err == nil {
