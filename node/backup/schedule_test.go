@@ -198,7 +198,7 @@ func TestScheduleToAServer(t *testing.T) {
 		t.Errorf("%v", notices)
 	}
 	broken.Store(true)
-	if status := run(); !strings.Contains(status.Error, "no majority") || len(backupsIn(t, dir)) != 1 {
+	if status := run(); !strings.Contains(status.Error, "no majority") || strings.Contains(status.Error, base) || len(backupsIn(t, dir)) != 1 {
 		t.Errorf("a source that fails: %+v, %v", status, backupsIn(t, dir))
 	}
 	leading.Store(false)
