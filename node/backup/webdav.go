@@ -20,7 +20,7 @@ const (
 	responseTimeout = 2 * time.Minute
 	// removeTimeout limits the removal of a backup that could not be read back.
 	removeTimeout = 30 * time.Second
-	// minPutBytes is how much of a backup must be there before it is sent, or all of it:
+	// minPutBytes is the part of a backup that must be there before it is sent, or all of it:
 	// more than what comes before the order book's first bytes.
 	minPutBytes = 32 << 10
 )
