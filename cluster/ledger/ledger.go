@@ -218,6 +218,7 @@ func (l *Ledger) startRaft() error {
 	}
 	l.mu.Lock()
 	l.raft, l.streams = r, s
+	l.requestSurvey() // the other boards learn of this start
 	l.mu.Unlock()
 	return nil
 }

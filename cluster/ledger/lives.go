@@ -1,8 +1,10 @@
 package ledger
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -164,6 +166,32 @@ func (l *Ledger) proveLife() lifeProof {
 		p.Entries = r.LastIndex() + 1
 	}
 	return p
+}
+
+// introduceSelf says hello once to each live board, and not to the leader alone: a copy of this
+// board's card that starts later must not get past any of them.
+func (l *Ledger) introduceSelf(ctx context.Context, id ledgerID) {
+	others := l.otherBoards()
+	l.mu.Lock()
+	others = slices.DeleteFunc(others, func(other raftServer) bool { return l.survey.introduced[other.Name] })
+	l.mu.Unlock()
+	for _, hello := range callAll[helloResponse](ctx, l, others, kindHello, l.newHello()) {
+		l.noteHello(id, hello)
+		l.mu.Lock()
+		if l.survey.introduced == nil || len(l.survey.introduced) >= maxKnownServers {
+			l.survey.introduced = map[string]bool{}
+		}
+		l.survey.introduced[hello.Server.Name] = true
+		l.mu.Unlock()
+	}
+}
+
+// requestSurvey makes runSurvey begin the next survey at once.
+func (l *Ledger) requestSurvey() {
+	select {
+	case l.surveyNow <- struct{}{}:
+	default:
+	}
 }
 
 func (l *Ledger) handshake(wanted string) streamHandshake {

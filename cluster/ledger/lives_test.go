@@ -128,7 +128,9 @@ func TestACardPutBackFromACopyBeginsANewLife(t *testing.T) {
 	image := filepath.Join(t.TempDir(), "image")
 	copyDirectory(t, image, r.directory(y))
 	r.start(y)
-	r.awaitSameNotes()
+	r.until("all know of its start", func() bool {
+		return r.board(x).HasSeenStart(r.board(y).Ledger) && r.board(z).HasSeenStart(r.board(y).Ledger)
+	})
 	r.kill(z)
 	r.submit(r.board(x), "order 1")
 	before := r.board(y).Status().Server

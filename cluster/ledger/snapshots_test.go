@@ -21,6 +21,14 @@ func FirstLogIndex(t *testing.T, dir string) uint64 {
 	return first
 }
 
+// HasSeenStart reports whether this board knows another's present start.
+func (l *Ledger) HasSeenStart(other *Ledger) bool {
+	newest := other.proveLife().Starts.newest()
+	l.known.mu.Lock()
+	defer l.known.mu.Unlock()
+	return l.known.starts[other.Status().Server] == newest
+}
+
 func TestIsSnapshotDue(t *testing.T) {
 	const mb = 1 << 20
 	for _, c := range []struct {

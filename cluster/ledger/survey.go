@@ -23,6 +23,7 @@ type surveyState struct {
 	nameConflicts []string                // see planner.nameConflicts; as the leader has them
 	maxRules      map[string]uint32       // by server id: see noteMaxRules
 	rulesHeldBy   []string                // see Status
+	introduced    map[string]bool         // by name: boards that answered introduceSelf
 	rulesHeldAt   time.Time               // since when; zero while the list is empty
 }
 
@@ -73,6 +74,7 @@ func (l *Ledger) surveyOnce(ctx context.Context) {
 		l.surveyLeaderless(ctx, id)
 	case leader != l.cfg.Name:
 		l.syncClock(ctx, leader, id)
+		l.introduceSelf(ctx, id)
 	}
 	if l.applier.state().suspect {
 		l.judgeDigests(r, self, l.callHello(ctx))
@@ -422,10 +424,7 @@ func (l *Ledger) watchLeadership(ctx context.Context) {
 		case leads := <-r.LeaderCh():
 			if leads {
 				l.openTerm(ctx)
-				select {
-				case l.surveyNow <- struct{}{}:
-				default:
-				}
+				l.requestSurvey()
 			}
 		}
 	}
