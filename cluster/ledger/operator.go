@@ -256,24 +256,29 @@ func (l *Ledger) countUnproven(p *RecoveryPlan) error {
 
 // Choose ends the state of two ledgers: boards of any other ledger set their files aside
 // and join this one, now or, if they do not answer, after another Choose. The error is
-// ErrRefused if no board that answers has it. Run ends with ErrRestart on boards of other ledgers.
+// ErrRefused if no board leads it: a board that set its files aside for a ledger that cannot
+// go on would lose what works. Run ends with ErrRestart on boards of other ledgers.
 func (l *Ledger) Choose(ctx context.Context, ledger string) error {
 	n, err := strconv.ParseUint(ledger, 16, 64)
 	if err != nil || n == 0 {
 		return refusedf("%q is not a ledger: it has 16 hex digits, as bramble ledger status prints it", ledger)
 	}
 	chosen := chooseRequest{Ledger: ledgerID(n)}
-	found := false
+	has, leads := "", false
 	hellos := l.surveyAll(ctx)
 	for _, hello := range hellos {
 		if hello.Ledger == chosen.Ledger {
-			found = true
+			has, leads = hello.Server.Name, leads || hello.Leading
 		} else {
 			chosen.Over = addLedger(chosen.Over, hello.Ledger)
 		}
 	}
-	if !found {
+	switch {
+	case has == "":
 		return refusedf("no board that answers has ledger %s", chosen.Ledger)
+	case !leads:
+		return refusedf("ledger %s has no leader: start its missing boards, or, if their cards are lost, first: bramble ledger recover %s",
+			chosen.Ledger, has)
 	}
 	err = l.sendWord(ctx, hellos, kindChoose, chosen)
 	return errors.Join(err, l.applyChoice(chosen)) // this board last: it may restart
@@ -297,6 +302,9 @@ func (l *Ledger) applyChoice(c chooseRequest) error {
 			id.Superseded = addLedger(id.Superseded, over)
 		}
 	})
+	if own == c.Ledger {
+		l.superseded = "" // the choice before is void
+	}
 	l.mu.Unlock()
 	l.otherLedgers.removeLedgers(c.Over)
 	return err

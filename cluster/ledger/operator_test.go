@@ -141,6 +141,57 @@ func TestCountedOutBoardsComeBack(t *testing.T) {
 	}
 }
 
+// An operator may choose the ledger that a recovery gave up, if it turns out to have more.
+func TestChooseTheLedgerOfBefore(t *testing.T) {
+	skipIfShort(t)
+	t.Parallel()
+	r := newRack(t, 3)
+	r.start(r.names...)
+	r.voters(3)
+	r.submit(r.board("b1"), "order")
+	r.awaitSameNotes()
+	before := r.board("b1").Status().Ledger
+	r.kill("b2", "b3")
+	r.until("no leader", func() bool { return r.board("b1").Status().Leader == "" })
+	if _, err := r.board("b1").Recover(t.Context(), "b1"); err != nil {
+		t.Fatal(err)
+	}
+	r.submitUntilOpen("b1", "after the recovery")
+	recovered := r.board("b1").Status().Ledger
+	r.start("b2", "b3")
+	r.until("they are told, and one of them leads", func() bool {
+		b2, b3 := r.board("b2").Status(), r.board("b3").Status()
+		return b2.Superseded == recovered && b3.Superseded == recovered && (b2.Leading || b3.Leading)
+	})
+	if err := r.board("b1").Choose(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	r.submitUntilOpen("b2", "again")
+	r.submitUntilOpen("b3", "and again")
+	r.voters(3)
+	r.expectNotes("order", "again", "and again")
+}
+
+// A ledger that cannot go on is not chosen: the boards of the other one would set theirs aside for nothing.
+func TestChooseNeedsALeader(t *testing.T) {
+	skipIfShort(t)
+	t.Parallel()
+	r := newRack(t, 4)
+	r.planned = 2 // set wrongly
+	r.net.Partition(r.names[:2], r.names[2:])
+	r.start(r.names...)
+	r.submit(r.board("b1"), "one")
+	r.submit(r.board("b3"), "other")
+	chosen := r.board("b1").Status().Ledger
+	r.kill("b2")
+	r.net.Heal()
+	r.until("b1 has no leader", func() bool { return r.board("b1").Status().Leader == "" })
+	err := r.board("b4").Choose(t.Context(), chosen)
+	if !errors.Is(err, ledger.ErrRefused) || !strings.Contains(err.Error(), "recover b1") {
+		t.Errorf("choose a ledger without a leader: %v", err)
+	}
+}
+
 func TestChooseBetweenTwoLedgers(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()

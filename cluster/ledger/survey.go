@@ -253,7 +253,11 @@ func (l *Ledger) noteLedgerOf(own ledgerID, board string, theirs ledgerID, super
 	l.mu.Lock()
 	outdated := slices.Contains(l.files.identity.Superseded, theirs)
 	if slices.Contains(superseded, own) {
-		l.superseded = theirs.String()
+		if outdated { // each was given up for the other: an operator changed their mind
+			outdated = false
+		} else {
+			l.superseded = theirs.String()
+		}
 	}
 	givenUp := l.superseded == theirs.String()
 	l.mu.Unlock()
