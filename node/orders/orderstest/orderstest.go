@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -18,25 +19,39 @@ import (
 // People is the number of people of a history: few, so that they order more than once.
 const People = 6
 
-// Action is one action of a person: place an order or, with an order's reference, cancel
-// that one.
+// Action is one action of a person: place an order, or what one of the other fields says.
 type Action struct {
-	Person int // 0 to People-1; each may have one order
-	Cancel string
+	Person int    // 0 to People-1; each may have one order
+	Cancel string // the reference of an order to cancel
+	Read   string // the reference of an order whose receipt is read
+	Sale   bool   // the sale's numbers are read; the person does not matter
+	Stock  int    // units that an operator adds, or takes away; the person does not matter
 }
 
 // Reply is the answer that a person got.
 type Reply int
 
 // The replies. A placed order comes with its reference, and one that was placed before with
-// the same. A cancel is Done also if it was done before. Uncertain means no answer, or the
-// answer that the outcome is not known.
+// the same. A cancel is Done also if it was done before. A receipt that was read comes with
+// ReceiptOpen or another of these texts, and a sale with SaleText. A change of the stock is
+// SoldOut if fewer units are free than are to be taken away. Uncertain means no answer, or
+// the answer that the outcome is not known.
 const (
 	Done Reply = iota
 	SoldOut
 	NotDone
 	Uncertain
 )
+
+// What a receipt shows. No reply that has a reference leads to ReceiptMissing.
+const (
+	ReceiptOpen      = "open"
+	ReceiptCancelled = "cancelled"
+	ReceiptMissing   = "missing"
+)
+
+// SaleText is what a sale shows.
+func SaleText(sold, stock int) string { return fmt.Sprintf("%d of %d sold", sold, stock) }
 
 // String names the reply for the description of a history.
 func (r Reply) String() string {
@@ -49,8 +64,11 @@ type observed struct {
 	order string
 }
 
-// bookState is the order book's state: each person's order, "" for none.
-type bookState [People]string
+// bookState is the order book's state.
+type bookState struct {
+	orders [People]string // each person's order, "" for none
+	stock  int
+}
 
 // judgeTimeout limits the time to judge a history. A thousand actions usually take a second;
 // each uncertain one doubles it.
@@ -65,8 +83,19 @@ const unknownOrder = "?"
 
 // withOrder returns the state with the person's order replaced; "" removes it.
 func (b bookState) withOrder(person int, order string) bookState {
-	b[person] = order
+	b.orders[person] = order
 	return b
+}
+
+// unitsSold returns the number of orders.
+func (b bookState) unitsSold() int {
+	n := 0
+	for _, order := range b.orders {
+		if order != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // History records actions and replies by one clock. It is safe for concurrent use.
@@ -100,6 +129,23 @@ func (h *History) Do(client int, p Action, do func() (Reply, string)) (Reply, st
 		h.done = append(h.done, porcupine.Operation{ClientId: client, Input: p, Call: call, Output: observed{reply, order}, Return: end})
 	}
 	return reply, order
+}
+
+// Resolve replaces the uncertain replies by what became of the actions, as far as that is known
+// afterwards: an action that never happened is no part of the history. become returns
+// Done, NotDone or Uncertain. order is the reference that came with the reply.
+func (h *History) Resolve(become func(p Action, order string) Reply) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.done = slices.DeleteFunc(h.done, func(o porcupine.Operation) bool {
+		a := o.Output.(observed)
+		return a.reply == Uncertain && become(o.Input.(Action), a.order) == NotDone
+	})
+	for i, o := range h.done {
+		if a := o.Output.(observed); a.reply == Uncertain {
+			h.done[i].Output = observed{become(o.Input.(Action), a.order), a.order}
+		}
+	}
 }
 
 // Count returns the number of times that a reply was given.
@@ -161,18 +207,34 @@ func (h *History) Check(within time.Duration, picture string) (linearizable, dec
 // buildModel returns the model of a correct order book for porcupine.
 func (h *History) buildModel() porcupine.Model {
 	model := porcupine.NondeterministicModel{
-		Init: func() []any { return []any{bookState{}} },
+		Init: func() []any { return []any{bookState{stock: h.stock}} },
 		Step: func(state, input, output any) []any {
 			s, p, a := state.(bookState), input.(Action), output.(observed)
-			if p.Cancel != "" {
+			switch {
+			case p.Cancel != "":
 				return afterCancel(s, p, a)
+			case p.Read != "":
+				return afterReceipt(s, p, a)
+			case p.Stock != 0:
+				return afterStock(s, p, a)
+			case p.Sale && a.order != SaleText(s.unitsSold(), s.stock):
+				return nil
+			case p.Sale:
+				return []any{s}
 			}
-			return h.afterOrder(s, p, a)
+			return afterOrder(s, p, a)
 		},
 		DescribeOperation: func(input, output any) string {
 			p, a := input.(Action), output.(observed)
-			if p.Cancel != "" {
+			switch {
+			case p.Cancel != "":
 				return fmt.Sprintf("person %d cancels %s: %v", p.Person, p.Cancel, a.reply)
+			case p.Read != "":
+				return fmt.Sprintf("person %d reads %s: %s", p.Person, p.Read, a.order)
+			case p.Stock != 0:
+				return fmt.Sprintf("stock %+d: %v", p.Stock, a.reply)
+			case p.Sale:
+				return a.order
 			}
 			return fmt.Sprintf("person %d orders: %v %s", p.Person, a.reply, a.order)
 		},
@@ -180,20 +242,9 @@ func (h *History) buildModel() porcupine.Model {
 	return model.ToModel()
 }
 
-// unitsFree returns the number of free units.
-func (h *History) unitsFree(s bookState) int {
-	n := h.stock
-	for _, order := range s {
-		if order != "" {
-			n--
-		}
-	}
-	return n
-}
-
 // afterOrder returns the states that an order may lead to; none if the reply is wrong.
-func (h *History) afterOrder(s bookState, p Action, a observed) []any {
-	has, free := s[p.Person], h.unitsFree(s) > 0
+func afterOrder(s bookState, p Action, a observed) []any {
+	has, free := s.orders[p.Person], s.unitsSold() < s.stock
 	switch {
 	case a.reply == Done && has == a.order:
 		return []any{s}
@@ -210,7 +261,7 @@ func (h *History) afterOrder(s bookState, p Action, a observed) []any {
 // afterCancel returns the states that a cancel may lead to: that order is gone, another one
 // that the person has by now stays.
 func afterCancel(s bookState, p Action, a observed) []any {
-	has := s[p.Person]
+	has := s.orders[p.Person]
 	switch {
 	case has == p.Cancel && a.reply == Done:
 		return []any{s.withOrder(p.Person, "")}
@@ -218,4 +269,33 @@ func afterCancel(s bookState, p Action, a observed) []any {
 		return []any{s, s.withOrder(p.Person, "")}
 	}
 	return []any{s}
+}
+
+// afterReceipt returns the state if a receipt may show this. "Cancelled" can be about an order
+// from before the one that the person has by now.
+func afterReceipt(s bookState, p Action, a observed) []any {
+	has := s.orders[p.Person]
+	switch {
+	case a.order == ReceiptOpen && has == p.Read, a.order == ReceiptCancelled && has != p.Read:
+		return []any{s}
+	case a.order == ReceiptOpen && has == unknownOrder:
+		return []any{s.withOrder(p.Person, p.Read)}
+	}
+	return nil
+}
+
+// afterStock returns the states that a change of the stock may lead to.
+func afterStock(s bookState, p Action, a observed) []any {
+	changed := s
+	changed.stock += p.Stock
+	enough := s.unitsSold() <= changed.stock
+	switch {
+	case a.reply == Done && enough:
+		return []any{changed}
+	case a.reply == SoldOut && !enough, a.reply == Uncertain && !enough:
+		return []any{s}
+	case a.reply == Uncertain:
+		return []any{s, changed}
+	}
+	return nil
 }

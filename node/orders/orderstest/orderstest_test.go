@@ -18,17 +18,26 @@ func TestJudge(t *testing.T) {
 		steps []step
 		want  bool
 	}{
-		{"one unit, one order", []step{{Action{0, ""}, Done, "a"}, {Action{1, ""}, SoldOut, ""}}, true},
-		{"replayed", []step{{Action{0, ""}, Done, "a"}, {Action{0, ""}, Done, "a"}}, true},
-		{"oversold", []step{{Action{0, ""}, Done, "a"}, {Action{1, ""}, Done, "b"}}, false},
-		{"twice", []step{{Action{0, ""}, Done, "a"}, {Action{0, ""}, Done, "b"}}, false},
-		{"sold out with one left", []step{{Action{0, ""}, SoldOut, ""}}, false},
-		{"lost", []step{{Action{0, ""}, Done, "a"}, {Action{1, ""}, SoldOut, ""}, {Action{0, ""}, SoldOut, ""}}, false},
-		{"cancelled and sold again", []step{{Action{0, ""}, Done, "a"}, {Action{0, "a"}, Done, ""}, {Action{1, ""}, Done, "b"}}, true},
-		{"cancelled and not free", []step{{Action{0, ""}, Done, "a"}, {Action{0, "a"}, Done, ""}, {Action{1, ""}, SoldOut, ""}}, false},
-		{"uncertain, and done", []step{{Action{0, ""}, Uncertain, ""}, {Action{1, ""}, SoldOut, ""}, {Action{0, ""}, Done, "a"}}, true},
-		{"uncertain, and not done", []step{{Action{0, ""}, Uncertain, ""}, {Action{1, ""}, Done, "b"}}, true},
-		{"not done, but done", []step{{Action{0, ""}, NotDone, ""}, {Action{1, ""}, SoldOut, ""}}, false},
+		{"one unit, one order", []step{{Action{Person: 0}, Done, "a"}, {Action{Person: 1}, SoldOut, ""}}, true},
+		{"replayed", []step{{Action{Person: 0}, Done, "a"}, {Action{Person: 0}, Done, "a"}}, true},
+		{"oversold", []step{{Action{Person: 0}, Done, "a"}, {Action{Person: 1}, Done, "b"}}, false},
+		{"twice", []step{{Action{Person: 0}, Done, "a"}, {Action{Person: 0}, Done, "b"}}, false},
+		{"sold out with one left", []step{{Action{Person: 0}, SoldOut, ""}}, false},
+		{"lost", []step{{Action{Person: 0}, Done, "a"}, {Action{Person: 1}, SoldOut, ""}, {Action{Person: 0}, SoldOut, ""}}, false},
+		{"cancelled and sold again", []step{{Action{Person: 0}, Done, "a"}, {Action{Person: 0, Cancel: "a"}, Done, ""}, {Action{Person: 1}, Done, "b"}}, true},
+		{"cancelled and not free", []step{{Action{Person: 0}, Done, "a"}, {Action{Person: 0, Cancel: "a"}, Done, ""}, {Action{Person: 1}, SoldOut, ""}}, false},
+		{"uncertain, and done", []step{{Action{Person: 0}, Uncertain, ""}, {Action{Person: 1}, SoldOut, ""}, {Action{Person: 0}, Done, "a"}}, true},
+		{"uncertain, and not done", []step{{Action{Person: 0}, Uncertain, ""}, {Action{Person: 1}, Done, "b"}}, true},
+		{"read", []step{{Action{Person: 0}, Done, "a"}, {Action{Read: "a"}, Done, ReceiptOpen}, {Action{Sale: true}, Done, "1 of 1 sold"}, {Action{Cancel: "a"}, Done, ""}, {Action{Read: "a"}, Done, ReceiptCancelled}, {Action{Sale: true}, Done, "0 of 1 sold"}}, true},
+		{"a receipt that is not there", []step{{Action{Person: 0}, Done, "a"}, {Action{Read: "a"}, Done, ReceiptMissing}}, false},
+		{"a receipt from before the cancel", []step{{Action{Person: 0}, Done, "a"}, {Action{Cancel: "a"}, Done, ""}, {Action{Read: "a"}, Done, ReceiptOpen}}, false},
+		{"a receipt of an uncertain order", []step{{Action{Person: 0}, Uncertain, ""}, {Action{Read: "a"}, Done, ReceiptOpen}, {Action{Person: 1}, SoldOut, ""}}, true},
+		{"a sale from before the order", []step{{Action{Person: 0}, Done, "a"}, {Action{Sale: true}, Done, "0 of 1 sold"}}, false},
+		{"more stock", []step{{Action{Person: 0}, Done, "a"}, {Action{Stock: 1}, Done, ""}, {Action{Person: 1}, Done, "b"}, {Action{Sale: true}, Done, "2 of 2 sold"}, {Action{Stock: -1}, SoldOut, ""}}, true},
+		{"less stock than is sold", []step{{Action{Person: 0}, Done, "a"}, {Action{Stock: -1}, Done, ""}}, false},
+		{"less stock, and sold", []step{{Action{Stock: -1}, Done, ""}, {Action{Person: 0}, Done, "a"}}, false},
+		{"uncertain stock", []step{{Action{Stock: 1}, Uncertain, ""}, {Action{Person: 0}, Done, "a"}, {Action{Person: 1}, Done, "b"}}, true},
+		{"not done, but done", []step{{Action{Person: 0}, NotDone, ""}, {Action{Person: 1}, SoldOut, ""}}, false},
 	} {
 		h := NewHistory(1)
 		for _, s := range tt.steps {
@@ -37,6 +46,19 @@ func TestJudge(t *testing.T) {
 		got, decided := h.Check(time.Minute, filepath.Join(t.TempDir(), "history.html"))
 		if got != tt.want || !decided {
 			t.Errorf("%s: %v, %v", tt.name, got, decided)
+		}
+	}
+}
+
+// TestResolve checks that an uncertain order that is in the book counts, and one that is not does not.
+func TestResolve(t *testing.T) {
+	for become, want := range map[Reply]bool{Done: true, NotDone: false, Uncertain: true} {
+		h := NewHistory(1)
+		h.Do(0, Action{}, func() (Reply, string) { return Uncertain, "a" })
+		h.Do(1, Action{Person: 1}, func() (Reply, string) { return SoldOut, "" })
+		h.Resolve(func(Action, string) Reply { return become })
+		if got, _ := h.Check(time.Minute, filepath.Join(t.TempDir(), "history.html")); got != want {
+			t.Errorf("%v: %t", become, got)
 		}
 	}
 }
