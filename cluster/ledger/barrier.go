@@ -44,16 +44,18 @@ func (l *Ledger) Wait(ctx context.Context, index uint64) error {
 }
 
 // Barrier returns when this board has applied everything that was acknowledged before
-// the call. The leader confirms its lead with a majority; nothing is written. Errors
+// the call, and knows the ledger's clock. The leader confirms its lead with a majority; nothing is written. Errors
 // are those of Submit.
 func (l *Ledger) Barrier(ctx context.Context) error {
 	for {
 		if err := l.checkAccepting(); err != nil {
 			return err
 		}
+		sent := l.clock.monotonic()
 		if response, ok := l.fetchCommitIndex(ctx); ok && response.OK {
 			err := l.Wait(ctx, response.Index)
 			if err == nil {
+				l.learnClock(response, sent)
 				l.catchUp.isDone.Store(true)
 			}
 			return err
@@ -81,8 +83,8 @@ func (l *Ledger) fetchCommitIndex(ctx context.Context) (commitIndexResponse, boo
 }
 
 // handleCommitIndex returns an index that covers everything acknowledged anywhere so
-// far, if this board leads: its term is open, so it knows all earlier commits, and a
-// majority still follows it.
+// far, if this board leads: its term is open, so it knows all earlier commits, a
+// majority still follows it, and it knows the ledger's clock.
 func (l *Ledger) handleCommitIndex(ctx context.Context) (commitIndexResponse, error) {
 	r := l.runningRaft()
 	if r == nil || r.State() != raft.Leader || l.applier.state().term != r.CurrentTerm() {
@@ -92,8 +94,10 @@ func (l *Ledger) handleCommitIndex(ctx context.Context) (commitIndexResponse, er
 	if err := awaitFuture(ctx, r.VerifyLeader()); err != nil {
 		return commitIndexResponse{}, nil
 	}
-	index = l.lastApplicable(index, l.applier.state().index)
-	return commitIndexResponse{OK: true, Index: index}, nil
+	st := l.applier.state()
+	index = l.lastApplicable(index, st.index)
+	now, known := l.clock.now()
+	return commitIndexResponse{OK: known, Index: index, Clock: now.UnixNano(), ClockSetIndex: st.marks.SetIndex}, nil
 }
 
 // Status returns the ledger's state, as far as this board knows.

@@ -176,6 +176,28 @@ func TestClocksThatDifferHoldTheLedgers(t *testing.T) {
 	}
 }
 
+// A board with a wrong clock that has caught up after a start shows the ledger's time.
+func TestABoardThatHasCaughtUpKnowsTheClock(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 3)
+	r.start(r.names...)
+	r.until("the clock is known", r.shows(0))
+	for range 3 {
+		wrong := r.others(r.leader().name)[0]
+		r.kill(wrong)
+		r.setClocks(0, r.names...)
+		r.setClocks(400*day, wrong)
+		r.start(wrong)
+		b := r.board(wrong)
+		for b.Barrier(t.Context()) != nil {
+			time.Sleep(time.Millisecond)
+		}
+		if now, known := b.Now(); !known || time.Until(now).Abs() > 2*time.Second {
+			t.Errorf("known: %t, ahead %v", known, time.Until(now))
+		}
+	}
+}
+
 func TestTheLedgerGoesOnAfterANight(t *testing.T) {
 	skipIfShort(t)
 	r := newRack(t, 3)

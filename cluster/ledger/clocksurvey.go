@@ -90,6 +90,15 @@ func (l *Ledger) adoptClock(hello *helloResponse, sent time.Duration) {
 	l.clock.hold(hello.ClockHeld, time.Duration(hello.ClockHeldFor))
 }
 
+// learnClock takes over the leader's clock if this board does not know it yet. Until the next
+// survey, a board that has just caught up would otherwise show by its own clock, which may be wrong,
+// whether a sale is open. The request left at sent.
+func (l *Ledger) learnClock(response commitIndexResponse, sent time.Duration) {
+	if _, known := l.clock.now(); !known && response.Clock != 0 && response.ClockSetIndex == l.applier.state().marks.SetIndex {
+		l.clock.adoptLeaderTime(time.Unix(0, response.Clock), sent)
+	}
+}
+
 // readBoardClocks returns the clocks of the boards that have answered, this one's first.
 func (l *Ledger) readBoardClocks() []clockReading {
 	readings := []clockReading{l.clock.ownReading(l.cfg.Name)}

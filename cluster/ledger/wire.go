@@ -138,8 +138,10 @@ type chooseRequest struct {
 }
 
 type commitIndexResponse struct {
-	OK    bool
-	Index uint64
+	OK            bool
+	Index         uint64
+	Clock         int64  // the ledger's clock, unix nanoseconds; 0 from a program before it was sent
+	ClockSetIndex uint64 // of the last entry by which an operator set it
 }
 
 // wireVersion is the first byte of a batch and of its response.

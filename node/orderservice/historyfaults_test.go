@@ -94,6 +94,7 @@ func (r *historyRack) doFault(kind historyFault) {
 		r.start(other)
 	}
 	r.awaitHealthy()
+	victim.lost = false
 }
 
 // namesWithout returns the names of the boards without some.
@@ -151,7 +152,7 @@ func (r *historyRack) changeBoard(kind historyFault, b *historyBoard) {
 		if err := os.RemoveAll(b.dir); err != nil {
 			r.t.Fatal(err)
 		}
-		b.dir = r.newCard()
+		b.dir, b.lost = r.newCard(), true
 	}
 	if kind == faultRename || kind == faultReplace {
 		old := b.name

@@ -41,6 +41,7 @@ type historyBoard struct {
 	name string
 	dir  string
 	max  uint32       // rules that its program knows
+	lost bool         // its card was lost, and it is no member until a board adds it again
 	skew atomic.Int64 // of its clock, in nanoseconds
 
 	mu      sync.Mutex // guards the rest
@@ -74,7 +75,7 @@ type historyRack struct {
 // newHistoryRack starts a rack whose programs know rules 1.
 func newHistoryRack(t *testing.T, size int, seed uint64) *historyRack {
 	r := &historyRack{t: t, net: ledgertest.New(), random: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), size: size, timing: quick(), began: time.Now()}
-	r.timing.RemoveAfter = 4 * time.Second // a board that was replaced keeps the rules from rising until then
+	r.timing.RemoveAfter = 6 * time.Second // a board that was replaced keeps the rules from rising until then
 	r.timing.SnapshotCheck = 200 * time.Millisecond
 	// A clock that is two hours wrong would close the sale, or open it later.
 	r.offer = berry()
@@ -250,8 +251,8 @@ func (r *historyRack) awaitHealthy() {
 				return false
 			}
 			status := s.ledger.Status()
-			if strings.Contains(status.Halted, "install the newer program") && b.max < orders.MaxRules {
-				r.upgrade(b) // the rules rose while it was no member
+			if strings.Contains(status.Halted, "install the newer program") && b.lost {
+				r.upgrade(b) // the rules rose while it was no member, as all members knew them
 				return false
 			}
 			if status.Halted != "" || status.Damaged != "" {
@@ -315,7 +316,7 @@ func (r *historyRack) awaitRules(rules uint32) {
 // upgrade stops a board and starts it with the newer program.
 func (r *historyRack) upgrade(b *historyBoard) {
 	r.kill(b)
-	b.max = orders.MaxRules
+	b.max, b.lost = orders.MaxRules, false
 	r.start(b)
 	r.logf("%s is upgraded", b.name)
 }
