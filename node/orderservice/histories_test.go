@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -57,8 +58,7 @@ func TestHistoriesWithLosses(t *testing.T) {
 // recordHistory records and judges one history.
 func recordHistory(t *testing.T, size int, seed uint64) (decided bool) {
 	r := newHistoryRack(t, size, seed)
-	c := &crowd{t: t, rack: r, history: orderstest.NewHistory(historyStock), stop: make(chan struct{}),
-		acknowledged: map[orders.ID]int{}, pressed: map[orders.ID]int{}, cancels: map[orders.ID]bool{}}
+	c := newCrowd(r)
 	for client := range 2 * orderstest.People {
 		c.all.Go(func() { c.runPerson(client) })
 	}
@@ -70,6 +70,37 @@ func recordHistory(t *testing.T, size int, seed uint64) (decided bool) {
 	r.restartAll() // what is acknowledged is on the disks, and nothing is in flight any more
 	r.expectOneBook(c)
 	return c.judge(r)
+}
+
+// TestHistoriesFindAnOldRead checks that a history shows a read without a barrier at a board that is cut off.
+func TestHistoriesFindAnOldRead(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts boards and cuts one off for seconds")
+	}
+	r := newHistoryRack(t, 3, 1)
+	c := newCrowd(r)
+	picture := filepath.Join(t.TempDir(), "history.html")
+	var leader *historyBoard
+	r.until("a board leads", func() bool { leader = r.leaderBoard(); return leader != nil })
+	away := r.boards[(slices.Index(r.boards, leader)+1)%len(r.boards)]
+	r.net.Partition([]string{away.name}, r.namesWithout(away))
+	placed := c.placeOrder(0, 0, leader.current())
+	if placed == 0 {
+		t.Fatal("a majority places no order")
+	}
+	b := away.current()
+	c.readReceipt(1, 0, b, placed)
+	c.readSale(1, b)
+	if ok, _ := c.history.Check(time.Minute, picture); !ok || c.reads != 0 {
+		t.Errorf("a board that is cut off shows something with certainty (%d times), or something wrong (%t)", c.reads, !ok)
+	}
+	c.history.Do(1, orderstest.Action{Sale: true}, func() (orderstest.Reply, string) {
+		sale, _ := b.service.Sale(berry().Product)
+		return orderstest.Done, orderstest.SaleText(int(sale.Sold), int(sale.Stock))
+	})
+	if ok, _ := c.history.Check(time.Minute, picture); ok {
+		t.Error("an old read is not found")
+	}
 }
 
 // crowd is the people of a history, and what they were told.
@@ -85,6 +116,11 @@ type crowd struct {
 	acknowledged map[orders.ID]int
 	cancels      map[orders.ID]bool // that were tried; true: acknowledged
 	reads        int
+}
+
+func newCrowd(r *historyRack) *crowd {
+	return &crowd{t: r.t, rack: r, history: orderstest.NewHistory(historyStock), stop: make(chan struct{}),
+		acknowledged: map[orders.ID]int{}, pressed: map[orders.ID]int{}, cancels: map[orders.ID]bool{}}
 }
 
 // note changes what people were told.

@@ -34,7 +34,7 @@ type Reply int
 // The replies. A placed order comes with its reference, and one that was placed before with
 // the same. A cancel is Done also if it was done before. A receipt that was read comes with
 // ReceiptOpen or another of these texts, and a sale with SaleText. A change of the stock is
-// SoldOut if fewer units are free than are to be taken away. Uncertain means no answer, or
+// SoldOut if fewer units are free than it would take away. Uncertain means no answer, or
 // the answer that the outcome is not known.
 const (
 	Done Reply = iota
