@@ -200,7 +200,7 @@ func writeBackup(ctx context.Context, w world, c *client.Client, keyring *backup
 		}
 		return nil
 	}
-	h, err := backup.Make(ctx, backup.Folder(filepath.Dir(out)), filepath.Base(out), keyring, source, backup.CheckBook)
+	h, _, err := backup.Make(ctx, backup.Folder(filepath.Dir(out)), filepath.Base(out), keyring, source, backup.CheckBook)
 	if err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ func TestRoundTrip(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		var book bytes.Buffer
-		h, err := Make(t.Context(), Folder(dir), "one.age", keyrings[0], sourceOf(b), CheckBook)
+		h, _, err := Make(t.Context(), Folder(dir), "one.age", keyrings[0], sourceOf(b), CheckBook)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -123,7 +123,7 @@ func TestRoundTrip(t *testing.T) {
 		if _, err := keyrings[1].Open(bytes.NewReader(file), func(_ Header, r io.Reader) error { _, err := io.Copy(&book, r); return err }); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, err := Make(t.Context(), Folder(dir), "one.age", keyrings[0], sourceOf(b), nil); err == nil || !strings.Contains(err.Error(), "exists already") {
+		if _, _, err := Make(t.Context(), Folder(dir), "one.age", keyrings[0], sourceOf(b), nil); err == nil || !strings.Contains(err.Error(), "exists already") {
 			t.Errorf("%s: a second one under the same name: %v", name, err)
 		}
 		if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 {
@@ -214,12 +214,12 @@ func (b brokenDisk) Put(ctx context.Context, name string, write func(io.Writer) 
 
 func TestNothingIsLeftOfWhatCannotBeReadBack(t *testing.T) {
 	dir := t.TempDir()
-	_, err := Make(t.Context(), brokenDisk{Folder(dir)}, "one.age", newPassphraseKeyring(t, testPassphrase), sourceOf(newTestBook(t, 10)), nil)
+	_, _, err := Make(t.Context(), brokenDisk{Folder(dir)}, "one.age", newPassphraseKeyring(t, testPassphrase), sourceOf(newTestBook(t, 10)), nil)
 	if !errors.Is(err, ErrDamaged) {
 		t.Errorf("%v", err)
 	}
 	failed := errors.New("the ledger is away")
-	_, err = Make(t.Context(), Folder(dir), "two.age", newPassphraseKeyring(t, testPassphrase), func(context.Context, io.Writer) error { return failed }, nil)
+	_, _, err = Make(t.Context(), Folder(dir), "two.age", newPassphraseKeyring(t, testPassphrase), func(context.Context, io.Writer) error { return failed }, nil)
 	if !errors.Is(err, failed) {
 		t.Errorf("%v", err)
 	}

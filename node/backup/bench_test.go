@@ -40,7 +40,7 @@ func BenchmarkBackup(b *testing.B) {
 	b.Run("file", func(b *testing.B) {
 		dir := b.TempDir()
 		for n := 0; b.Loop(); n++ {
-			if _, err := Make(b.Context(), Folder(dir), fmt.Sprintf("%d.age", n), keyring, from, CheckBook); err != nil {
+			if _, _, err := Make(b.Context(), Folder(dir), fmt.Sprintf("%d.age", n), keyring, from, CheckBook); err != nil {
 				b.Fatal(err)
 			}
 		}

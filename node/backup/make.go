@@ -26,22 +26,30 @@ type Store interface {
 	Put(ctx context.Context, name string, write func(io.Writer) error, verify func(io.Reader) error) error
 }
 
-// Make stores a backup and reads it back. check, which may be nil, is passed to Keyring.Open
-// then.
-func Make(ctx context.Context, to Store, name string, k *Keyring, from Source, check func(Header, io.Reader) error) (Header, error) {
-	var h Header
+// Make stores a backup, reads it back, and returns its size in bytes. check, which may be nil, is
+// passed to Keyring.Open then.
+func Make(ctx context.Context, to Store, name string, k *Keyring, from Source, check func(Header, io.Reader) error) (h Header, size int64, err error) {
 	write := func(w io.Writer) error {
-		return k.Seal(w, func(w io.Writer) error { return from(ctx, w) })
+		return k.Seal(byteCounter{w, &size}, func(w io.Writer) error { return from(ctx, w) })
 	}
 	verify := func(r io.Reader) error {
-		var err error
 		h, err = k.Open(r, check)
 		return err
 	}
-	if err := to.Put(ctx, name, write, verify); err != nil {
-		return h, err
-	}
-	return h, nil
+	err = to.Put(ctx, name, write, verify)
+	return h, size, err
+}
+
+// byteCounter adds the bytes that pass to n.
+type byteCounter struct {
+	to io.Writer
+	n  *int64
+}
+
+func (c byteCounter) Write(p []byte) (int, error) {
+	n, err := c.to.Write(p)
+	*c.n += int64(n)
+	return n, err
 }
 
 // CheckBook restores a backup's order book into a scratch copy, counts it again and compares

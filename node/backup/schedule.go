@@ -67,19 +67,15 @@ type Schedule struct {
 
 // target is one destination of a board's backups.
 type target struct {
-	kind       string // directory or url, the key that names it
 	where      string // as a message shows it
 	store      Store
 	folder     Folder // "" for a server
 	onlyLeader bool
 
 	mu       sync.Mutex // guards all below
-	last     time.Time  // the ledger's clock of the newest backup; zero = not known
-	bytes    int64      // of that backup, if this process made it
-	failures int64
-	failure  string // why the last one failed; "" = it did not
-	since    time.Time
-	notUntil time.Time
+	status   TargetStatus
+	since    time.Time // this board is responsible; zero: it is not
+	notUntil time.Time // the next try
 }
 
 // NewSchedule returns a board's schedule; nil if it has none.
@@ -94,12 +90,17 @@ func NewSchedule(cfg ScheduleConfig) (*Schedule, error) {
 	s := &Schedule{cfg: cfg, keyring: k}
 	if cfg.Directory != "" {
 		f := Folder(cfg.Directory)
-		s.targets = append(s.targets, &target{kind: "directory", where: cfg.Directory, store: f, folder: f})
+		s.addTarget("directory", &target{where: cfg.Directory, store: f, folder: f})
 	}
 	if cfg.URL != "" {
-		s.targets = append(s.targets, &target{kind: "url", where: cfg.URL, store: newWebStore(cfg.URL, cfg.User, cfg.Password), onlyLeader: true})
+		s.addTarget("url", &target{where: cfg.URL, store: newWebStore(cfg.URL, cfg.User, cfg.Password), onlyLeader: true})
 	}
 	return s, nil
+}
+
+func (s *Schedule) addTarget(kind string, t *target) {
+	t.status = TargetStatus{Kind: kind, To: t.where}
+	s.targets = append(s.targets, t)
 }
 
 // Run makes backups until ctx ends.
@@ -154,14 +155,11 @@ func (s *Schedule) makeBackup(ctx context.Context, t *target, name, prefix strin
 			return h, 0, err
 		}
 	}
-	counted := &countedStore{Store: t.store}
-	if h, err = Make(ctx, counted, name, s.keyring, s.cfg.Source, nil); err != nil {
-		return h, 0, err
-	}
-	if t.folder != "" {
+	h, size, err = Make(ctx, t.store, name, s.keyring, s.cfg.Source, nil)
+	if err == nil && t.folder != "" {
 		err = t.folder.prune(prefix, s.cfg.Keep)
 	}
-	return h, counted.size, err
+	return h, size, err
 }
 
 // checkFolder returns why backups cannot be written to a folder.
@@ -194,8 +192,9 @@ func (s *Schedule) newestIn(f Folder, prefix string, now time.Time) (time.Time, 
 func (t *target) isDue(at, now time.Time, interval time.Duration, responsible bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.status.Responsible = responsible
 	if !responsible {
-		t.since, t.failure = time.Time{}, ""
+		t.since, t.status.Error = time.Time{}, ""
 		return false
 	}
 	if t.since.IsZero() {
@@ -204,21 +203,23 @@ func (t *target) isDue(at, now time.Time, interval time.Duration, responsible bo
 	if at.Before(t.notUntil) || at.Sub(t.since) < firstDelay && t.onlyLeader {
 		return false
 	}
-	return t.last.IsZero() || t.last.After(now) || now.Sub(t.last) >= interval
+	last := t.status.LastSuccess
+	return last == nil || last.After(now) || now.Sub(*last) >= interval
 }
 
 func (t *target) noteSuccess(at time.Time, size int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.last, t.failure, t.notUntil = at, "", time.Time{}
+	at = at.UTC()
+	t.status.LastSuccess, t.status.Error, t.notUntil = &at, "", time.Time{}
 	if size > 0 {
-		t.bytes = size
+		t.status.Bytes = size
 	}
 }
 
 func (t *target) noteFailure(at time.Time, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.failures++
-	t.failure, t.notUntil = strings.ReplaceAll(err.Error(), "\n", "; "), at.Add(retryDelay)
+	t.status.Failures++
+	t.status.Error, t.notUntil = strings.ReplaceAll(err.Error(), "\n", "; "), at.Add(retryDelay)
 }

@@ -228,7 +228,7 @@ func TestServersThatFail(t *testing.T) {
 		"full":            {newWebStore(refuses.URL, "", ""), nil, "507"},
 		"does not answer": {newWebStore(gone.URL, "", ""), nil, "the server of the backups"},
 	} {
-		_, err := Make(t.Context(), tt.store, "one.age", keyring, from, nil)
+		_, _, err := Make(t.Context(), tt.store, "one.age", keyring, from, nil)
 		if err == nil || tt.kind != nil && !errors.Is(err, tt.kind) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -239,10 +239,10 @@ func TestServersThatFail(t *testing.T) {
 		}
 	}
 	store := newWebStore(good, "rack", "gamma")
-	if _, err := Make(t.Context(), store, "one.age", keyring, from, CheckBook); err != nil {
+	if _, _, err := Make(t.Context(), store, "one.age", keyring, from, CheckBook); err != nil {
 		t.Error(err)
 	}
-	if _, err := Make(t.Context(), store, "one.age", keyring, from, nil); err == nil || !strings.Contains(err.Error(), "already") {
+	if _, _, err := Make(t.Context(), store, "one.age", keyring, from, nil); err == nil || !strings.Contains(err.Error(), "already") {
 		t.Errorf("the same name again: %v", err)
 	}
 }

@@ -1,9 +1,7 @@
 package backup
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"time"
 )
 
@@ -26,22 +24,14 @@ func (s *Schedule) Status() []TargetStatus {
 	}
 	for _, t := range s.targets {
 		t.mu.Lock()
-		status := TargetStatus{Kind: t.kind, To: t.where, Responsible: !t.since.IsZero(), Bytes: t.bytes, Failures: t.failures, Error: t.failure}
-		if !t.last.IsZero() {
-			last := t.last.UTC()
-			status.LastSuccess = &last
-		}
+		list = append(list, t.status)
 		t.mu.Unlock()
-		list = append(list, status)
 	}
 	return list
 }
 
 // Notices returns what an operator must know about a board's backups, a sentence each.
 func (s *Schedule) Notices(board string) []string {
-	if s == nil {
-		return nil
-	}
 	var notices []string
 	for _, status := range s.Status() {
 		if status.Error != "" {
@@ -59,29 +49,4 @@ func describeLast(at *time.Time) string {
 		return "this board knows of no earlier one"
 	}
 	return "the last one is of " + at.Format("2006-01-02 15:04 UTC")
-}
-
-// countedStore counts the bytes of a backup.
-type countedStore struct {
-	Store
-	size int64
-}
-
-// Put is the Store's.
-func (c *countedStore) Put(ctx context.Context, name string, write func(io.Writer) error, verify func(io.Reader) error) error {
-	return c.Store.Put(ctx, name, func(w io.Writer) error {
-		return write(byteCounter{w, &c.size})
-	}, verify)
-}
-
-// byteCounter adds the bytes that pass to n.
-type byteCounter struct {
-	to io.Writer
-	n  *int64
-}
-
-func (c byteCounter) Write(p []byte) (int, error) {
-	n, err := c.to.Write(p)
-	*c.n += int64(n)
-	return n, err
 }

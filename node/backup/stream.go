@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"strconv"
 	"time"
 )
 
@@ -167,35 +168,25 @@ func damageOf(err error) error {
 
 // readHeader reads everything before the frames.
 func (s *streamReader) readHeader() (h Header, err error) {
-	line, err := s.from.Peek(len(streamLine))
+	start, err := s.from.Peek(len(streamLine) + maxFormatDigits + 1)
 	if err != nil && err != io.EOF {
 		return h, damageOf(err)
 	}
-	if string(line) != streamLine {
-		return h, ErrNotBackup
-	}
-	if err := s.readFull(make([]byte, len(streamLine))); err != nil {
-		return h, err
-	}
-	number := 0
-	for digits := 0; ; digits++ {
-		var c [1]byte
-		if err := s.readFull(c[:]); err != nil {
-			return h, err
-		}
-		if c[0] == '\n' && digits > 0 {
-			break
-		}
-		if c[0] < '0' || c[0] > '9' || digits == maxFormatDigits {
-			return h, ErrNotBackup
-		}
-		number = number*10 + int(c[0]-'0')
-	}
+	start, isBackup := bytes.CutPrefix(start, []byte(streamLine))
+	digits, _, isWhole := bytes.Cut(start, []byte("\n"))
+	number, notNumber := strconv.ParseUint(string(digits), 10, 32)
 	switch {
+	case !isBackup:
+		return h, ErrNotBackup
+	case !isWhole && err == io.EOF:
+		return h, damageOf(io.ErrUnexpectedEOF)
+	case !isWhole, notNumber != nil, number < format:
+		return h, ErrNotBackup
 	case number > format:
 		return h, fmt.Errorf("%w (format %d)", ErrNewer, number)
-	case number != format:
-		return h, ErrNotBackup
+	}
+	if err := s.readFull(make([]byte, len(streamLine)+len(digits)+1)); err != nil {
+		return h, err
 	}
 	var size [4]byte
 	if err := s.readFull(size[:]); err != nil {

@@ -118,28 +118,9 @@ func (m *mailWriter) titleOf(product string) string {
 	return product
 }
 
-// mailName names a mail in its Message-ID.
-func mailName(kind orders.JobKind) string {
-	switch kind {
-	case orders.JobMailPlaced:
-		return "placed"
-	case orders.JobMailInvited:
-		return "invited"
-	case orders.JobMailWon:
-		return "won"
-	case orders.JobMailCancelled:
-		return "cancelled"
-	case orders.JobMailSent:
-		return "sent"
-	case orders.JobMailReturned:
-		return "returned"
-	}
-	return "mail"
-}
-
 // messageID returns a mail's Message-ID, without the angle brackets.
 func messageID(id orders.ID, kind orders.JobKind, domain string) string {
-	return id.String() + "." + mailName(kind) + "@" + domain
+	return id.String() + "." + strings.TrimPrefix(kind.String(), "mail-") + "@" + domain
 }
 
 // oneLine makes any text fit a line: control characters and line ends become blanks, and

@@ -49,7 +49,7 @@ type orderPlaced struct {
 	Product   string    `json:"product"`   // its slug in the catalogue
 	Quantity  int       `json:"quantity"`
 	Total     amount    `json:"total"`         // of price, shipping and tax, for all units
-	Tax       *taxPart  `json:"tax,omitempty"` // of total; missing only for an order from before the ledger recorded it
+	Tax       *TaxPart  `json:"tax,omitempty"` // of total; missing only for an order from before the ledger recorded it
 	Person    recipient `json:"person"`
 	Made      time.Time `json:"made"` // RFC 3339, UTC
 }
@@ -61,15 +61,15 @@ type orderEnded struct {
 	Product   string    `json:"product"`
 	Quantity  int       `json:"quantity"`
 	Total     amount    `json:"total"`
-	Tax       *taxPart  `json:"tax,omitempty"`
+	Tax       *TaxPart  `json:"tax,omitempty"`
 	Reason    string    `json:"reason"`              // as the operator wrote it; may be ""
 	Restocked *bool     `json:"restocked,omitempty"` // order.returned: whether the units can be sold again
 	Made      time.Time `json:"made"`
 	Ended     time.Time `json:"ended"` // RFC 3339, UTC: the same as timestamp
 }
 
-// taxPart is the tax in a total, in its minor units: net and amount together are the total.
-type taxPart struct {
+// TaxPart is the tax in a total, in its minor units: Net and Amount together are the total.
+type TaxPart struct {
 	Net     int64  `json:"net"` // price and shipping
 	Amount  int64  `json:"amount"`
 	Percent string `json:"percent"` // such as "19" or "5.5"
@@ -92,13 +92,19 @@ type recipient struct {
 	Country  string `json:"country"` // ISO 3166-1 alpha-2
 }
 
+// TaxOf returns the tax of an order; nil if it is not known: see orders.Order.
+func TaxOf(o orders.Order) *TaxPart {
+	s := o.Split
+	if s.Price+s.Shipping+s.Tax != o.Total {
+		return nil
+	}
+	return &TaxPart{Net: s.Price + s.Shipping, Amount: s.Tax, Percent: orders.FormatPercent(s.TaxRate)}
+}
+
 // encodeEvent returns the body of an order's post, and its webhook-id.
 func encodeEvent(o orders.Order, kind orders.JobKind) (body []byte, id string, err error) {
 	total := amount{Minor: o.Total, Currency: o.Currency}
-	var tax *taxPart
-	if s := o.Split; s.Price+s.Shipping+s.Tax == o.Total {
-		tax = &taxPart{Net: o.Split.Price + o.Split.Shipping, Amount: o.Split.Tax, Percent: orders.FormatPercent(o.Split.TaxRate)}
-	}
+	tax := TaxOf(o)
 	id = o.ID.String()
 	event := webhookEvent{Type: typeOrderPlaced, Timestamp: o.Made.UTC(), Data: orderPlaced{
 		Reference: id, Product: o.Product, Quantity: o.Quantity, Total: total, Tax: tax,

@@ -3,58 +3,45 @@ package orderservice
 import (
 	"time"
 
+	"bramble/node/fulfilment"
 	"bramble/node/orders"
 )
 
 // OrderJSON is an order as operators and their programs see it. Fields may be added; these
 // keep their names, types and meaning.
 type OrderJSON struct {
-	Reference string     `json:"reference"`
-	Number    uint64     `json:"number"` // in order of arrival, from 1
-	Kind      string     `json:"kind"`   // order, entry, interest or waiting
-	Product   string     `json:"product"`
-	Quantity  int        `json:"quantity"`
-	Total     int64      `json:"total"` // minor units
-	Currency  string     `json:"currency"`
-	Tax       *TaxJSON   `json:"tax,omitempty"` // of Total; nil if it is not known: see orders.Order
-	State     string     `json:"state"`
-	Made      time.Time  `json:"made"`
-	Changed   time.Time  `json:"changed"`
-	Until     *time.Time `json:"until,omitempty"` // of an invitation
-	Name      string     `json:"name,omitempty"`
-	Email     string     `json:"email,omitempty"`
-	Line1     string     `json:"line1,omitempty"`
-	Line2     string     `json:"line2,omitempty"`
-	City      string     `json:"city,omitempty"`
-	Postcode  string     `json:"postcode,omitempty"`
-	Country   string     `json:"country,omitempty"`
-	Note      string     `json:"note,omitempty"`
-}
-
-// TaxJSON is the tax in a total, in minor units: Net and Amount are the total.
-type TaxJSON struct {
-	Net     int64  `json:"net"` // price and shipping
-	Amount  int64  `json:"amount"`
-	Percent string `json:"percent"` // such as "19" or "5.5"
+	Reference string              `json:"reference"`
+	Number    uint64              `json:"number"` // in order of arrival, from 1
+	Kind      string              `json:"kind"`   // order, entry, interest or waiting
+	Product   string              `json:"product"`
+	Quantity  int                 `json:"quantity"`
+	Total     int64               `json:"total"` // minor units
+	Currency  string              `json:"currency"`
+	Tax       *fulfilment.TaxPart `json:"tax,omitempty"` // of Total; nil if it is not known: see orders.Order
+	State     string              `json:"state"`
+	Made      time.Time           `json:"made"`
+	Changed   time.Time           `json:"changed"`
+	Until     *time.Time          `json:"until,omitempty"` // of an invitation
+	Name      string              `json:"name,omitempty"`
+	Email     string              `json:"email,omitempty"`
+	Line1     string              `json:"line1,omitempty"`
+	Line2     string              `json:"line2,omitempty"`
+	City      string              `json:"city,omitempty"`
+	Postcode  string              `json:"postcode,omitempty"`
+	Country   string              `json:"country,omitempty"`
+	Note      string              `json:"note,omitempty"`
 }
 
 // NewOrderJSON converts an order of the order book.
 func NewOrderJSON(o orders.Order) OrderJSON {
-	j := OrderJSON{
+	return OrderJSON{
 		Reference: o.ID.String(), Number: o.Number, Kind: o.Kind.String(), Product: o.Product,
 		Quantity: o.Quantity, Total: o.Total, Currency: o.Currency, State: o.State.String(),
 		Made: o.Made.UTC(), Changed: o.Changed.UTC(), Note: o.Note,
 		Name: o.Person.Name, Email: o.Person.Email, Line1: o.Person.Line1, Line2: o.Person.Line2,
 		City: o.Person.City, Postcode: o.Person.Postcode, Country: o.Person.Country,
+		Tax: fulfilment.TaxOf(o), Until: timeOrNil(o.Until),
 	}
-	if s := o.Split; s.Price+s.Shipping+s.Tax == o.Total {
-		j.Tax = &TaxJSON{Net: s.Price + s.Shipping, Amount: s.Tax, Percent: orders.FormatPercent(s.TaxRate)}
-	}
-	if !o.Until.IsZero() {
-		until := o.Until.UTC()
-		j.Until = &until
-	}
-	return j
 }
 
 // OrderPage is one page of a list of orders.
