@@ -260,5 +260,8 @@ func (b *board) checkReady() (bool, string) {
 	case state != cluster.Serving:
 		return false, "this board is " + state.String()
 	}
+	if halted := b.orders.halted(); halted != "" {
+		return false, "the ledger of this board has halted: " + halted
+	}
 	return true, ""
 }

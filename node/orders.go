@@ -235,6 +235,15 @@ func (s *orderStack) catchUpLag() (entries uint64, isCatchingUp bool) {
 	return status.Lag, status.CatchingUp
 }
 
+// halted returns why this board's ledger has halted, "" if it has not. Its pages show what was in
+// stock when it did, and it accepts no orders.
+func (s *orderStack) halted() string {
+	if s == nil {
+		return ""
+	}
+	return s.ledger.Status().Halted
+}
+
 // isReady reports whether this board's pages can show what can be ordered.
 func (s *orderStack) isReady() bool { return s == nil || s.service.Ready() }
 

@@ -43,8 +43,14 @@ type applier struct {
 	rules         uint32 // version in force: the highest of all entries so far
 	halted        string
 	haltTransient bool // the reason can pass: the batch is retried
-	// suspect is why this board may have diverged, "" if nothing: see divergence.go.
+	// suspect is why this board may have diverged, "" if nothing: see divergence.go. fromLog: the
+	// log that it had at its start says so.
 	suspect string
+	fromLog bool
+	// replayEnd is the last index of the log at the start.
+	replayEnd uint64
+	// diverged: halted, because a majority had other digests.
+	diverged bool
 	// ownTerm is the last term in which this board leads.
 	ownTerm uint64
 	// restores counts the snapshots that replaced entries, which this board then
@@ -107,7 +113,7 @@ func (a *applier) applyEntry(l *raft.Log) ([][]byte, batchID, error) {
 	if err != nil {
 		return nil, e.ID, a.halt(fmt.Sprintf("entry %d: %v", l.Index, err))
 	}
-	a.compareWithLeader(&e)
+	a.compareWithLeader(l.Index, &e)
 	if e.Term != l.Term {
 		return nil, e.ID, errWrongTerm
 	}
@@ -213,6 +219,8 @@ type applierState struct {
 	halted        string // also while the board is suspect
 	haltTransient bool
 	suspect       bool
+	fromLog       bool // suspect because of its own log
+	diverged      bool
 	restores      int
 	changed       <-chan struct{} // closed at the next change
 }
@@ -221,9 +229,9 @@ func (a *applier) state() applierState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	st := applierState{index: a.index, term: a.term, at: a.at, marks: a.marks, last: a.last, rules: a.rules,
-		halted: a.halted, haltTransient: a.haltTransient, restores: a.restores, changed: a.changed}
+		halted: a.halted, haltTransient: a.haltTransient, restores: a.restores, changed: a.changed, diverged: a.diverged}
 	if st.halted == "" && a.suspect != "" {
-		st.halted, st.haltTransient, st.suspect = a.suspect, true, true
+		st.halted, st.haltTransient, st.suspect, st.fromLog = a.suspect, !a.fromLog, true, a.fromLog
 	}
 	return st
 }
@@ -366,7 +374,7 @@ func (a *applier) Restore(r io.ReadCloser) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.index, a.term, a.at, a.marks, a.rules = header.index, header.term, header.at, header.marks, header.rules
-	a.halted, a.haltTransient, a.suspect = halted, false, ""
+	a.halted, a.haltTransient, a.suspect, a.fromLog = halted, false, "", false
 	a.restores++
 	a.last = indexedDigest{header.index, header.digest}
 	a.digests = [digestWindow]indexedDigest{}

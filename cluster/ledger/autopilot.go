@@ -211,19 +211,31 @@ func (p *planner) nameConflicts() []string {
 	claims := map[string][]string{}
 	for _, id := range sortedKeys(p.Boards) {
 		b := p.Boards[id]
-		if p.answers(b) || p.isMember(id) {
+		if p.answersNow(b) || p.isMember(id) {
 			claims[b.Server.Name] = append(claims[b.Server.Name], id)
 		}
 	}
 	var all []string
 	for _, name := range sortedKeys(claims) {
 		ids := claims[name]
-		if len(ids) < 2 || slices.ContainsFunc(p.Members, func(m clusterMember) bool { return m.Name == name && p.nextLife(m) != "" }) {
+		if len(ids) < 2 || p.hasNextLife(name, ids) {
 			continue
 		}
 		all = append(all, fmt.Sprintf("the boards %s are all called %s: give each another [board] name", strings.Join(ids, " and "), name))
 	}
 	return all
+}
+
+// answersNow reports whether a board answered one of the last surveys.
+func (p *planner) answersNow(b boardHealth) bool { return b.Silent < 3*p.timing.Survey }
+
+// hasNextLife reports whether a board of this name is only in its next life: of the servers
+// that claim the name, a member has just gone silent, and one that is no member answers.
+func (p *planner) hasNextLife(name string, ids []string) bool {
+	return slices.ContainsFunc(ids, func(id string) bool { return !p.isMember(id) }) &&
+		slices.ContainsFunc(p.Members, func(m clusterMember) bool {
+			return m.Name == name && m.ID != p.Leader && !p.answersNow(p.Boards[m.ID])
+		})
 }
 
 // lostVoter returns a voter that is lost for good, if none one that is silent.

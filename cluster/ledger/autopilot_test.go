@@ -11,7 +11,7 @@ import (
 
 // stateOf parses a short notation of a rack: "a" leads. A board is "name:kind", kind v voter, f
 // nonvoter, n not in the configuration; then ! silent for ReplaceAfter, !! for RemoveAfter,
-// * a new life, - far behind, ? in trouble, ~ not heard yet, >x renamed to x.
+// * a new life, + one after some seconds, - far behind, ? in trouble, ~ not heard yet, >x renamed to x.
 func stateOf(boards ...string) clusterState {
 	v := clusterState{Leader: "a.1", Index: 10_000, Boards: map[string]boardHealth{}}
 	t := DefaultTiming()
@@ -33,6 +33,11 @@ func stateOf(boards ...string) clusterState {
 			second.Server.ID = name + ".2"
 			v.Boards[second.Server.ID] = second
 			r.Silent = t.ReplaceAfter
+		case "+":
+			second := r
+			second.Server.ID = name + ".2"
+			v.Boards[second.Server.ID] = second
+			r.Silent = 4 * t.Survey
 		case "-":
 			r.Index = 1
 		case "~":
@@ -178,6 +183,8 @@ func TestNameConflicts(t *testing.T) {
 		{"none", []string{"a:v", "b:v", "c:f"}, ""},
 		{"two boards have swapped names", []string{"a:v", "b:v>c", "c:v>b"}, ""},
 		{"a new life is no conflict", []string{"a:v", "b:v*", "c:v"}, ""},
+		{"a new life that has just begun", []string{"a:v", "b:v+", "c:v"}, ""},
+		{"the old life is no member any more", []string{"a:v", "b:n+", "c:v"}, ""},
 		{"a new board has the name of a live one", []string{"a:v", "b:v", "c:n>b"}, "b.1 and c.1 are all called b"},
 		{"a member has the name of a silent one", []string{"a:v", "b:v!", "c:v>b"}, "b.1 and c.1 are all called b"},
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -121,6 +122,7 @@ func (l *Ledger) Status() Status {
 		s.Trouble = l.whyNotFounded()
 	}
 	s.NameConflicts = slices.Clone(l.survey.nameConflicts)
+	s.OlderPrograms = slices.Clone(l.survey.olderPrograms)
 	s.Superseded = l.superseded
 	l.mu.Unlock()
 	s.Applied, s.Halted, s.HaltTransient = st.index, st.halted, st.haltTransient
@@ -153,12 +155,16 @@ func (l *Ledger) Status() Status {
 	}
 	slices.Sort(s.Voters)
 	slices.Sort(s.Nonvoters)
-	if s.Leader == "" && s.Trouble == "" {
+	switch {
+	case s.Leader != "" || s.Trouble != "":
+	case len(s.OlderPrograms) > 0:
+		s.Trouble = strings.Join(s.OlderPrograms, " and ") + " run an older program, which does not speak with this one: " +
+			"stop all boards, and start all with the new program; nothing is lost"
+	case r.LastIndex() == 0: // it joined, and nothing has arrived yet
+		s.Trouble = NoLeader + ", and this board has nothing of the ledger yet: start the missing boards; " + foundingRemedy
+	default:
 		s.Trouble = NoLeader + ": half of the voters or fewer can be reached; start the missing boards; " +
 			"if their cards are lost for good: bramble ledger recover " + l.cfg.Name
-		if r.LastIndex() == 0 { // it joined, and nothing has arrived yet
-			s.Trouble = NoLeader + ", and this board has nothing of the ledger yet: start the missing boards; " + foundingRemedy
-		}
 	}
 	l.addLag(&s, r)
 	return s

@@ -37,12 +37,12 @@ func (l *Ledger) runCatchUp(ctx context.Context) {
 // addLag fills in Status.Lag and Status.CatchingUp; everything else is filled in. r is nil
 // while raft does not run.
 func (l *Ledger) addLag(s *Status, r *raft.Raft) {
-	if !s.Founded || s.Halted != "" || s.Foreign != "" {
+	if !s.Founded || s.Foreign != "" {
 		return
 	}
 	isDone := l.catchUp.isDone.Load()
 	if r == nil {
-		s.CatchingUp = !isDone // it reads its snapshot
+		s.CatchingUp = !isDone && s.Halted == "" // it reads its snapshot
 		return
 	}
 	target := l.lastApplicable(s.Commit, s.Applied)
@@ -56,6 +56,7 @@ func (l *Ledger) addLag(s *Status, r *raft.Raft) {
 	}
 	s.Lag = target - min(s.Applied, target)
 	switch {
+	case s.Halted != "": // it applies nothing
 	case isDone:
 		s.CatchingUp = s.Leader != "" && s.Lag > maxReadyLag
 	case s.Leader != "":

@@ -18,11 +18,14 @@ import (
 // A suspect board goes on applying, because that changes only its own state. It counts as halted in
 // everything else. The digest is a running hash, so a comparison covers the whole past, and
 // the latest one counts: if the digest agrees with a later leader's, the former leader was
-// wrong. Meanwhile the boards compare their digests in the survey, and the majority of the voters
+// wrong. If the entry was in the log when the board started, it has diverged from its own log: its
+// program has another rule than the one that wrote the log, or its memory a fault. Such a board
+// vouches for nobody: its entries carry no digest, and it counts in no majority. So boards that
+// all have the same wrong program do not confirm each other. Meanwhile the boards compare their digests in the survey, and the majority of the voters
 // decides: a board that differs from a majority halts, the leader too.
 
 // compareWithLeader compares this board's digest with the one in an entry.
-func (a *applier) compareWithLeader(e *entry) {
+func (a *applier) compareWithLeader(index uint64, e *entry) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	mine, known := a.digestAtLocked(e.Seen)
@@ -34,13 +37,17 @@ func (a *applier) compareWithLeader(e *entry) {
 		}
 	case a.suspect == "":
 		a.suspect = fmt.Sprintf("at entry %d this board's replies differ from the leader's (digests %016x and %016x)", e.Seen, mine, e.Digest)
+		if a.fromLog = index <= a.replayEnd; a.fromLog {
+			a.suspect = fmt.Sprintf("at entry %d this board's replies differ from those that its own log records (digests %016x and %016x): "+
+				"its program changes what was done before, or its memory has a fault; install the program that wrote the log, or a later release; nothing is lost", e.Seen, mine, e.Digest)
+		}
 		a.log.Error("ledger: this board or the leader has diverged; this board accepts no commands until the majority has decided which", "why", a.suspect)
 	}
 }
 
 func (a *applier) clearSuspicionLocked() {
 	a.log.Warn("ledger: this board has not diverged: it agrees with the other boards", "suspicion", a.suspect)
-	a.suspect = ""
+	a.suspect, a.fromLog = "", false
 	a.notifyLocked()
 }
 
@@ -93,6 +100,9 @@ func judgeMajority(agree, differ, voters int) comparison {
 func (l *Ledger) judgeDigests(r *raft.Raft, self raftServer, hellos []helloResponse) {
 	theirs := map[string]indexedDigest{}
 	for _, hello := range hellos {
+		if hello.Trouble != "" && !hello.Suspect {
+			continue // it vouches for nothing
+		}
 		theirs[hello.Server.ID] = indexedDigest{hello.DigestIndex, hello.Digest}
 	}
 	agree, differ, voters := 0, 0, listVoters(r)
@@ -102,17 +112,24 @@ func (l *Ledger) judgeDigests(r *raft.Raft, self raftServer, hellos []helloRespo
 		d := theirs[id]
 		mine, known := a.digestAtLocked(d.index)
 		switch {
-		case id == self.ID || known && mine == d.digest:
+		case id == self.ID && !a.fromLog, known && mine == d.digest:
 			agree++
 		case known:
 			differ++
 		}
 	}
-	v, halted := judgeMajority(agree, differ, len(voters)), a.halted
+	v, halted, heals := judgeMajority(agree, differ, len(voters)), a.halted, false
+	if v == inMajority && a.diverged { // the others had the fault, and have repaired it
+		heals, a.diverged = true, false
+	}
 	if v == inMajority && a.suspect != "" {
 		a.clearSuspicionLocked()
 	}
 	a.mu.Unlock()
+	if heals {
+		l.cfg.Logger.Warn("ledger: a majority agrees with this board again; it opens its files again", "halted", halted)
+		l.requestRestart()
+	}
 	if v == diverged && halted == "" {
 		l.haltDiverged(fmt.Sprintf("this board's replies differ from those of %d of the %d voters", differ, len(voters)))
 	}
@@ -127,13 +144,16 @@ func (l *Ledger) haltDiverged(why string) {
 	case err != nil:
 		why = fmt.Sprintf("%s, and that cannot be written to disk: %v", why, err)
 	case divergedBefore(l.cfg.Dir):
-		why += ", again in a new life: its memory or its program has a fault; use another board, or install the program that the others have"
+		why += ", again in a new life: its memory or its program has a fault; install the program that the others have, and start this board again; if it halts again, use another board"
 	case times < divergencesTolerated:
 		why += "; it applies its log again"
 	default:
 		why += "; it sets its ledger aside, and gets the state of the others"
 	}
 	_ = l.applier.halt(why)
+	l.applier.mu.Lock()
+	l.applier.diverged = true
+	l.applier.mu.Unlock()
 	if err != nil || divergedBefore(l.cfg.Dir) {
 		return
 	}

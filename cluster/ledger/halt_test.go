@@ -136,10 +136,79 @@ func TestRulesRiseWhenAllBoardsKnowThem(t *testing.T) {
 		if s := r.board("b1").Status(); s.HaltTransient {
 			t.Error("it says that this passes by itself")
 		}
+		r.until("its lag is true", func() bool { return r.board("b1").Status().Lag > 0 })
 		r.kill("b1")
 		r.rules["b1"] = 2
 		r.start("b1")
 		r.awaitSameNotes()
+	}
+}
+
+// A new ledger has the newest rules at once. Those of an old one wait until each board has been up
+// with the new program for a while, so that a board that returns to its old program goes on.
+func TestTheRulesWaitForABoardThatHasJustStarted(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 3)
+	r.timing.RulesWait = time.Hour
+	r.rules = map[string]uint32{"b1": 2, "b2": 2, "b3": 2}
+	r.start(r.names...)
+	r.voters(3)
+	r.until("a new ledger begins with the newest rules", func() bool { return r.leader().Status().Rules == 2 })
+	for _, name := range r.names {
+		r.kill(name)
+		r.rules[name] = 3
+		r.start(name)
+		r.voters(3)
+		r.submit(r.leader(), name+" is updated")
+	}
+	time.Sleep(10 * r.timing.Survey)
+	r.kill("b3")
+	r.rules["b3"] = 2 // its trial has failed
+	r.start("b3")
+	r.submit(r.board("b3"), "by the old program")
+	if s := r.board("b3").Status(); s.Halted != "" || s.Rules != 2 {
+		t.Errorf("%+v", s)
+	}
+	r.awaitSameNotes()
+}
+
+// A program that does something else with an old command shows that at the replay, on all boards. No
+// majority of such boards confirms itself, and the right program goes on without a repair.
+func TestBoardsThatDivergeFromTheirOwnLogHalt(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 3)
+	r.start(r.names...)
+	r.voters(3)
+	for _, command := range []string{"straight", "trap", "next", "last"} {
+		r.submit(r.leader(), command)
+	}
+	r.awaitSameNotes()
+	restart := func() {
+		r.kill(r.names...)
+		r.start(r.names...)
+	}
+	r.diverging = r.names
+	restart()
+	for _, name := range r.names {
+		r.until("it says so", func() bool {
+			s := r.board(name).Status()
+			return strings.Contains(s.Halted, "its own log records") && !s.HaltTransient
+		})
+	}
+	time.Sleep(10 * r.timing.Survey)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if _, _, err := r.board("b1").Submit(ctx, []byte("no")); err == nil {
+		t.Error("it accepts a command")
+	}
+	r.diverging = nil
+	restart()
+	r.submit(r.leader(), "again")
+	r.awaitSameNotes()
+	for _, b := range r.running() {
+		if s := b.Status(); s.Halted != "" || s.Damaged != "" {
+			t.Errorf("%s: %+v", b.name, s)
+		}
 	}
 }
 

@@ -27,6 +27,8 @@ type Ledger struct {
 	catchUp        catchUpState
 	known          *knownServers
 	damagedAtStart string // see Status.Damaged
+	// offersRulesAt is the time from which this board offers the newest rules that it knows.
+	offersRulesAt time.Time
 
 	sender    uint64        // batchID.Sender of this start
 	lastBatch atomic.Uint64 // number of the last batch
@@ -103,6 +105,13 @@ func Open(cfg Config) (*Ledger, error) {
 	}
 	l.applier = newApplier(&cfg, l.pending.resolve)
 	l.applier.stopped = l.stopped
+	if f.identity.Ledger != 0 || f.identity.JoinOnly { // else its program can go back to nothing
+		l.offersRulesAt = time.Now().Add(cfg.Timing.RulesWait)
+	}
+	if l.applier.replayEnd, err = f.log.LastIndex(); err != nil {
+		f.close()
+		return nil, err
+	}
 	l.applier.onStamp = l.clock.observeStamp
 	l.known, err = readKnownServers(f.stable)
 	if err = errors.Join(err, f.stable.getJSON(keyAcceptor, &l.founding.acceptor)); err != nil {

@@ -91,7 +91,9 @@ func (l *Ledger) proposeBatch(ctx context.Context, request batchRequest) batchRe
 // appendEntry completes an entry and passes it to raft.
 func (l *Ledger) appendEntry(r *raft.Raft, e entry) raft.ApplyFuture {
 	st := l.applier.state()
-	e.Seen, e.Digest = st.last.index, st.last.digest
+	if !st.fromLog {
+		e.Seen, e.Digest = st.last.index, st.last.digest
+	}
 	e.Rules, _ = l.chooseRules(r)
 	return r.Apply(e.encode(), l.cfg.Timing.Call)
 }

@@ -60,7 +60,7 @@ func quick() ledger.RaftTiming {
 	t.Commit, t.RPC = 20*time.Millisecond, time.Second
 	t.Call, t.Survey, t.FoundingWait = 500*time.Millisecond, 100*time.Millisecond, 300*time.Millisecond
 	t.ReplaceAfter, t.Retry = 1500*time.Millisecond, 30*time.Millisecond
-	t.SnapshotCheck = 100 * time.Millisecond
+	t.SnapshotCheck, t.RulesWait = 100*time.Millisecond, 300*time.Millisecond
 	return t
 }
 

@@ -13,7 +13,9 @@ import (
 // The rules version says by which rules a state machine carries out a batch's commands. A
 // program that changes a rule knows one version more than the program before, and still knows
 // the old ones. Each entry carries the version that it was proposed under, so an old log gives
-// the same state for ever. The version rises when all boards of the rack know it, and never falls.
+// the same state for ever. The version rises when all boards of the rack have offered it, and never
+// falls. A board offers it when it has been up for RulesWait with the program that knows it: until then
+// it can go back to the program before, and an update on trial does that by itself.
 
 // firstRules is the rules version of the program before rules versions.
 const firstRules = 1
@@ -33,8 +35,8 @@ func (a *applier) checkKnown(rules, flags uint32) error {
 	return nil
 }
 
-// agreeRules returns the highest rules version that every program in versions knows, at least
-// the one in force, and the boards, sorted, that keep it below own, the leader's highest. A board
+// agreeRules returns the highest rules version that every board in versions offers, at least
+// the one in force, and the boards, sorted, that keep it below own, which the leader offers. A board
 // that never told its version has 0, which counts as the first.
 func agreeRules(own, inForce uint32, versions map[string]uint32) (rules uint32, heldBy []string) {
 	rules = own
@@ -49,13 +51,20 @@ func agreeRules(own, inForce uint32, versions map[string]uint32) (rules uint32, 
 	return max(rules, inForce), heldBy
 }
 
-// noteMaxRules notes the highest rules version that a board's program knows, by its server id.
-// mu is held.
-func (s *surveyState) noteMaxRules(server string, rules uint32) {
+// noteMaxRules notes the highest rules version that a board offers, by its server id, and whether
+// its program is from before rules versions. mu is held.
+func (s *surveyState) noteMaxRules(server raftServer, rules uint32) {
+	if len(server.Name) <= maxName {
+		s.olderPrograms = slices.DeleteFunc(s.olderPrograms, func(name string) bool { return name == server.Name })
+		if rules == 0 && server.Name != "" && len(s.olderPrograms) < maxBoards {
+			s.olderPrograms = append(s.olderPrograms, server.Name)
+			slices.Sort(s.olderPrograms)
+		}
+	}
 	if s.maxRules == nil || len(s.maxRules) > maxBoards { // ids of boards' former lives
 		s.maxRules = map[string]uint32{}
 	}
-	s.maxRules[server] = max(rules, firstRules)
+	s.maxRules[server.ID] = max(rules, firstRules)
 }
 
 // noteRulesHeld notes which boards keep the rules version from rising. mu is held.
@@ -67,6 +76,14 @@ func (s *surveyState) noteRulesHeld(by []string) {
 		s.rulesHeldAt = time.Now()
 	}
 	s.rulesHeldBy = by
+}
+
+// offeredRules returns the rules version that this board offers the rack.
+func (l *Ledger) offeredRules() uint32 {
+	if time.Now().Before(l.offersRulesAt) {
+		return firstRules
+	}
+	return l.applier.maxRules
 }
 
 // chooseRules returns the rules version for the leader's next entry, and the boards that keep it
@@ -81,7 +98,7 @@ func (l *Ledger) chooseRules(r *raft.Raft) (rules uint32, heldBy []string) {
 		}
 	}
 	l.mu.Unlock()
-	return agreeRules(l.applier.maxRules, inForce, versions)
+	return agreeRules(l.offeredRules(), inForce, versions)
 }
 
 // raiseRules commits an entry without commands, so that the rules rise also while nobody orders.

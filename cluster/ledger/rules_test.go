@@ -137,6 +137,44 @@ func TestALaterLeaderEndsTheSuspicion(t *testing.T) {
 	}
 }
 
+// A board that differs from its own log is told only by a recorded entry or a board that does not
+// differ from its own.
+func TestABoardDivergesFromItsOwnLog(t *testing.T) {
+	a := newApplier(&Config{StateMachine: &blockedStateMachine{}, Logger: slog.New(slog.DiscardHandler)}, func(batchID, uint64, [][]byte) {})
+	a.replayEnd = 2
+	for index, e := range []entry{{}, {Seen: 1, Digest: 99}} {
+		e.Term, e.Commands = 1, [][]byte{[]byte("a")}
+		a.Apply(&raft.Log{Index: uint64(index + 1), Term: 1, Data: e.encode()})
+	}
+	if st := a.state(); !st.fromLog || st.haltTransient || !strings.Contains(st.halted, "install the program that wrote the log") {
+		t.Errorf("%+v", st)
+	}
+	empty := entry{Term: 2, Commands: [][]byte{[]byte("a")}} // of a leader that differs from its log too
+	a.Apply(&raft.Log{Index: 3, Term: 2, Data: empty.encode()})
+	if st := a.state(); !st.fromLog {
+		t.Error("an entry without a digest confirms it")
+	}
+	right := entry{Term: 3, Seen: 3, Digest: 1, Commands: [][]byte{[]byte("a")}}
+	a.Apply(&raft.Log{Index: 4, Term: 3, Data: right.encode()})
+	if st := a.state(); st.fromLog || st.halted != "" {
+		t.Errorf("after the entry of a board that is sure: %+v", st)
+	}
+}
+
+func TestOlderProgramsAreNamed(t *testing.T) {
+	var s surveyState
+	for _, c := range []struct {
+		name  string
+		rules uint32
+		want  string
+	}{{"b3", 0, "b3"}, {"b2", 0, "b2 b3"}, {"b2", 0, "b2 b3"}, {"b3", 1, "b2"}, {"b2", 2, ""}} {
+		s.noteMaxRules(raftServer{c.name + ".1", c.name}, c.rules)
+		if got := strings.Join(s.olderPrograms, " "); got != c.want {
+			t.Errorf("after %s with rules %d: %q, want %q", c.name, c.rules, got, c.want)
+		}
+	}
+}
+
 func TestFilesAreSetAsideAfterTheSecondDivergence(t *testing.T) {
 	dir := t.TempDir()
 	for times := 1; times <= divergencesTolerated; times++ {

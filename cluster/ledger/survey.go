@@ -22,6 +22,7 @@ type surveyState struct {
 	lost          string                  // boards without a ledger that lost their files, "" if none
 	nameConflicts []string                // see planner.nameConflicts; as the leader has them
 	maxRules      map[string]uint32       // by server id: see noteMaxRules
+	olderPrograms []string                // names of boards, sorted: see Status
 	rulesHeldBy   []string                // see Status
 	introduced    map[string]bool         // by name: boards that answered introduceSelf
 	rulesHeldAt   time.Time               // since when; zero while the list is empty
@@ -76,7 +77,7 @@ func (l *Ledger) surveyOnce(ctx context.Context) {
 		l.syncClock(ctx, leader, id)
 		l.introduceSelf(ctx, id)
 	}
-	if l.applier.state().suspect {
+	if st := l.applier.state(); st.suspect || st.diverged {
 		l.judgeDigests(r, self, l.callHello(ctx))
 	}
 }
@@ -98,7 +99,7 @@ func (l *Ledger) surveyLeaderless(ctx context.Context, id ledgerID) {
 func (l *Ledger) noteHello(own ledgerID, hello helloResponse) bool {
 	l.noteLedgerOf(own, hello.Server.Name, hello.Ledger, hello.Superseded)
 	l.mu.Lock()
-	l.survey.noteMaxRules(hello.Server.ID, hello.MaxRules)
+	l.survey.noteMaxRules(hello.Server, hello.MaxRules)
 	l.mu.Unlock()
 	if hello.RolledBack {
 		l.noteRolledBack(hello.Server.Name)
@@ -125,6 +126,9 @@ func (l *Ledger) surveyUnfounded(ctx context.Context, self raftServer) {
 	for _, hello := range hellos {
 		l.noteHello(0, hello)
 		live = append(live, hello.Server)
+		l.mu.Lock()
+		l.survey.noteMaxRules(hello.Server, hello.MaxRules)
+		l.mu.Unlock()
 		if hello.Ledger == 0 && hello.Lost != "" {
 			lost = append(lost, hello.Server.Name)
 		}
@@ -194,7 +198,7 @@ func (l *Ledger) newHello() helloRequest {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return helloRequest{Server: l.selfLocked(), Ledger: l.files.identity.Ledger, Superseded: l.files.identity.Superseded,
-		Life: life, MaxRules: l.applier.maxRules, DigestAt: l.applier.state().last.index}
+		Life: life, MaxRules: l.offeredRules(), DigestAt: l.applier.state().last.index}
 }
 
 // callHello sends a hello to all live boards, and returns their answers.
@@ -204,7 +208,7 @@ func (l *Ledger) callHello(ctx context.Context) []helloResponse {
 
 func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	l.mu.Lock()
-	l.survey.noteMaxRules(request.Server.ID, request.MaxRules)
+	l.survey.noteMaxRules(request.Server, request.MaxRules)
 	response := helloResponse{Server: l.selfLocked(), Ledger: l.files.identity.Ledger, FirstVoters: l.files.identity.FirstVoters,
 		Superseded: l.files.identity.Superseded, Lost: l.files.identity.Lost}
 	response.RulesHeldBy, response.NameConflicts = l.survey.rulesHeldBy, l.survey.nameConflicts
@@ -215,8 +219,8 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	response.RolledBack = l.known.note(request.Server, request.Life) != nil
 	st := l.applier.state()
 	response.Index = st.index
-	response.Trouble, response.Suspect = l.whyNotVote(st), st.suspect
-	response.MaxRules = l.applier.maxRules
+	response.Trouble, response.Suspect = l.whyNotVote(st), st.suspect && !st.fromLog
+	response.MaxRules = l.offeredRules()
 	d := l.applier.digestAt(request.DigestAt)
 	response.DigestIndex, response.Digest = d.index, d.digest
 	if r != nil {
@@ -293,7 +297,7 @@ func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServ
 	for _, hello := range hellos {
 		if hello.Ledger == id && !forgetful[hello.Server.ID] {
 			s.answers[hello.Server.ID] = surveyAnswer{hello, now}
-			s.noteMaxRules(hello.Server.ID, hello.MaxRules)
+			s.noteMaxRules(hello.Server, hello.MaxRules)
 		}
 	}
 	s.reachable = len(hellos) + 1

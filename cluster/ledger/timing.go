@@ -21,6 +21,7 @@ type RaftTiming struct {
 	RemoveAfter   time.Duration // a nonvoter that is silent for this long is removed; it is added again when it returns
 	SnapshotCheck time.Duration // interval between two checks whether a snapshot is due
 	Retry         time.Duration // pause before a batch is sent again
+	RulesWait     time.Duration // a board offers rules that its ledger may not have only after this time
 }
 
 // DefaultTiming suits a busy 700 MHz board and an SD card that takes 20 to 200 ms per
@@ -54,12 +55,15 @@ func DefaultTiming() RaftTiming {
 		RemoveAfter:   time.Hour,
 		SnapshotCheck: 5 * time.Second,
 		Retry:         100 * time.Millisecond,
+		// A board that is updated on trial returns to its old program within a few minutes,
+		// and a person who is sorry for an update needs some, too.
+		RulesWait: 10 * time.Minute,
 	}
 }
 
 func (r RaftTiming) validate() error {
 	for _, d := range []time.Duration{r.Heartbeat, r.Election, r.Lease, r.Commit, r.RPC, r.BatchWait, r.Call,
-		r.Survey, r.FoundingWait, r.ReplaceAfter, r.RemoveAfter, r.SnapshotCheck, r.Retry} {
+		r.Survey, r.FoundingWait, r.ReplaceAfter, r.RemoveAfter, r.SnapshotCheck, r.Retry, r.RulesWait} {
 		if d <= 0 {
 			return errors.New("ledger: every time in Timing must be more than zero (start from DefaultTiming)")
 		}

@@ -25,8 +25,8 @@ type helloRequest struct {
 	Ledger ledgerID
 	// Superseded is as in boardIdentity.
 	Superseded []ledgerID `json:",omitempty"`
-	// MaxRules is the highest rules version that the board's program knows. 0, from the
-	// program before rules versions, counts as 1.
+	// MaxRules is the highest rules version that the board offers, see Ledger.offeredRules. 0: its
+	// program is from before rules versions.
 	MaxRules uint32 `json:",omitempty"`
 	// DigestAt is the index of the last batch that the caller has applied, for the comparison
 	// of digests.

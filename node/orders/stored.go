@@ -134,22 +134,6 @@ func (o *storedOrder) codeFields(c fieldCodec, form byte) {
 	}
 }
 
-// emailOfRecord returns the e-mail address in a stored order, without decoding the rest.
-func emailOfRecord(data []byte) []byte {
-	r := decoder{data: data}
-	r.byte()      // form
-	r.uint()      // ID
-	r.byte()      // kind
-	r.uint()      // sale
-	r.uint()      // number
-	r.count()     // quantity
-	r.int()       // total
-	for range 2 { // currency, name
-		r.textBytes()
-	}
-	return r.textBytes()
-}
-
 // decodeOrder decodes the output of encode. deriveFields sets the rest.
 func decodeOrder(data []byte) (*storedOrder, error) {
 	r := &decoder{data: data}

@@ -36,6 +36,8 @@ func judgePause(s ledger.Status, othersAccept func() bool) orders.Pause {
 		return pauseOfBoard(othersAccept, orders.PausedRack)
 	case s.CatchingUp: // its pages would show what was in stock long ago
 		return pauseOfBoard(othersAccept, orders.PausedStart)
+	case s.Leader == "" && len(s.OlderPrograms) > 0: // they may have one
+		return pauseOfBoard(othersAccept, orders.PausedRack)
 	case s.Leader == "", fails && s.Leading:
 		return orders.PausedRack
 	case fails:

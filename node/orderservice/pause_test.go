@@ -36,6 +36,7 @@ func TestJudgePause(t *testing.T) {
 		{"it leads", with(func(s *ledger.Status) { s.Leading = true }), orders.NotPaused},
 		{"not founded", ledger.Status{MissingBoards: 1, Trouble: "waits for boards"}, orders.PausedStart},
 		{"no leader", with(func(s *ledger.Status) { s.Leader, s.Trouble = "", "no leader" }), orders.PausedRack},
+		{"the others run an older program", with(func(s *ledger.Status) { s.Leader, s.OlderPrograms = "", []string{"b2"} }), orders.PausedBoard},
 		{"it catches up, and others go on", behind, orders.PausedBoard},
 		{"a new board, which waits for the leader", ledger.Status{Founded: true, CatchingUp: true}, orders.PausedBoard},
 		{"an operator gave its ledger up", with(func(s *ledger.Status) { s.Superseded = "0011223344556677" }), orders.PausedBoard},

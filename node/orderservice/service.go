@@ -226,8 +226,11 @@ func (s *Service) Order(ctx context.Context, id orders.ID) (o orders.Order, posi
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	behind := error(orders.ErrPaused)
-	if s.Pause() == orders.NotPaused {
+	switch s.Pause() {
+	case orders.NotPaused:
 		behind = s.barrier.wait(ctx)
+	case orders.PausedBoard: // others have it
+		behind = orders.ErrBoardUnfit
 	}
 	o, err = s.cfg.Book.Order(id)
 	switch {

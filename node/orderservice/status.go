@@ -29,12 +29,16 @@ func (s *Service) Notices(board string) []string {
 	case !status.Founded:
 		add("No orders are accepted yet: ", status.Trouble+".")
 	case s.Pause() == orders.NotPaused: // an election is not worth a notice
+	case strings.HasPrefix(status.Trouble, ledger.NoLeader) && status.LastEntry == 0: // nothing to recover here
+		notices = append(notices, board+" has none of the orders yet: it waits until the leader of the ledger lets it in, which takes a majority of boards that have them. See bramble ledger status.")
 	case strings.HasPrefix(status.Trouble, ledger.NoLeader):
 		notices = append(notices, "Orders are paused: the ledger has no majority of its voters. Nothing is lost. Switch the missing boards on, and orders go on by themselves; only if their cards are lost for good: bramble ledger recover "+board+".")
+	case len(status.OlderPrograms) > 0 && status.Leader == "":
+		add("No orders are accepted on "+board+": ", status.Trouble+".")
 	case status.Trouble != "":
 		add("Orders are paused on "+board+" until its card can be written; free space on it, or replace it: ", status.Trouble)
 	}
-	if status.CatchingUp {
+	if status.CatchingUp && status.LastEntry > 0 {
 		notices = append(notices, fmt.Sprintf("%s is catching up with the order book, and is not ready until it has: %d entries of the ledger are still to be applied.", board, status.Lag))
 	}
 	if status.HaltTransient {
@@ -56,7 +60,7 @@ func (s *Service) Notices(board string) []string {
 		notices = append(notices, fmt.Sprintf("A buyer has a receipt of this rack, %s, whose order the ledger does not have: an earlier ledger took it. If cards were replaced, bring the old ones back, or restore a backup (bramble restore), before you sell more.", *lost))
 	}
 	if status.RulesHeldSeconds > rulesHeldNotice {
-		add(fmt.Sprintf("The ledger still works by rules %d although this program knows %d; install the newer program on every board, or take the missing ones out of the rack. These have or may have the older one: ",
+		add(fmt.Sprintf("The ledger still works by rules %d although this program knows %d; install the newer program on every board, or take the missing ones out of the rack. These have or may have the older one, or have not been up with the newer one for 10 minutes: ",
 			status.Rules, status.MaxRules), strings.Join(status.RulesHeldBy, ", "))
 	}
 	notices = append(notices, clockNotices(board, status.Clock)...)
