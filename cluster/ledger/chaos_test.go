@@ -270,7 +270,7 @@ func TestMoreBoardsThanPlannedFoundNothing(t *testing.T) {
 	r.net.Heal()
 	r.until("all refuse", func() bool {
 		for _, b := range r.running() {
-			if s := b.Status(); s.Founded || !strings.Contains(s.Trouble, "set the planned number of boards to at least 3") {
+			if s := b.Status(); s.Founded || !strings.Contains(s.Trouble, "set [rack] expected_boards to at least 3") {
 				return false
 			}
 		}

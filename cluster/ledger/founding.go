@@ -19,7 +19,7 @@ type foundingState struct {
 	highest       uint64    // highest ballot number seen
 	majoritySince time.Time // when enough boards first answered
 	retryAfter    time.Time // when it may propose again after a failure
-	tooMany       string    // set if the rack has more boards than planned: the board then refuses to found
+	planFault     string    // why the planned number of boards cannot be right, "" if nothing: the board then refuses to found
 }
 
 // setAcceptor puts what this board has promised on disk. mu is held.
@@ -77,8 +77,8 @@ func (l *Ledger) checkMayFound() error {
 		return fmt.Errorf("this board has ledger %s", l.files.identity.Ledger)
 	case l.files.identity.JoinOnly:
 		return errors.New("this board lost its earlier promises with its files: it only joins")
-	case l.founding.tooMany != "":
-		return errors.New(l.founding.tooMany)
+	case l.founding.planFault != "":
+		return errors.New(l.founding.planFault)
 	}
 	return nil
 }
@@ -102,19 +102,28 @@ func (l *Ledger) foundingQuorum() int {
 	return l.cfg.Boards
 }
 
+// findPlanFault returns why the planned number of boards cannot be right, "" if nothing. seen is
+// the number of boards that membership knows.
+func findPlanFault(planned, seen int, hellos []helloResponse) string {
+	if seen > planned {
+		return fmt.Sprintf("the rack has %d boards, but was planned with %d: set [rack] expected_boards to at least %d on all of them", seen, planned, seen)
+	}
+	for _, hello := range hellos {
+		if hello.Ledger == 0 && hello.Boards != 0 && hello.Boards != planned {
+			return fmt.Sprintf("%s is planned for a rack of %d boards, and this board for %d: set [rack] expected_boards to one number on all of them",
+				hello.Server.Name, hello.Boards, planned)
+		}
+	}
+	return ""
+}
+
 // tryFounding proposes a bootstrap configuration if it is this board's turn. It is
 // called with every survey while this board has no ledger. live are the boards that
-// just answered a hello, this one included; seen is the number of boards that
-// membership knows.
-func (l *Ledger) tryFounding(ctx context.Context, live []raftServer, seen int) {
+// just answered a hello, this one included.
+func (l *Ledger) tryFounding(ctx context.Context, live []raftServer) {
 	now := time.Now()
 	l.mu.Lock()
 	f := &l.founding
-	if f.tooMany = ""; max(len(live), seen) > l.cfg.Boards {
-		n := max(len(live), seen)
-		f.tooMany = fmt.Sprintf("the rack has %d boards, but was planned with %d: set the planned number of boards to at least %d on all of them",
-			n, l.cfg.Boards, n)
-	}
 	err := l.checkMayFound()
 	quorum, byWord := l.foundingQuorum(), l.files.identity.MayFound
 	missing := quorum - len(live)

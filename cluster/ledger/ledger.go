@@ -335,8 +335,8 @@ func (l *Ledger) whyNotFounded() string {
 		return "it is starting"
 	case l.survey.whyNotJoin != "":
 		return l.survey.whyNotJoin
-	case l.founding.tooMany != "":
-		return l.founding.tooMany
+	case l.founding.planFault != "":
+		return l.founding.planFault
 	case l.files.identity.JoinOnly:
 		return fmt.Sprintf("this board lost its files (%s), and waits for a board that has the ledger; %s", l.files.identity.Lost, foundingRemedy)
 	case l.survey.lost != "":

@@ -93,6 +93,9 @@ func (l *Ledger) Found(ctx context.Context) error {
 			return refusedf("%s has ledger %s: the others join it", hello.Server.Name, hello.Ledger)
 		}
 	}
+	if fault := findPlanFault(l.cfg.Boards, len(hellos), hellos); fault != "" {
+		return refusedf("%s", fault)
+	}
 	if need := majorityOf(l.cfg.Boards); len(hellos) < need {
 		return refusedf("%d of %d boards answer, and a new ledger needs %d: start them, or set [rack] expected_boards to the number that you have",
 			len(hellos), l.cfg.Boards, need)

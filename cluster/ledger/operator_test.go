@@ -172,6 +172,24 @@ func TestChooseTheLedgerOfBefore(t *testing.T) {
 	r.expectNotes("order", "again", "and again")
 }
 
+// Boards that are planned for different numbers say so, each of them, and an operator's word changes nothing.
+func TestBoardsWithDifferentPlans(t *testing.T) {
+	skipIfShort(t)
+	t.Parallel()
+	r := newRack(t, 3)
+	r.start("b1", "b2")
+	r.planned = 4
+	r.start("b3")
+	for _, name := range r.names {
+		r.until(name+" says so", func() bool {
+			return strings.Contains(r.board(name).Status().Trouble, "is planned for a rack of")
+		})
+	}
+	if err := r.board("b1").Found(t.Context()); !errors.Is(err, ledger.ErrRefused) {
+		t.Errorf("found: %v", err)
+	}
+}
+
 // A ledger that cannot go on is not chosen: the boards of the other one would set theirs aside for nothing.
 func TestChooseNeedsALeader(t *testing.T) {
 	skipIfShort(t)

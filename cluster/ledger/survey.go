@@ -121,6 +121,7 @@ func (l *Ledger) otherBoards() []raftServer {
 // surveyUnfounded joins the ledger of a board that has one, or tries to found one.
 func (l *Ledger) surveyUnfounded(ctx context.Context, self raftServer) {
 	hellos := l.callHello(ctx)
+	known := len(l.otherBoards()) + 1
 	live := []raftServer{self}
 	var lost []string
 	for _, hello := range hellos {
@@ -137,6 +138,7 @@ func (l *Ledger) surveyUnfounded(ctx context.Context, self raftServer) {
 	mayFound := l.files.identity.MayFound
 	founded, why := chooseLedger(hellos, self.ID, l.files.identity.JoinLedger)
 	l.survey.reachable, l.survey.whyNotJoin, l.survey.lost = len(live), why, strings.Join(lost, ", ")
+	l.founding.planFault = findPlanFault(l.cfg.Boards, max(len(live), known), hellos)
 	l.mu.Unlock()
 	switch {
 	case founded != nil:
@@ -145,7 +147,7 @@ func (l *Ledger) surveyUnfounded(ctx context.Context, self raftServer) {
 			l.cfg.Logger.Error("ledger: this board cannot write to disk which ledger it joins", "error", err)
 		}
 	case why == "" && (len(lost) == 0 || mayFound):
-		l.tryFounding(ctx, live, len(l.otherBoards())+1)
+		l.tryFounding(ctx, live)
 	}
 }
 
@@ -210,7 +212,7 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	l.mu.Lock()
 	l.survey.noteMaxRules(request.Server, request.MaxRules)
 	response := helloResponse{Server: l.selfLocked(), Ledger: l.files.identity.Ledger, FirstVoters: l.files.identity.FirstVoters,
-		Superseded: l.files.identity.Superseded, Lost: l.files.identity.Lost}
+		Superseded: l.files.identity.Superseded, Lost: l.files.identity.Lost, Boards: l.cfg.Boards}
 	response.RulesHeldBy, response.NameConflicts = l.survey.rulesHeldBy, l.survey.nameConflicts
 	r := l.raft
 	l.mu.Unlock()

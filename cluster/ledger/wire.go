@@ -45,6 +45,7 @@ type helloResponse struct {
 	Index         uint64       // of the last entry that the board applied
 	Trouble       string       // why the board should not vote, "" if nothing
 	Superseded    []ledgerID   `json:",omitempty"` // see boardIdentity
+	Boards        int          `json:",omitempty"` // see Config
 	Voter         bool         `json:",omitempty"`
 	LastTerm      uint64       `json:",omitempty"` // of the last entry that the board has
 	HasLeader     bool         `json:",omitempty"` // the board knows a leader
