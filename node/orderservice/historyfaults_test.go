@@ -18,11 +18,12 @@ const (
 	faultWipe                          // it stops, and starts with an empty card
 	faultRename                        // it stops, and starts under another name
 	faultReplace                       // it stops for good, and a new board comes
+	faultOutage                        // all boards stop, and it starts with an empty card beside one that lacks orders
 	historyFaultEnd
 )
 
 func (h historyFault) String() string {
-	return [...]string{"kill", "pause", "partition", "clock", "wipe", "rename", "replace"}[h]
+	return [...]string{"kill", "pause", "partition", "clock", "wipe", "rename", "replace", "outage"}[h]
 }
 
 // runFaults does each kind of fault once for each deck, in the order of the seed.
@@ -59,6 +60,9 @@ func (r *historyRack) doFault(kind historyFault) {
 		victim = led
 	}
 	second := [...]string{"", "killed", "cut off", "losing"}[r.random.IntN(4)]
+	if kind == faultOutage {
+		second = "cut off"
+	}
 	r.logf("%v: %s (leads: %t), %s %s", kind, victim.name, victim == r.leaderBoard(), other.name, second)
 	switch second {
 	case "killed":
@@ -82,6 +86,9 @@ func (r *historyRack) doFault(kind historyFault) {
 		r.net.Partition([]string{victim.name, other.name}, r.namesWithout(victim, other))
 	case faultClock:
 		r.stepClock(victim)
+	case faultOutage:
+		time.Sleep(stays) // in which orders are placed without the other board
+		r.loseCardInOutage(victim, other)
 	default:
 		r.kill(victim)
 		time.Sleep(stays)
@@ -90,11 +97,24 @@ func (r *historyRack) doFault(kind historyFault) {
 	}
 	time.Sleep(stays)
 	r.net.Heal()
-	if other.current() == nil {
-		r.start(other)
+	for _, b := range r.boards {
+		if b.current() == nil {
+			r.start(b)
+		}
 	}
 	r.awaitHealthy()
 	victim.lost = false
+}
+
+// loseCardInOutage stops all boards. One that lost its card starts first, with one that may lack
+// orders: they must not begin without the boards that have them.
+func (r *historyRack) loseCardInOutage(victim, behind *historyBoard) {
+	r.killAll()
+	r.net.Heal()
+	r.changeBoard(faultWipe, victim)
+	r.start(behind)
+	r.start(victim)
+	time.Sleep(6 * (r.timing.Heartbeat + r.timing.Election)) // several elections
 }
 
 // namesWithout returns the names of the boards without some.

@@ -321,15 +321,20 @@ func (r *historyRack) upgrade(b *historyBoard) {
 	r.logf("%s is upgraded", b.name)
 }
 
-// restartAll stops all boards at once and starts them from their cards.
-func (r *historyRack) restartAll() {
-	r.t.Helper()
+// killAll stops all boards at once.
+func (r *historyRack) killAll() {
 	for _, b := range r.boards {
 		r.net.Leave(b.name)
 	}
 	for _, b := range r.boards {
 		r.kill(b)
 	}
+}
+
+// restartAll stops all boards at once and starts them from their cards.
+func (r *historyRack) restartAll() {
+	r.t.Helper()
+	r.killAll()
 	for _, b := range r.boards {
 		r.start(b)
 	}
