@@ -84,11 +84,12 @@ func (b *Book) applyBatch(index uint64, at time.Time, rules uint32, commands [][
 	}
 	v := a.buildReadModel()
 	if err := b.commit(a.tx); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w: log entry %d: %w", ErrDisk, index, err), a.discardReplaced())
+		return nil, errors.Join(fmt.Errorf("%w: log entry %d: %w", ErrDisk, index, err), discardWorkingCopy(a.replaced))
 	}
-	b.readModel.Store(v)
-	if a.replaced != nil {
-		b.replaceWorkingCopy(a.replaced)
+	if a.replaced == nil {
+		b.readModel.Store(v)
+	} else {
+		_ = b.replaceWorkingCopy(a.replaced, v) // the next start removes an old file that is left
 	}
 	return replies, nil
 }
@@ -222,8 +223,6 @@ func (a *applyTx) executeCommand(c Command, data []byte) Answer {
 		return a.runTick(c)
 	case SetClock:
 		return a.runOperation(c.Operation, data, func() (Answer, string) { return a.noteClock(c) })
-	case BeginRestore, AddRestoreChunk, FinishRestore, CancelRestore:
-		return a.executeRestore(c)
 	}
 	return a.executeLater(c, data)
 }
@@ -243,6 +242,14 @@ func (a *applyTx) executeLater(c Command, data []byte) Answer {
 		return a.runOperation(c.Operation, data, func() (Answer, string) { return a.returnOrder(c) })
 	case FinishWebhook:
 		return a.finishWebhook(c)
+	case BeginRestore:
+		return a.beginRestore(c)
+	case AddRestoreChunk:
+		return a.addRestoreChunk(c)
+	case FinishRestore:
+		return a.finishRestore(c)
+	case CancelRestore:
+		return a.cancelRestore()
 	}
 	return Answer{Outcome: Malformed}
 }

@@ -197,8 +197,11 @@ func (b *Book) Close() error {
 	return err
 }
 
-// discardWorkingCopy closes a working copy and removes its file.
+// discardWorkingCopy closes a working copy, if there is one, and removes its file.
 func discardWorkingCopy(db *bbolt.DB) error {
+	if db == nil {
+		return nil
+	}
 	name := db.Path()
 	if err := errors.Join(db.Close(), os.Remove(name)); err != nil {
 		return fmt.Errorf("orders: removing a working copy: %w", err)

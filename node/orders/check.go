@@ -146,7 +146,8 @@ func checkDuration(field string, d time.Duration) error {
 	return requireField(d >= 0 && d <= most && d%time.Millisecond == 0, field, "is not a duration of up to ten years in whole milliseconds")
 }
 
-func (o Operation) checkFields() error {
+// Check returns a *FieldError for a field that is wrong.
+func (o Operation) Check() error {
 	return firstError(checkText("Operator", o.Operator, 1, MaxOperator), requireField(o.OpID != 0, "OpID", "is missing"))
 }
 
@@ -169,7 +170,7 @@ func (p PlaceOrder) Check() error {
 func (c Cancel) Check() error {
 	var by error
 	if c.By != (Operation{}) {
-		by = c.By.checkFields()
+		by = c.By.Check()
 	}
 	return firstError(checkID(c.ID), by, checkText("Reason", c.Reason, 0, MaxText))
 }
@@ -178,7 +179,7 @@ func (c Cancel) Check() error {
 func (o Offer) Check() error {
 	ballot := o.Mode == Ballot
 	return firstError(
-		o.Operation.checkFields(),
+		o.Operation.Check(),
 		checkProduct(o.Product),
 		requireField(o.Mode >= FirstCome && o.Mode <= Interest, "Mode", "is not a mode of sale"),
 		requireField(o.Stock >= 0 && o.Stock <= MaxStock, "Stock", fmt.Sprintf("is not 0 to %d", MaxStock)),
@@ -205,7 +206,7 @@ func checkInvitations(d time.Duration) error {
 
 // Check returns a *FieldError for a field that is wrong. Fields that are not revised do not count.
 func (r ReviseOffer) Check() error {
-	errs := []error{r.Operation.checkFields(), checkProduct(r.Product),
+	errs := []error{r.Operation.Check(), checkProduct(r.Product),
 		requireField(r.Fields != 0 && r.Fields < reviseEnd, "Fields", "are none of an offer")}
 	if r.Fields&RevisePrice != 0 {
 		errs = append(errs, requireField(r.Price >= 0 && r.Price <= MaxAmount, "Price", "is negative or too large"))
@@ -222,22 +223,22 @@ func (r ReviseOffer) Check() error {
 
 // Check returns a *FieldError for a field that is wrong.
 func (r RetireSale) Check() error {
-	return firstError(r.Operation.checkFields(), checkProduct(r.Product))
+	return firstError(r.Operation.Check(), checkProduct(r.Product))
 }
 
 // Check returns a *FieldError for a field that is wrong.
 func (h HandOver) Check() error {
-	return firstError(h.Operation.checkFields(), checkProduct(h.Product))
+	return firstError(h.Operation.Check(), checkProduct(h.Product))
 }
 
 // Check returns a *FieldError for a field that is wrong.
 func (m MarkSent) Check() error {
-	return firstError(m.Operation.checkFields(), checkID(m.ID), checkText("Note", m.Note, 0, MaxText))
+	return firstError(m.Operation.Check(), checkID(m.ID), checkText("Note", m.Note, 0, MaxText))
 }
 
 // Check returns a *FieldError for a field that is wrong.
 func (r ReturnOrder) Check() error {
-	return firstError(r.Operation.checkFields(), checkID(r.ID), checkText("Reason", r.Reason, 0, MaxText))
+	return firstError(r.Operation.Check(), checkID(r.ID), checkText("Reason", r.Reason, 0, MaxText))
 }
 
 // Check returns a *FieldError for a field that is wrong.
@@ -278,7 +279,7 @@ func checkCountries(list []Country) error {
 // Check returns a *FieldError for a field that is wrong.
 func (s Stock) Check() error {
 	return firstError(
-		s.Operation.checkFields(),
+		s.Operation.Check(),
 		checkProduct(s.Product),
 		requireField(s.Delta != 0 && s.Delta >= -MaxStock && s.Delta <= MaxStock, "Delta", "is 0 or too large"),
 	)
@@ -286,18 +287,18 @@ func (s Stock) Check() error {
 
 // Check returns a *FieldError for a field that is wrong.
 func (o OpenSale) Check() error {
-	return firstError(o.Operation.checkFields(), checkProduct(o.Product))
+	return firstError(o.Operation.Check(), checkProduct(o.Product))
 }
 
 // Check returns a *FieldError for a field that is wrong.
 func (c CloseSale) Check() error {
-	return firstError(c.Operation.checkFields(), checkProduct(c.Product))
+	return firstError(c.Operation.Check(), checkProduct(c.Product))
 }
 
 // Check returns a *FieldError for a field that is wrong. Whether a ballot has both times is
 // checked when the command is carried out.
 func (s SetTimes) Check() error {
-	return firstError(s.Operation.checkFields(), checkProduct(s.Product), checkTimes(s.Opens, s.Closes, false),
+	return firstError(s.Operation.Check(), checkProduct(s.Product), checkTimes(s.Opens, s.Closes, false),
 		requireField(!(s.KeepOpens && s.KeepCloses), "KeepCloses", "would change nothing with KeepOpens"),
 		requireField(!s.KeepOpens || s.Opens.IsZero(), "Opens", "is given and kept"),
 		requireField(!s.KeepCloses || s.Closes.IsZero(), "Closes", "is given and kept"))
@@ -305,13 +306,13 @@ func (s SetTimes) Check() error {
 
 // Check returns a *FieldError for a field that is wrong.
 func (a Announce) Check() error {
-	return firstError(a.Operation.checkFields(), checkText("Text", a.Text, 0, MaxText))
+	return firstError(a.Operation.Check(), checkText("Text", a.Text, 0, MaxText))
 }
 
 // Check returns a *FieldError for a field that is wrong.
 func (i Invite) Check() error {
 	return firstError(
-		i.Operation.checkFields(),
+		i.Operation.Check(),
 		checkProduct(i.Product),
 		requireField(i.Count >= 1 && i.Count <= MaxPerCommand, "Count", fmt.Sprintf("is not 1 to %d", MaxPerCommand)),
 		checkTime("Until", i.Until, true),
@@ -321,7 +322,7 @@ func (i Invite) Check() error {
 // Check returns a *FieldError for a field that is wrong. Whether a drand round lies after the
 // close is checked when the command is carried out.
 func (m MakeDraw) Check() error {
-	err := firstError(m.Operation.checkFields(), checkProduct(m.Product))
+	err := firstError(m.Operation.Check(), checkProduct(m.Product))
 	if err == nil && m.Public.Check() != nil {
 		err = &FieldError{"Public", "is not public randomness of its kind"}
 	}
@@ -344,9 +345,9 @@ func (f FinishMail) Check() error {
 // Check returns a *FieldError for a field that is wrong.
 func (e Erase) Check() error {
 	if e.ID != 0 {
-		return firstError(e.Operation.checkFields(), checkID(e.ID), requireField(e.Email == "", "Email", "does not go with an ID"))
+		return firstError(e.Operation.Check(), checkID(e.ID), requireField(e.Email == "", "Email", "does not go with an ID"))
 	}
-	return firstError(e.Operation.checkFields(), checkEmail("Email", e.Email))
+	return firstError(e.Operation.Check(), checkEmail("Email", e.Email))
 }
 
 // Check returns nil: any Until will do.

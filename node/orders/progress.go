@@ -13,11 +13,7 @@ import (
 // numbers, so the position of the next one tells the share that is done, without a count of
 // what may be hundreds of thousands. The error is ErrNoSale, or the working copy's.
 func (b *Book) DrawProgress(product string) (done, total int, err error) {
-	err = b.withReadTx(func(r *readTx) error {
-		s, err := r.saleByProduct(product)
-		if err != nil {
-			return err
-		}
+	err = b.withSaleTx(product, func(r *readTx, s *storedSale) error {
 		total = s.Entries
 		switch s.drawStage {
 		case drawTickets:
@@ -41,11 +37,7 @@ func (b *Book) DrawProgress(product string) (done, total int, err error) {
 // QueueHead returns the first orders in a product's queue, at most limit and MaxPage. The
 // error is ErrNoSale, or the working copy's.
 func (b *Book) QueueHead(product string, limit int) (head []Order, err error) {
-	err = b.withReadTx(func(r *readTx) error {
-		s, err := r.saleByProduct(product)
-		if err != nil {
-			return err
-		}
+	err = b.withSaleTx(product, func(r *readTx, s *storedSale) error {
 		prefix := uint16Key(s.number)
 		c := r.bucket(bucketQueue).Cursor()
 		for k, v := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix) && len(head) < min(limit, MaxPage); k, v = c.Next() {

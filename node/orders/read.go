@@ -189,12 +189,8 @@ func (b *Book) Outbox(q Queue, now time.Time, after Job, limit int) ([]Job, erro
 // working copy's.
 func (b *Book) Draw(product string) (draw.File, error) {
 	var f draw.File
-	err := b.withReadTx(func(r *readTx) error {
-		s, err := r.saleByProduct(product)
-		switch {
-		case err != nil:
-			return err
-		case s.Draw.At.IsZero():
+	err := b.withSaleTx(product, func(r *readTx, s *storedSale) error {
+		if s.Draw.At.IsZero() {
 			return ErrNoDraw
 		}
 		f = draw.File{
@@ -231,6 +227,17 @@ func (b *Book) withReadTx(fn func(*readTx) error) error {
 	numbers := b.readModel.Load().numbers // before the transaction, so that it has these sales
 	return b.db.View(func(tx *bbolt.Tx) error {
 		return fn(&readTx{tx: tx, numbers: numbers, sales: map[uint16]*storedSale{}})
+	})
+}
+
+// withSaleTx is withReadTx for what is about one sale.
+func (b *Book) withSaleTx(product string, fn func(*readTx, *storedSale) error) error {
+	return b.withReadTx(func(r *readTx) error {
+		s, err := r.saleByProduct(product)
+		if err != nil {
+			return err
+		}
+		return fn(r, s)
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -69,7 +70,7 @@ type CancelRestore struct{ Operation }
 // Check returns a *FieldError for a field that is wrong.
 func (b BeginRestore) Check() error {
 	return firstError(
-		b.Operation.checkFields(),
+		b.Operation.Check(),
 		requireField(b.Chunks >= 1 && b.Chunks <= MaxRestoreChunks, "Chunks", fmt.Sprintf("is not 1 to %d", MaxRestoreChunks)),
 		requireField(len(b.ReceiptKeys) <= MaxReceiptKeys, "ReceiptKeys", fmt.Sprintf("are more than %d", MaxReceiptKeys)),
 	)
@@ -83,12 +84,6 @@ func (a AddRestoreChunk) Check() error {
 		requireField(len(a.Data) > 0 && len(a.Data) <= MaxRestoreChunk, "Data", fmt.Sprintf("has not 1 to %d bytes", MaxRestoreChunk)),
 	)
 }
-
-// Check returns a *FieldError for a field that is wrong.
-func (f FinishRestore) Check() error { return f.Operation.checkFields() }
-
-// Check returns a *FieldError for a field that is wrong.
-func (c CancelRestore) Check() error { return c.Operation.checkFields() }
 
 // pendingRestore is the record of a restore in progress.
 type pendingRestore struct {
@@ -162,19 +157,6 @@ func (a *applyTx) isUntouched() bool {
 		}
 	}
 	return true
-}
-
-// executeRestore carries out a command of this file.
-func (a *applyTx) executeRestore(c Command) Answer {
-	switch c := c.(type) {
-	case BeginRestore:
-		return a.beginRestore(c)
-	case AddRestoreChunk:
-		return a.addRestoreChunk(c)
-	case FinishRestore:
-		return a.finishRestore(c)
-	}
-	return a.cancelRestore()
 }
 
 func (a *applyTx) beginRestore(c BeginRestore) Answer {
@@ -296,7 +278,7 @@ func (a *applyTx) adoptBook(next *Book) {
 func (a *applyTx) addReceiptKeys(keys [][32]byte) {
 	all := readReceiptKeys(a.restore)
 	for _, key := range keys {
-		if !containsKey(all, key[:]) {
+		if !slices.ContainsFunc(all, func(have []byte) bool { return bytes.Equal(have, key[:]) }) {
 			all = append(all, key[:])
 		}
 	}
@@ -304,15 +286,6 @@ func (a *applyTx) addReceiptKeys(keys [][32]byte) {
 	for n, key := range all {
 		a.put(a.restore, append([]byte(receiptKeyKey), byte(n)), key)
 	}
-}
-
-func containsKey(all [][]byte, key []byte) bool {
-	for _, have := range all {
-		if bytes.Equal(have, key) {
-			return true
-		}
-	}
-	return false
 }
 
 // readReceiptKeys returns copies of the keys, oldest first.
@@ -378,22 +351,16 @@ func (b *Book) OpenBackup() (s interface {
 }
 
 // abandonBatch takes back a batch that failed.
-func (a *applyTx) abandonBatch() error { return errors.Join(a.tx.Rollback(), a.discardReplaced()) }
-
-// discardReplaced removes the working copy that was to replace the book's.
-func (a *applyTx) discardReplaced() error {
-	if a.replaced == nil {
-		return nil
-	}
-	return discardWorkingCopy(a.replaced)
+func (a *applyTx) abandonBatch() error {
+	return errors.Join(a.tx.Rollback(), discardWorkingCopy(a.replaced))
 }
 
-// replaceWorkingCopy makes readers use another working copy. The next start removes the old
-// file if that fails here.
-func (b *Book) replaceWorkingCopy(db *bbolt.DB) {
+// replaceWorkingCopy makes readers use another working copy and its model, and removes the old one.
+func (b *Book) replaceWorkingCopy(db *bbolt.DB, v *readModel) error {
 	b.mu.Lock()
 	old := b.db
 	b.db = db
+	b.readModel.Store(v)
 	b.mu.Unlock()
-	_ = discardWorkingCopy(old)
+	return discardWorkingCopy(old)
 }

@@ -12,9 +12,6 @@ type SetClock struct {
 	Before, After time.Time // by the ledger's clock; equal: confirmed
 }
 
-// Check returns a *FieldError for a field that is wrong.
-func (s SetClock) Check() error { return s.Operation.checkFields() }
-
 // noteClock carries out a SetClock.
 func (a *applyTx) noteClock(c SetClock) (Answer, string) {
 	action := fmt.Sprintf("set the ledger's clock from %s to %s", formatTime(c.Before), formatTime(c.After))

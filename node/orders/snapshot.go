@@ -164,14 +164,9 @@ func (b *Book) restoreFrom(from io.Reader) error {
 	if err != nil {
 		return err
 	}
-	b.mu.Lock()
-	old := b.db
-	b.db = next.db
-	b.mu.Unlock()
 	b.adoptMemory(next)
 	b.broken = nil
-	b.readModel.Store(next.readModel.Load())
-	return discardWorkingCopy(old)
+	return b.replaceWorkingCopy(next.db, next.readModel.Load())
 }
 
 // buildFrom builds a book with a working copy of its own from a written snapshot, and
