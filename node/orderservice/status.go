@@ -25,20 +25,22 @@ func (s *Service) Notices(board string) []string {
 		}
 	}
 	status := s.cfg.Ledger.Status()
+	hasNoLeader := strings.HasPrefix(status.Trouble, ledger.NoLeader)
+	isEmpty := hasNoLeader && status.CatchingUp && status.LastEntry == 0 // nothing to recover here
 	switch {
 	case !status.Founded:
 		add("No orders are accepted yet: ", status.Trouble+".")
 	case s.Pause() == orders.NotPaused: // an election is not worth a notice
-	case strings.HasPrefix(status.Trouble, ledger.NoLeader) && status.LastEntry == 0: // nothing to recover here
+	case isEmpty:
 		notices = append(notices, board+" has none of the orders yet: it waits until the leader of the ledger lets it in, which takes a majority of boards that have them. See bramble ledger status.")
-	case strings.HasPrefix(status.Trouble, ledger.NoLeader):
+	case hasNoLeader:
 		notices = append(notices, "Orders are paused: the ledger has no majority of its voters. Nothing is lost. Switch the missing boards on, and orders go on by themselves; only if their cards are lost for good: bramble ledger recover "+board+".")
 	case len(status.OlderPrograms) > 0 && status.Leader == "":
 		add("No orders are accepted on "+board+": ", status.Trouble+".")
 	case status.Trouble != "":
 		add("Orders are paused on "+board+" until its card can be written; free space on it, or replace it: ", status.Trouble)
 	}
-	if status.CatchingUp && status.LastEntry > 0 {
+	if status.CatchingUp && !isEmpty {
 		notices = append(notices, fmt.Sprintf("%s is catching up with the order book, and is not ready until it has: %d entries of the ledger are still to be applied.", board, status.Lag))
 	}
 	if status.HaltTransient {
