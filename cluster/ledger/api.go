@@ -173,9 +173,6 @@ var (
 	// were founded apart, or one was recovered. Neither accepts commands until an operator
 	// chooses one (see Choose). Not committed.
 	ErrTwoLedgers = errors.New("the rack has two ledgers")
-	// ErrClockDisagrees: most boards agree on another time than the operator's. The
-	// ledger's clock was not set.
-	ErrClockDisagrees = errors.New("most boards agree on another time")
 	// ErrStopped: Run has not begun, or has ended. Not committed.
 	ErrStopped = errors.New("the ledger is stopped")
 	// ErrInUse: another process has the ledger's directory open.

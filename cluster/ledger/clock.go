@@ -154,32 +154,59 @@ type clockMarks struct {
 	SetIndex  uint64 // the entry by which an operator set the clock last, 0 for none
 	WaitUntil int64  // Unix nanoseconds by the ledger's clock: until then, nothing irreversible
 	Far       bool   // nor before an operator confirms the clock
+	Base      int64  // Unix seconds by the ledger's clock: when it began to wait for this
+	Override  bool   // an operator's time stands until the boards agree with it
+}
+
+// isWaiting reports whether something irreversible waits at a time of the ledger's clock.
+func (m clockMarks) isWaiting(at time.Time) bool { return m.Far || m.WaitUntil > at.UnixNano() }
+
+// base returns the moment from which steps add up: the last one at which nothing waited.
+func (m clockMarks) base(at time.Time) time.Time {
+	if m.isWaiting(at) {
+		return time.Unix(m.Base, 0)
+	}
+	return at
 }
 
 // next returns the ledger's time and marks after an entry. at is the time before it.
 func (m clockMarks) next(at time.Time, index uint64, e *entry) (time.Time, clockMarks) {
+	base, isFar := m.base(at), e.Flags&flagClockFar != 0
+	if !isPlausible(base) { // no board's clock was ever set: the step is no jump to add up
+		base = e.Stamp
+	}
+	wait := func(forward time.Duration) int64 { return e.Stamp.Add(min(forward, irreversibleWait)).UnixNano() }
 	switch {
 	case e.Flags&flagClockSet != 0:
-		return e.Stamp, clockMarks{SetIndex: index}
+		set := clockMarks{SetIndex: index, Override: e.Flags&flagClockOverride != 0}
+		// Back to before the jump, or confirmed: nothing is due that was not due before.
+		if forward := e.Stamp.Sub(m.base(at)); e.Flags&flagClockStepped != 0 && forward > 0 {
+			set.WaitUntil, set.Far, set.Base = wait(forward), isFar, base.Unix()
+		}
+		return e.Stamp, set
 	case !e.Stamp.After(at):
 		return at, m
 	case e.Flags&flagClockStepped != 0:
-		m.WaitUntil = max(m.WaitUntil, e.Stamp.Add(min(e.Stamp.Sub(at), irreversibleWait)).UnixNano())
-		m.Far = m.Far || e.Flags&flagClockFar != 0
+		m.WaitUntil, m.Base = max(m.WaitUntil, wait(e.Stamp.Sub(at))), base.Unix()
+		m.Far, m.Override = m.Far || isFar, false
 	}
 	return e.Stamp, m
 }
 
 func (m clockMarks) encode() []uint64 {
-	far := uint64(0)
+	packed := uint64(m.Base) << 2
 	if m.Far {
-		far = 1
+		packed |= 1
 	}
-	return []uint64{m.SetIndex, uint64(m.WaitUntil), far}
+	if m.Override {
+		packed |= 2
+	}
+	return []uint64{m.SetIndex, uint64(m.WaitUntil), packed}
 }
 
-func decodeClockMarks(setIndex, waitUntil, far uint64) clockMarks {
-	return clockMarks{setIndex, int64(waitUntil), far != 0}
+// decodeClockMarks decodes the output of encode: the last number is Base, Override and Far.
+func decodeClockMarks(setIndex, waitUntil, packed uint64) clockMarks {
+	return clockMarks{setIndex, int64(waitUntil), packed&1 != 0, int64(packed) >> 2, packed&2 != 0}
 }
 
 // heldFor returns why the clock is held, and for how long it has been.

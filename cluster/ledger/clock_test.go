@@ -2,12 +2,9 @@ package ledger_test
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"testing"
 	"time"
-
-	"bramble/cluster/ledger"
 )
 
 const day = 24 * time.Hour
@@ -158,8 +155,22 @@ func TestClocksThatDifferHoldTheLedgers(t *testing.T) {
 	if err := r.setClock(r.board("b1"), time.Time{}, "confirmed"); err != nil { // at once before the next
 		t.Error(err)
 	}
-	if err := r.setClock(r.board("b1"), time.Now().Add(time.Hour), "wrong"); !errors.Is(err, ledger.ErrClockDisagrees) {
+	if err := r.setClock(r.board("b1"), time.Now().Add(time.Hour), "wrong"); err != nil {
 		t.Errorf("an hour that no board has: %v", err)
+	}
+	r.until("it stands", r.held("an operator set it"))
+	for _, b := range r.running() {
+		if c := b.Status().Clock; c.Trusted || !c.MustConfirm || !c.Override || !r.shows(time.Hour)() {
+			t.Errorf("%s: an hour that no board has: %+v", b.name, c)
+		}
+	}
+	if err := r.setClock(r.board("b2"), time.Now(), "a typing error"); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the clock is right", r.shows(0))
+	r.until("no hold", r.held(""))
+	if c := r.leader().Status().Clock; c.MustConfirm || c.Override {
+		t.Errorf("back from a typing error: %+v", c)
 	}
 	// Snapshots and restarts keep it.
 	for _, b := range r.running() {
@@ -292,6 +303,12 @@ func TestALoneBoardThatLeaps(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.until("a year later", r.shows(400*day))
+	if c := r.board("b1").Status().Clock; c.Trusted || !c.MustConfirm {
+		t.Errorf("a year needs no second command: %+v", c)
+	}
+	if err := r.setClock(r.board("b1"), time.Time{}, "confirmed"); err != nil {
+		t.Fatal(err)
+	}
 	r.until("trusted", func() bool { return r.board("b1").Status().Clock.Trusted })
 }
 
@@ -306,4 +323,74 @@ func TestBoardsWithoutATime(t *testing.T) {
 	r.until("held", r.held("only 1 of 2 boards"))
 	r.setClocks(0, "b1")
 	r.until("no hold", r.held(""))
+}
+
+func TestATypingErrorErasesNothing(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 3)
+	r.setClocks(200*time.Second, "b1")
+	r.setClocks(-200*time.Second, "b2")
+	r.start(r.names...)
+	r.until("it is held", r.held("the boards' clocks differ"))
+	before := r.leader().ahead()
+	if err := r.setClock(r.board("b3"), time.Now().Add(365*day), "a wrong year"); err != nil {
+		t.Fatal(err)
+	}
+	r.until("a year later", r.shows(365*day))
+	for _, b := range r.running() {
+		if c := b.Status().Clock; c.Trusted || !c.MustConfirm {
+			t.Errorf("%s: %+v", b.name, c)
+		}
+	}
+	if err := r.setClock(r.board("b3"), time.Now().Add(before), "back"); err != nil {
+		t.Fatal(err)
+	}
+	r.until("back", r.shows(before))
+	r.until("trusted", func() bool { c := r.leader().Status().Clock; return c.Trusted && c.Override })
+	r.setClocks(before, r.names...)
+	r.until("it follows boards that agree with it", func() bool { return !r.leader().Status().Clock.Override })
+	r.until("no hold", r.held(""))
+}
+
+func TestAnOperatorsWordStandsAgainstBoardsThatAreWrongAlike(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 1)
+	r.setClocks(2*time.Hour, "b1")
+	r.start("b1")
+	r.until("two hours fast", r.shows(2*time.Hour))
+	r.submit(r.board("b1"), "before")
+	if err := r.setClock(r.board("b1"), time.Now(), "my watch"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		r.until("it stands", r.held("an operator set it, and most boards say +2h0m0s"))
+		r.submit(r.board("b1"), "after")
+		c := r.board("b1").Status().Clock
+		if !r.shows(0)() || !c.Trusted || !c.Override {
+			t.Errorf("%v ahead, %+v", r.board("b1").ahead(), c)
+		}
+		if err := r.board("b1").Compact(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		r.kill("b1")
+		r.start("b1")
+	}
+	r.setClocks(0, "b1")
+	r.until("the board is right", func() bool { return !r.board("b1").Status().Clock.Override })
+	r.until("no hold", r.held(""))
+}
+
+func TestStepsAddUp(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 3)
+	r.start(r.names...)
+	r.until("the clock is known", r.shows(0))
+	r.submit(r.board("b1"), "before")
+	for n, skew := range []time.Duration{29 * day, 58 * day} {
+		r.setClocks(skew, "b1", "b2")
+		r.until("it follows the two", r.shows(skew))
+		if c := r.leader().Status().Clock; c.Trusted || c.MustConfirm != (n > 0) {
+			t.Errorf("%v: %+v", skew, c)
+		}
+	}
 }

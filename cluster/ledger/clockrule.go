@@ -26,9 +26,9 @@ const (
 	// decisionWait is the time for which a leader that does not know the ledger's clock
 	// waits for boards that agree, before it continues from the last entry.
 	decisionWait = 5 * time.Second
-	// farStep is the step from which things that cannot be undone wait for an operator.
+	// FarStep is the step from which things that cannot be undone wait for an operator.
 	// A shop may be off for a holiday; a clock with a wrong month or year is further off.
-	farStep = 30 * 24 * time.Hour
+	FarStep = 30 * 24 * time.Hour
 	// minServers is the number of time servers that must agree before a board's clock
 	// alone may move the ledger's clock while it runs.
 	minServers = 2
@@ -66,6 +66,8 @@ type clockInput struct {
 	// Followed: since this board leads or started, the clock has followed the boards' clocks.
 	// A board whose clock is set only now has not leapt.
 	Followed bool
+	Override bool          // an operator set it, and the boards have not agreed with that since
+	Stepped  time.Duration // how far it has gone forward since nothing waited for a step
 	Unreal   bool          // the ledger's clock shows an impossible time: no board's was ever set
 	Waited   time.Duration // since this board leads, by its monotonic clock
 	Passed   time.Duration // since the last decision, by the monotonic clock
@@ -80,6 +82,7 @@ type clockDecision struct {
 	// Agreed: most boards agree on a time, which is Target ahead of the ledger's.
 	Agreed bool
 	Target time.Duration
+	Follow bool   // the boards agree with the operator's time: its override ends
 	Held   string // why the clock does not follow the boards' clocks; "" if it does
 }
 
@@ -95,19 +98,22 @@ func decideClock(in clockInput) clockDecision {
 		return decideWithoutAgreement(in, set, agreeing, need)
 	}
 	d := clockDecision{Known: true, Agreed: true, Target: lowerMedian(agreeing)}
+	d.Follow = in.Override && d.Target.Abs() <= MaxSetDisagreement
 	alone := len(agreeing) == 1 && agreeing[0].Servers < minServers
 	switch {
 	case in.Fresh && !in.Known:
 		d.Slew = d.Target // nothing has a time yet
+	case in.Override && !d.Follow:
+		d.Held = fmt.Sprintf("an operator set it, and most boards say %s: it runs on by itself until they agree with it", FormatClockDifference(d.Target))
 	case d.Target > maxSlew && in.Unreal:
 		d.Step = d.Target
-	case alone && (d.Target > farStep || d.Target > maxSlew && in.Followed):
+	case alone && (d.Target > FarStep || d.Target > maxSlew && in.Followed):
 		// It leapt while it ran, or looks like a wrong year after a start.
 		d.Agreed = false
 		d.Held = fmt.Sprintf("the clock of %s is %s ahead of the ledger's, and no second board and not %d time servers confirm that",
 			agreeing[0].Board, roundClock(d.Target), minServers)
 	case d.Target > maxSlew:
-		d.Step, d.Far = d.Target, d.Target > farStep
+		d.Step, d.Far = d.Target, d.Target+in.Stepped > FarStep
 	default:
 		most := min(max(in.Passed, 0), maxSlewInterval) / slewDivisor
 		d.Slew = min(max(d.Target, -most), most)
@@ -116,6 +122,24 @@ func decideClock(in clockInput) clockDecision {
 		}
 	}
 	return d
+}
+
+// setClockFlags returns the flags of an entry by which an operator sets the clock from now
+// to another time. base is the moment from which steps add up.
+func setClockFlags(base, now, to time.Time, d clockDecision, readings []clockReading) (flags uint32) {
+	flags = flagClockStepped
+	if !d.Agreed || to.Sub(now.Add(d.Target)).Abs() > MaxSetDisagreement {
+		flags |= flagClockOverride
+	}
+	isBacked, anySet := false, false
+	for _, r := range readings {
+		anySet = anySet || r.Set
+		isBacked = isBacked || r.Set && to.Sub(now.Add(r.Ahead)) <= MaxSetDisagreement
+	}
+	if forward := to.Sub(base); forward > FarStep && isPlausible(base) || forward > MaxSetDisagreement && anySet && !isBacked {
+		flags |= flagClockFar
+	}
+	return flags
 }
 
 func decideWithoutAgreement(in clockInput, set, agreeing []clockReading, need int) clockDecision {

@@ -27,6 +27,8 @@ func TestDecideClock(t *testing.T) {
 	runs := clockInput{Known: true, Followed: true, Passed: time.Second, Waited: time.Minute}
 	setLate := clockInput{Known: true, Passed: time.Second}
 	unreal := clockInput{Known: true, Unreal: true, Passed: time.Second}
+	override := clockInput{Known: true, Followed: true, Override: true, Passed: time.Second}
+	stepped := clockInput{Known: true, Followed: true, Stepped: 29 * day, Passed: time.Second}
 	starts := clockInput{}
 	waited := clockInput{Waited: decisionWait}
 	fresh := clockInput{Fresh: true}
@@ -57,6 +59,12 @@ func TestDecideClock(t *testing.T) {
 			clockDecision{Known: true, Agreed: true, Target: 2 * time.Hour, Step: 2 * time.Hour}},
 		{"most go far forward", runs, 3, set(0, 400*day, 400*day),
 			clockDecision{Known: true, Agreed: true, Target: 400 * day, Step: 400 * day, Far: true}},
+		{"steps add up", stepped, 3, set(0, 2*day, 2*day), clockDecision{Known: true, Agreed: true, Target: 2 * day, Step: 2 * day, Far: true}},
+		{"an operator set it back", override, 3, set(2*time.Hour, 2*time.Hour, 2*time.Hour),
+			clockDecision{Known: true, Agreed: true, Target: 2 * time.Hour, Held: "most boards say +2h0m0s"}},
+		{"an operator set it forward", override, 1, set(-time.Hour), clockDecision{Known: true, Agreed: true, Target: -time.Hour, Held: "say -1h0m0s"}},
+		{"the boards agree with the operator", override, 3, set(0, 30*time.Second, 30*time.Second),
+			clockDecision{Known: true, Agreed: true, Target: 30 * time.Second, Step: 30 * time.Second, Follow: true}},
 		{"the ledger is far ahead", runs, 3, set(-400*day, -400*day, -400*day),
 			clockDecision{Known: true, Agreed: true, Target: -400 * day, Slew: -50 * time.Millisecond, Held: "400d0h ahead of the boards' clocks"}},
 		{"two voters of five are wrong", runs, 3, set(time.Hour, time.Hour, 0, 0, 0), clockDecision{Known: true, Agreed: true}},
@@ -113,6 +121,42 @@ func TestFormatClockDifference(t *testing.T) {
 	} {
 		if got := FormatClockDifference(d); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestSetClockFlags(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	set := func(ahead ...time.Duration) (list []clockReading) {
+		for _, a := range ahead {
+			list = append(list, clockReading{Ahead: a, Set: true})
+		}
+		return list
+	}
+	const far, override = flagClockFar, flagClockOverride
+	for _, tt := range []struct {
+		name     string
+		since    time.Duration // nothing waited: so long ago
+		to       time.Duration
+		agreed   bool
+		target   time.Duration
+		readings []clockReading
+		want     uint32
+	}{
+		{"as the boards say", 0, time.Hour, true, time.Hour, set(time.Hour, time.Hour), 0},
+		{"back to what they say", 0, -time.Hour, true, -time.Hour, set(-time.Hour), 0},
+		{"back, and they do not agree", 0, -time.Hour, true, 0, set(0), override},
+		{"a wrong year", 0, 365 * day, false, 0, set(200*time.Second, 0), far | override},
+		{"later than every board", 0, time.Hour, true, 0, set(0, 0), far | override},
+		{"a little later than every board", 0, 30 * time.Second, true, 0, set(0, 0), 0},
+		{"a year, as one board says", 0, 365 * day, false, 0, set(365*day, 0), far | override},
+		{"no board has a time", 0, time.Hour, false, 0, []clockReading{{}}, override},
+		{"a month in two steps", 29 * day, 2 * day, true, 2 * day, set(2 * day), far},
+		{"from 1970", 0, -20000 * day, false, 0, nil, override},
+	} {
+		got := setClockFlags(now.Add(-tt.since), now, now.Add(tt.to), clockDecision{Agreed: tt.agreed, Target: tt.target}, tt.readings)
+		if got != tt.want|flagClockStepped {
+			t.Errorf("%s: %b, want %b", tt.name, got, tt.want|flagClockStepped)
 		}
 	}
 }

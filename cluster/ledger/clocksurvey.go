@@ -25,9 +25,8 @@ const (
 	// clockHoldLogged is the time for which the clock must be held before the log says so. Right
 	// after a start, not all boards have answered yet.
 	clockHoldLogged = 5 * time.Second
-	// maxSetDisagreement is the largest difference between an operator's time and one that most boards
-	// agree on: they would move the clock away from it at once.
-	maxSetDisagreement = time.Minute
+	// MaxSetDisagreement is the largest difference between an operator's time and a board's that agree.
+	MaxSetDisagreement = time.Minute
 )
 
 // ClockStatus is the state of the ledger's clock, as far as a board knows.
@@ -42,8 +41,10 @@ type ClockStatus struct {
 	Trusted bool `json:"trusted"`
 	// WaitUntil is the time until which they wait after a step; zero if they do not.
 	WaitUntil time.Time `json:"wait_until,omitzero"`
-	// MustConfirm: they wait until an operator sets or confirms the clock.
+	// MustConfirm: they wait until an operator confirms the clock, or sets it back.
 	MustConfirm bool `json:"must_confirm"`
+	// Override: the clock stands as an operator set it, until most boards agree with it.
+	Override bool `json:"override"`
 }
 
 // OwnDiffers reports whether this board's own clock is wrong, as far as the ledger's is right.
@@ -64,7 +65,10 @@ type BoardClock struct {
 // ClockReport is the ledger's clock and the boards' clocks, sorted by name.
 type ClockReport struct {
 	ClockStatus
-	Leader string       `json:"leader"`
+	Leader string `json:"leader"`
+	// Agreed is the time that most boards agree on, minus the ledger's clock, in seconds;
+	// nil if they do not agree.
+	Agreed *float64     `json:"agreed_ahead_seconds,omitempty"`
 	Boards []BoardClock `json:"boards"`
 }
 
@@ -134,15 +138,17 @@ func (l *Ledger) followBoardClocks(ctx context.Context, r *raft.Raft) {
 	case wasLogged && !isLogged:
 		l.cfg.Logger.Info("ledger: the clock follows the boards' clocks again")
 	}
-	if d.Step > 0 {
+	if d.Step > 0 || d.Follow {
 		flags := uint32(flagClockStepped)
 		if d.Far {
 			flags |= flagClockFar
 		}
 		// An earlier step, whose outcome was uncertain, may be applied by then.
 		response := l.moveClock(ctx, r, flags, nil, func(time.Time) time.Time { return begun.Add(d.Step + l.clock.monotonic() - begunAt) })
-		l.cfg.Logger.Warn("ledger: most boards agree that it is later: the clock goes forward, and what cannot be undone waits",
-			"step", roundClock(d.Step), "must_confirm", d.Far, "outcome", response.Status.String())
+		if d.Step > 0 {
+			l.cfg.Logger.Warn("ledger: most boards agree that it is later: the clock goes forward, and what cannot be undone waits",
+				"step", roundClock(d.Step), "must_confirm", d.Far, "outcome", response.Status.String())
+		}
 		if response.Status == batchDone {
 			l.clock.markKnown()
 		}
@@ -159,6 +165,8 @@ func (l *Ledger) decideNow(r *raft.Raft) (d clockDecision, ok bool) {
 	l.mu.Unlock()
 	in := l.clock.decisionInput()
 	in.Readings, in.Waited, in.Voters = l.readBoardClocks(), waited, len(listVoters(r))
+	now, _ := l.clock.now()
+	in.Override, in.Stepped = st.marks.Override, now.Sub(st.marks.base(now))
 	return decideClock(in), true
 }
 
@@ -175,8 +183,17 @@ func (l *Ledger) moveClock(ctx context.Context, r *raft.Raft, flags uint32, comm
 	}
 	now, _ := l.clock.now()
 	stamp := to(now)
-	if flags&flagClockStepped != 0 && stamp.Sub(now) <= maxSlew {
-		return batchResponse{Status: batchDone} // it has been moved meanwhile
+	if flags&flagClockSet == 0 {
+		if !l.applier.state().marks.Override && stamp.Sub(now) <= maxSlew {
+			return batchResponse{Status: batchDone} // it has been moved meanwhile
+		}
+		if stamp.Before(now.Add(2)) {
+			stamp = now.Add(2) // an entry at the same time ends no override
+		}
+	}
+	if flags&flagClockStepped != 0 {
+		// The log knows then how far the clock goes, also after a quiet day.
+		l.appendEntry(r, entry{Term: term, Stamp: now.Add(1), ID: batchID{l.sender, l.lastBatch.Add(1)}})
 	}
 	e := entry{Term: term, Stamp: stamp, ID: batchID{l.sender, l.lastBatch.Add(1)}, Flags: flags, Commands: commands}
 	return awaitEntry(ctx, l.appendEntry(r, e))
@@ -196,14 +213,14 @@ func (l *Ledger) awaitClock(ctx context.Context, r *raft.Raft, term uint64) {
 // clockStatus returns the state of the ledger's clock, as far as this board knows.
 func (l *Ledger) clockStatus(st applierState) ClockStatus {
 	own := l.clock.ownReading(l.cfg.Name)
-	s := ClockStatus{OwnAhead: own.Ahead.Seconds(), OwnSet: own.Set, MustConfirm: st.marks.Far}
+	s := ClockStatus{OwnAhead: own.Ahead.Seconds(), OwnSet: own.Set, MustConfirm: st.marks.Far, Override: st.marks.Override}
 	s.Time, s.Known = l.clock.now()
 	why, since := l.clock.heldFor()
 	s.Held, s.HeldFor = why, since.Seconds()
 	if until := time.Unix(0, st.marks.WaitUntil).UTC(); until.After(s.Time) {
 		s.WaitUntil = until
 	}
-	s.Trusted = s.Known && !s.MustConfirm && s.WaitUntil.IsZero() && (s.Held == "" || l.clock.isConfirmed())
+	s.Trusted = s.Known && !s.MustConfirm && s.WaitUntil.IsZero() && (s.Held == "" || s.Override || l.clock.isConfirmed())
 	return s
 }
 
@@ -225,6 +242,10 @@ func (l *Ledger) ownClockReport() ClockReport {
 	r := l.runningRaft()
 	if r != nil && r.State() == raft.Leader {
 		report.Leader = l.cfg.Name
+		if d, ok := l.decideNow(r); ok && d.Agreed {
+			ahead := d.Target.Seconds()
+			report.Agreed = &ahead
+		}
 	}
 	for _, s := range listMembers(r) {
 		if name := l.boardName(string(s.ID)); !heard[name] {
@@ -237,8 +258,12 @@ func (l *Ledger) ownClockReport() ClockReport {
 
 // SetClock sets the ledger's clock by an operator's word, also back, or confirms it as
 // it is, if to is zero. The command goes to the state machine in the same entry, to
-// record it; the reply is the state machine's. Errors are ErrClockDisagrees and those of
-// Submit. Setting it twice does no harm.
+// record it; the reply is the state machine's. Errors are those of Submit. Setting it
+// twice does no harm.
+//
+// Setting is a jump like any other: what cannot be undone waits. After more than 30 days
+// forward, and at a time that is later than every board's clock, it waits for a second call
+// that confirms. A time that most boards do not agree with stands until they do.
 func (l *Ledger) SetClock(ctx context.Context, to time.Time, command []byte) (reply []byte, index uint64, err error) {
 	if len(command) > MaxCommand {
 		return nil, 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(command), MaxCommand)
@@ -248,12 +273,10 @@ func (l *Ledger) SetClock(ctx context.Context, to time.Time, command []byte) (re
 		request.To = to.UnixNano()
 	}
 	response, err := callLeader(ctx, l, kindSetClock, request, l.handleSetClock,
-		func(response setClockResponse) bool { return response.Status != batchRefused || response.Disagrees })
+		func(response setClockResponse) bool { return response.Status != batchRefused })
 	switch {
 	case err != nil:
 		return nil, 0, err
-	case response.Disagrees:
-		return nil, 0, fmt.Errorf("%w: %s", ErrClockDisagrees, response.Text)
 	case response.Status == batchHalted:
 		return nil, 0, fmt.Errorf("%w: %s", ErrHalted, response.Text)
 	case response.Status != batchDone:
@@ -272,17 +295,17 @@ func (l *Ledger) handleSetClock(ctx context.Context, request setClockRequest) se
 		return setClockResponse{Status: batchHalted, Text: st.halted}
 	}
 	before, _ := l.clock.now()
-	if d, ok := l.decideNow(r); ok && d.Agreed {
-		to, agreed := time.Unix(0, request.To), before.Add(d.Target)
-		if request.To == 0 {
-			to = before
-		}
-		if to.Sub(agreed).Abs() > maxSetDisagreement {
-			return setClockResponse{Status: batchRefused, Disagrees: true, Text: fmt.Sprintf("they say %s, not %s",
-				agreed.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339))}
-		}
+	flags := uint32(flagClockSet)
+	d, ok := l.decideNow(r)
+	if !ok {
+		return setClockResponse{Status: batchRefused, Text: "this board does not lead, or has just begun to"}
 	}
-	response := l.moveClock(ctx, r, flagClockSet, [][]byte{request.Command}, func(now time.Time) time.Time {
+	if request.To != 0 {
+		flags |= setClockFlags(st.marks.base(before), before, time.Unix(0, request.To), d, l.readBoardClocks())
+	} else if st.marks.Override && !d.Follow || d.Target.Abs() > MaxSetDisagreement {
+		flags |= flagClockOverride
+	}
+	response := l.moveClock(ctx, r, flags, [][]byte{request.Command}, func(now time.Time) time.Time {
 		if request.To == 0 {
 			return now
 		}

@@ -58,11 +58,14 @@ const (
 	flagClockSet = 1 << 0
 	// flagClockStepped: the clock went forward, because most boards agree that it is later.
 	// What cannot be undone waits for a while: see clockMarks.
+	// With flagClockSet: an operator set it to another time, also back.
 	flagClockStepped = 1 << 1
 	// flagClockFar: it went so far forward that an operator must confirm it.
 	flagClockFar = 1 << 2
+	// flagClockOverride: the operator's time stands although most boards do not agree with it.
+	flagClockOverride = 1 << 3
 
-	knownFlags = flagClockSet | flagClockStepped | flagClockFar
+	knownFlags = flagClockSet | flagClockStepped | flagClockFar | flagClockOverride
 )
 
 // An entry's bytes: version, then Term, Stamp (Unix nanoseconds), Sender,

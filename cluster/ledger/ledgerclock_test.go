@@ -104,7 +104,26 @@ func TestClockMarks(t *testing.T) {
 	if got, err := readSnapshotHeader(&b); err != nil || got.marks != m || got.rules != 1 || !got.at.Equal(now) {
 		t.Errorf("from a snapshot: %+v, %v", got, err)
 	}
+	if !m.base(now).Before(at.Add(2 * day)) {
+		t.Errorf("steps do not add up from %v", m.base(now))
+	}
 	if step(flagClockSet, at); !now.Equal(at) || m != (clockMarks{SetIndex: 7}) {
+		t.Errorf("confirmed: %v, %+v", now, m)
+	}
+	const set = flagClockSet | flagClockStepped
+	if step(set|flagClockFar|flagClockOverride, at.Add(400*day)); !m.Far || !m.Override || until() != irreversibleWait || m.Base != at.Unix() {
+		t.Errorf("set a year ahead: %v, %+v", until(), m)
+	}
+	if got := decodeClockMarks(m.encode()[0], m.encode()[1], m.encode()[2]); got != m {
+		t.Errorf("encoded: %+v, want %+v", got, m)
+	}
+	if step(set, at.Add(2*time.Minute)); m.Far || m.Override || until() != 2*time.Minute {
+		t.Errorf("set to two minutes after the typing error: %v, %+v", until(), m)
+	}
+	if step(set|flagClockOverride, at.Add(-day)); !now.Equal(at.Add(-day)) || m != (clockMarks{SetIndex: 7, Override: true}) {
 		t.Errorf("set back: %v, %+v", now, m)
+	}
+	if step(flagClockStepped, now.Add(1)); m.Override {
+		t.Error("a step by the boards' clocks does not end the operator's time")
 	}
 }

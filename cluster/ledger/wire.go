@@ -94,8 +94,6 @@ type setClockResponse struct {
 	Index  uint64
 	Reply  []byte
 	Text   string // if not done
-	// Disagrees: most boards agree on another time.
-	Disagrees bool
 }
 
 type prepareRequest struct {

@@ -63,6 +63,9 @@ Backups by a schedule are set under [backup] in the boards' file.`,
 				ctx, cancel := context.WithTimeout(ctx, backupTimeout)
 				defer cancel()
 				if *verify != "" {
+					if err := fs.refuseBeside("verify", "recipient", "out", "status", "stale"); err != nil {
+						return err
+					}
 					keyring, err := keys.open(w)
 					if err != nil {
 						return err
@@ -72,6 +75,11 @@ Backups by a schedule are set under [backup] in the boards' file.`,
 						return err
 					}
 					return printBackup(w, h, *asJSON, "The backup is complete.")
+				}
+				if *status {
+					if err := fs.refuseBeside("status", "recipient", "out", "stale", "identity", "passphrase-file"); err != nil {
+						return err
+					}
 				}
 				c, err := connect(w)
 				if err != nil {

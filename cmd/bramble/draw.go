@@ -53,6 +53,9 @@ show, and make after --wait, print how far it is and exit with status 3.`,
 				if len(args) != 2 {
 					return usagef("name an action: verify FILE, show PRODUCT or make PRODUCT")
 				}
+				if err := fs.refuseForeign(args[0]); err != nil {
+					return err
+				}
 				if args[0] == "verify" {
 					return verifyDraw(w, args[1])
 				}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,10 +39,10 @@ func (fs *flagSet) parseArgs(args []string) (words []string, err error) {
 		}
 		left := fs.Args()
 		if parsed := len(args) - len(left); parsed > 0 && args[parsed-1] == "--" {
-			return append(words, left...), nil
+			return append(words, left...), fs.refuseEmpty()
 		}
 		if len(left) == 0 {
-			return words, nil
+			return words, fs.refuseEmpty()
 		}
 		words, args = append(words, left[0]), left[1:]
 	}
@@ -87,6 +89,39 @@ func (fs *flagSet) explainBadValue(err error) error {
 		}
 	}
 	return usagef("--%s: %s is not %s", name, value, kind)
+}
+
+// refuseForeign returns an error if a flag was given that the action does not use: one whose
+// help begins with other actions, as in "stock, times: …".
+func (fs *flagSet) refuseForeign(action string) (err error) {
+	fs.Visit(func(f *flag.Flag) {
+		if own := regexp.MustCompile(`^([a-z]+(?:, [a-z]+)*): `).FindStringSubmatch(f.Usage); own != nil && !slices.Contains(strings.Split(own[1], ", "), action) {
+			err = usagef("--%s is only for %s: %s does not use it", f.Name, own[1], action)
+		}
+	})
+	return err
+}
+
+// refuseBeside returns an error if one of the others was given with the flag chosen, which
+// does not use them.
+func (fs *flagSet) refuseBeside(chosen string, others ...string) (err error) {
+	fs.Visit(func(f *flag.Flag) {
+		if slices.Contains(others, f.Name) {
+			err = usagef("--%s has no effect with --%s: omit one of them", f.Name, chosen)
+		}
+	})
+	return err
+}
+
+// refuseEmpty returns an error if a flag was given an empty text, as by a script whose
+// variable is empty.
+func (fs *flagSet) refuseEmpty() (err error) {
+	fs.Visit(func(f *flag.Flag) {
+		if get, ok := f.Value.(flag.Getter); ok && get.Get() == "" {
+			err = usagef("--%s is empty: give it a value, or omit it", f.Name)
+		}
+	})
+	return err
 }
 
 // refuseArgs returns an error if there are words, for a command that takes none.

@@ -35,9 +35,13 @@ Try to bring the boards back first: each of the last three gives something up.
 
 The ledger's clock follows the boards' clocks. If most of them do not agree, it
 is held: it counts on, orders are taken, and what cannot be undone waits (draws,
-erasures, the end of invitations). Correct the boards' clocks first. Then --set
-sets the ledger's clock, also back, and --confirm says that it is right as it
-is. The audit log has who did it.`,
+erasures, the end of invitations). If you cannot correct the boards' clocks,
+--set sets the ledger's clock, also back. Forward, what cannot be undone waits
+up to 10 minutes; after more than 30 days, or later than every board's clock, it
+waits for --confirm, a command of its own, and --set only prints what it would
+do without --accept-jump. A time that the boards do not agree with stands until
+they do, or until --follow sets it to theirs. --confirm alone says that the
+clock is right as it is. The audit log has who did it.`,
 		examples: `
   bramble ledger
   bramble ledger recover board-1
@@ -46,7 +50,8 @@ is. The audit log has who did it.`,
   bramble ledger clock
   bramble ledger clock --set now
   bramble ledger clock --set 2012-02-29T06:00:00Z
-  bramble ledger clock --confirm`,
+  bramble ledger clock --confirm
+  bramble ledger clock --follow`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
 			asJSON := fs.Bool("json", false, "status, clock: print JSON instead of text")
@@ -63,6 +68,9 @@ is. The audit log has who did it.`,
 					return usagef("unknown action %q: it must be status, clock, found, recover or choose", do)
 				case len(rest) != argCount:
 					return usagef("%s needs %s, not %d", do, pluralize(argCount, "argument", "arguments"), len(rest))
+				}
+				if err := fs.refuseForeign(do); err != nil {
+					return err
 				}
 				c, err := connect(w)
 				if err != nil {

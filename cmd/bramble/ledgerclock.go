@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -17,12 +18,16 @@ import (
 func addClockFlags(fs *flagSet, asJSON *bool) func(ctx context.Context, w world, c *client.Client) error {
 	set := fs.String("set", "", "clock: set the ledger's clock to this `TIME`, such as 2012-02-29T06:00:00Z, or to \"now\", this computer's time")
 	confirm := fs.Bool("confirm", false, "clock: confirm that the ledger's clock is right as it is")
+	follow := fs.Bool("follow", false, "clock: set the ledger's clock to the time that most boards agree on")
+	accepted := fs.Bool("accept-jump", false, "clock: set it, though far forward or later than every board's clock")
 	operator := operatorFlag(fs)
 	return func(ctx context.Context, w world, c *client.Client) error {
-		command := orderservice.ClockCommand{Operator: operator(w), OpID: orderservice.NewOpID(), Confirm: *confirm}
+		command := orderservice.ClockCommand{Operator: operator(w), OpID: orderservice.NewOpID(), Confirm: *confirm, Follow: *follow}
 		switch {
-		case *set != "" && *confirm:
-			return usagef("give --set or --confirm, not both")
+		case *set != "" && (*confirm || *follow) || *confirm && *follow:
+			return usagef("give one of --set, --confirm and --follow")
+		case *accepted && *set == "":
+			return usagef("--accept-jump needs --set")
 		case *set == "now":
 			now := time.Now().UTC()
 			command.Set = &now
@@ -32,11 +37,18 @@ func addClockFlags(fs *flagSet, asJSON *bool) func(ctx context.Context, w world,
 				return err
 			}
 		}
-		if command.Set == nil && !command.Confirm {
-			var report ledger.ClockReport
+		var report ledger.ClockReport
+		if !command.Confirm && !command.Follow {
 			if err := c.Shop(ctx, http.MethodGet, "ledger/clock", nil, &report); err != nil {
 				return err
 			}
+		}
+		if command.Set != nil && !*accepted {
+			if text := describeJump(report, *command.Set); text != "" {
+				return errors.New(text)
+			}
+		}
+		if command.Set == nil && !command.Confirm && !command.Follow {
 			if *asJSON {
 				return printJSON(w, report)
 			}
@@ -53,6 +65,28 @@ func addClockFlags(fs *flagSet, asJSON *bool) func(ctx context.Context, w world,
 		fmt.Fprintf(w.out, "Before:\n%s\nAfter:\n%s", clockText(result.Before), clockText(result.After))
 		return nil
 	}
+}
+
+// describeJump returns what setting the clock would do, and how to do it, if it has to be
+// accepted; "" if not.
+func describeJump(r ledger.ClockReport, to time.Time) string {
+	isBacked, anySet := false, false
+	for _, b := range r.Boards {
+		isSet := b.Heard && b.Set
+		anySet = anySet || isSet
+		isBacked = isBacked || isSet && to.Sub(b.Time) <= ledger.MaxSetDisagreement
+	}
+	forward := to.Sub(r.Time)
+	if forward <= ledger.FarStep && (isBacked || !anySet || forward <= ledger.MaxSetDisagreement) {
+		return ""
+	}
+	reason := "later than every board's clock"
+	if isBacked || !anySet {
+		reason = "more than 30 days"
+	}
+	return fmt.Sprintf("the clock would go from %s forward by %s, to %s, which is %s. Sales would open and close at once; "+
+		"draws, erasures, the end of invitations and webhooks would wait for --confirm. Nothing was changed. To do it, add --accept-jump",
+		formatMinute(r.Time), strings.TrimPrefix(ledger.FormatClockDifference(forward), "+"), formatMinute(to), reason)
 }
 
 // clockText returns the ledger's clock and the boards' clocks, in lines of at most 80
@@ -74,11 +108,13 @@ func clockText(r ledger.ClockReport) string {
 	}
 	switch {
 	case r.MustConfirm:
-		line("It went forward by weeks: draws, erasures, the end of invitations and webhooks wait until you confirm it.")
+		line("It went forward by weeks, or past every board's clock: draws, erasures, the end of invitations and webhooks wait until you confirm it.")
 	case !r.WaitUntil.IsZero():
 		line("It went forward: draws, erasures, the end of invitations and webhooks wait until %s.", r.WaitUntil.UTC().Format(layout))
 	case !r.Trusted:
 		line("Draws, erasures and the end of invitations wait.")
+	case r.Override:
+		line("It stands as an operator set it, so nothing waits. --follow ends that.")
 	case r.Held != "":
 		line("An operator has confirmed it, so nothing waits.")
 	}

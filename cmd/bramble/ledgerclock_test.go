@@ -41,7 +41,8 @@ board-4                  no answer                           -        -
 	}{
 		{ledger.ClockStatus{Known: true, Trusted: true}, "It follows the boards' clocks.\n\n"},
 		{ledger.ClockStatus{Known: true, Trusted: true, Held: "no board's clock is set"}, "An operator has confirmed it"},
-		{ledger.ClockStatus{Known: true, MustConfirm: true}, "wait until you confirm it"},
+		{ledger.ClockStatus{Known: true, MustConfirm: true}, "invitations and webhooks wait until you confirm it"},
+		{ledger.ClockStatus{Known: true, Trusted: true, Override: true, Held: "an operator set it"}, "It stands as an operator set it"},
 		{ledger.ClockStatus{Known: true, WaitUntil: at}, "wait until\n2012-02-29 06:00:00."},
 		{ledger.ClockStatus{Held: "no board's clock is set"}, "It is not known yet: no board's clock is set."},
 	} {
@@ -53,6 +54,29 @@ board-4                  no answer                           -        -
 			if len([]rune(line)) > 81 {
 				t.Errorf("wider than 80 columns: %s", line)
 			}
+		}
+	}
+}
+
+func TestDescribeJump(t *testing.T) {
+	at := time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
+	board := func(ahead time.Duration) ledger.BoardClock {
+		return ledger.BoardClock{Heard: true, Set: true, Time: at.Add(ahead)}
+	}
+	for _, tt := range []struct {
+		to     time.Duration
+		boards []ledger.BoardClock
+		want   string // a part; "": it is done at once
+	}{
+		{-time.Hour, []ledger.BoardClock{board(0)}, ""},
+		{time.Hour, []ledger.BoardClock{board(time.Hour), board(0)}, ""},
+		{time.Hour, []ledger.BoardClock{board(0)}, "forward by 1h0m0s, to 2012-02-29 07:00, which is later than every board's clock"},
+		{time.Hour, []ledger.BoardClock{{Heard: true}}, ""},
+		{365 * 24 * time.Hour, []ledger.BoardClock{board(365 * 24 * time.Hour)}, "forward by 365d0h, to 2013-02-28 06:00, which is more than 30 days"},
+	} {
+		got := describeJump(ledger.ClockReport{ClockStatus: ledger.ClockStatus{Time: at}, Boards: tt.boards}, at.Add(tt.to))
+		if !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") {
+			t.Errorf("%v: %q, want %q", tt.to, got, tt.want)
 		}
 	}
 }

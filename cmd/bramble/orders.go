@@ -59,11 +59,11 @@ no rack.`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
 			var o ordersFlags
-			fs.StringVar(&o.product, "product", "", "only orders of this `PRODUCT`")
-			fs.StringVar(&o.kind, "kind", "", "only orders of this `KIND`: order, entry, interest or waiting")
-			fs.StringVar(&o.state, "state", "", "only orders in this `STATE`, such as open, fulfilled or cancelled")
-			fs.BoolVar(&o.json, "json", false, "print JSON lines instead of a table or CSV")
-			fs.BoolVar(&o.stale, "stale", false, "accept one board's copy; without a leader, all that its log holds")
+			fs.StringVar(&o.product, "product", "", "list, export: only orders of this `PRODUCT`")
+			fs.StringVar(&o.kind, "kind", "", "list, export: only orders of this `KIND`: order, entry, interest or waiting")
+			fs.StringVar(&o.state, "state", "", "list, export: only orders in this `STATE`, such as open, fulfilled or cancelled")
+			fs.BoolVar(&o.json, "json", false, "list, show, export, audit, sent, return, cancel: print JSON lines instead of a table or CSV")
+			fs.BoolVar(&o.stale, "stale", false, "list, show, export, audit: accept one board's copy; without a leader, all that its log holds")
 			fs.BoolVar(&o.bom, "bom", false, "export: begin the CSV with a byte order mark, by which Excel recognises UTF-8")
 			fs.StringVar(&o.ledger, "ledger", "", "export: read this ledger `FOLDER` from a dead board's card")
 			fs.StringVar(&o.out, "out", "", "export: write this new `FILE` instead of standard output")
@@ -84,8 +84,8 @@ no rack.`,
 					return usagef("unknown action %q: it must be list, show, export, sent, return, cancel, erase or audit", do)
 				case len(rest) != n:
 					return usagef("%s needs %s, not %d", do, pluralize(n, "argument", "arguments"), len(rest))
-				case o.ledger != "" && do != "export":
-					return usagef("--ledger is only for export")
+				case fs.refuseForeign(do) != nil:
+					return fs.refuseForeign(do)
 				case do == "sent" && (n == 0) == (o.from == ""):
 					return usagef("sent needs references, or --from with a file of them")
 				}
@@ -409,6 +409,9 @@ func erasePerson(ctx context.Context, w world, c *client.Client, o orderservice.
 		}
 		total += done.Count
 		if done.Remaining > 0 && done.Count == 0 {
+			if done.Waits != "" {
+				return fmt.Errorf("erased %s; %d more in a ballot whose draw waits: %s. Run this again after the draw", pluralize(total, "order", "orders"), done.Remaining, done.Waits)
+			}
 			return fmt.Errorf("erased %s; %d more in a ballot that is being drawn: run this again after the draw", pluralize(total, "order", "orders"), done.Remaining)
 		}
 		if done.Remaining == 0 && total == 0 {

@@ -59,6 +59,11 @@ handed on after the backup are handed on again, with the same webhook-id.`,
 				if len(args) != 1 && !*cancel || len(args) != 0 && *cancel {
 					return usagef("name one backup")
 				}
+				if *cancel {
+					if err := fs.refuseBeside("cancel", "accept-clock", "identity", "passphrase-file"); err != nil {
+						return err
+					}
+				}
 				c, err := connect(w)
 				if err != nil {
 					return err

@@ -65,6 +65,9 @@ operator's name.`,
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				o, err := f.buildCommand(args)
+				if err == nil {
+					err = fs.refuseForeign(o.Action)
+				}
 				if err != nil {
 					return err
 				}
@@ -105,12 +108,6 @@ func (f *saleFlags) buildCommand(args []string) (o orderservice.OperatorCommand,
 		return o, usagef("unknown action %q: it must be %s", o.Action, actions)
 	case len(args) != n:
 		return o, usagef("%s needs %s, not %d", o.Action, pluralize(n-1, "argument", "arguments"), len(args)-1)
-	case f.dryRun && o.Action != "revise":
-		return o, usagef("--dry-run is only for revise: %s would change the sale", o.Action)
-	case f.undo && o.Action != "retire":
-		return o, usagef("--undo is only for retire")
-	case f.opens+f.closes != "" && o.Action != "times":
-		return o, usagef("--opens and --closes are only for times")
 	}
 	if n > 1 {
 		o.Product = args[1]

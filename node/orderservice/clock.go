@@ -20,6 +20,7 @@ type ClockCommand struct {
 	OpID     uint64     `json:"op_id"`             // not 0; a random number, new for every command
 	Set      *time.Time `json:"set,omitempty"`     // the right time
 	Confirm  bool       `json:"confirm,omitempty"` // the ledger's clock is right
+	Follow   bool       `json:"follow,omitempty"`  // set it to the time that most boards agree on
 }
 
 // ClockResult is the ledger's clock before and after a ClockCommand.
@@ -45,8 +46,14 @@ func (s *Service) readClock(ctx context.Context) (ledger.ClockReport, error) {
 // instead.
 func (s *Service) SetClock(ctx context.Context, c ClockCommand) (ClockResult, error) {
 	var result ClockResult
-	if (c.Set != nil) == c.Confirm {
-		return result, fmt.Errorf("%w: give either the right time or confirm", errMalformed)
+	given := 0
+	for _, is := range []bool{c.Set != nil, c.Confirm, c.Follow} {
+		if is {
+			given++
+		}
+	}
+	if given != 1 {
+		return result, fmt.Errorf("%w: give one of the right time, confirm and follow", errMalformed)
 	}
 	ctx, cancel := context.WithTimeout(ctx, setClockTimeout)
 	defer cancel()
@@ -55,6 +62,13 @@ func (s *Service) SetClock(ctx context.Context, c ClockCommand) (ClockResult, er
 		return result, err
 	}
 	command := orders.SetClock{Operation: orders.Operation{Operator: c.Operator, OpID: c.OpID}, Before: result.Before.Time, After: result.Before.Time}
+	if c.Follow {
+		if result.Before.Agreed == nil {
+			return result, fmt.Errorf("%w: most boards do not agree on a time that the ledger's clock could follow; see \"bramble ledger clock\"", errRefused)
+		}
+		agreed := result.Before.Time.Add(time.Duration(*result.Before.Agreed * float64(time.Second)))
+		c.Set = &agreed
+	}
 	var to time.Time
 	if c.Set != nil {
 		to, command.After = *c.Set, *c.Set
@@ -67,8 +81,6 @@ func (s *Service) SetClock(ctx context.Context, c ClockCommand) (ClockResult, er
 	}
 	_, index, err := s.cfg.Ledger.SetClock(ctx, to, command.Encode())
 	switch {
-	case errors.Is(err, ledger.ErrClockDisagrees):
-		return result, fmt.Errorf("%w: %w; correct the boards' own clocks first", errRefused, err)
 	case errors.Is(err, ledger.ErrUncertain):
 		return result, fmt.Errorf("it may have been done, but the ledger did not respond in time; look at \"bramble ledger clock\": %w", err)
 	case err != nil:
@@ -114,11 +126,19 @@ func (s *Service) awaitTrustedClock(ctx context.Context) error {
 	}
 }
 
+// describeClockWait returns why nothing that cannot be undone happens now; "" if it does.
+func (s *Service) describeClockWait() string {
+	if c := s.cfg.Ledger.Status().Clock; !c.Trusted {
+		return describeUntrusted(c)
+	}
+	return ""
+}
+
 // describeUntrusted returns why nothing that cannot be undone may follow from the ledger's clock.
 func describeUntrusted(c ledger.ClockStatus) string {
 	switch {
 	case c.MustConfirm:
-		return "the ledger's clock went forward by weeks, and nobody has confirmed it"
+		return "the ledger's clock went forward, and nobody has confirmed it (bramble ledger clock --confirm)"
 	case !c.WaitUntil.IsZero():
 		return "the ledger's clock went forward a short time ago, and draws wait until " + formatMoment(c.WaitUntil)
 	case c.Held != "":
@@ -139,19 +159,23 @@ const (
 // ClockFault reports whether an operator should look at the ledger's clock or at this
 // board's own: the ledger's is held, or this board's differs from it.
 func ClockFault(c ledger.ClockStatus) bool {
-	return c.Held != "" && c.HeldFor >= clockHoldShown || c.MustConfirm || c.OwnDiffers()
+	return c.Held != "" && c.HeldFor >= clockHoldShown && !c.Override || c.MustConfirm || c.OwnDiffers()
 }
 
 // clockNotices returns the problems of the ledger's clock and of this board's, a sentence
 // or two each.
 func clockNotices(board string, c ledger.ClockStatus) []string {
 	var notices []string
-	if c.Held != "" && c.HeldFor >= clockHoldShown {
+	switch {
+	case c.Override:
+		notices = append(notices, "The ledger's clock stands as an operator set it, until most boards agree with it: "+
+			"see \"bramble ledger clock\". Correct the boards' clocks, or end it with --follow.")
+	case c.Held != "" && c.HeldFor >= clockHoldShown:
 		notices = append(notices, "The ledger's clock does not follow the boards' clocks, and draws, erasures and the end of invitations wait: "+c.Held+
 			". Correct the boards' clocks, or set or confirm the ledger's: see \"bramble ledger clock\".")
 	}
 	if c.MustConfirm {
-		notices = append(notices, "The ledger's clock went forward by weeks, and draws, erasures, the end of invitations and webhooks wait until you confirm it: see \"bramble ledger clock\".")
+		notices = append(notices, "The ledger's clock went forward by weeks, or past every board's clock, and draws, erasures, the end of invitations and webhooks wait until you confirm it: see \"bramble ledger clock\".")
 	}
 	if c.OwnDiffers() {
 		notices = append(notices, "The clock of "+board+" differs from the rack's by "+

@@ -212,7 +212,7 @@ func TestADrawWaitsForATrustedClock(t *testing.T) {
 		clock ledger.ClockStatus
 		want  string
 	}{
-		{ledger.ClockStatus{Known: true, MustConfirm: true}, "by weeks, and nobody has confirmed it"},
+		{ledger.ClockStatus{Known: true, MustConfirm: true}, "went forward, and nobody has confirmed it"},
 		{ledger.ClockStatus{Known: true, WaitUntil: l.now}, "draws wait until " + formatMoment(l.now)},
 		{ledger.ClockStatus{Known: true, Held: "no board's clock is set", HeldFor: clockHoldShown}, "no board's clock is set"},
 	} {

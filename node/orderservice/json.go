@@ -95,6 +95,7 @@ type OperatorResult struct {
 	Text      string `json:"text"`                // a sentence for a person
 	Count     int    `json:"count,omitempty"`     // invite, erase: people or orders
 	Remaining int    `json:"remaining,omitempty"` // erase: orders still to erase; send the command again with a new OpID
+	Waits     string `json:"waits_for,omitempty"` // erase: why a draw, for which the others wait, does not go on
 	// The sale that the command is about, directly before and after it as this board saw
 	// it; nil if it is about none, or about many (erase).
 	Before *SaleJSON `json:"before,omitempty"`

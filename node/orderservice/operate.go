@@ -76,6 +76,9 @@ func (s *Service) submitOperation(ctx context.Context, o OperatorCommand, comman
 		result.Skipped = s.listSkipped(head, a.Count < int(o.Count) && a.Remaining > 0)
 		result.Text += describeSkipped(result.Skipped, a.Remaining)
 	}
+	if o.Action == "erase" && result.Remaining > 0 {
+		result.Waits = s.describeClockWait()
+	}
 	if before != nil && err == nil {
 		result.Before = before
 		if sale, known := s.Sale(before.Product); known {

@@ -52,6 +52,8 @@ type DrawJSON struct {
 	Done    int    `json:"done"`    // entries that are drawn, about; exact once it is Drawn
 	Total   int    `json:"total"`   // entries
 	Winners int    `json:"winners"` // so far
+	// Waits is why a draw that is in progress does not go on; "" if it does.
+	Waits string `json:"waits_for,omitempty"`
 }
 
 // The states of a draw.
@@ -77,7 +79,7 @@ func (s *Service) newSaleJSON(book *orders.Book, sale orders.Sale) SaleJSON {
 	}
 	j.describeQueue(book, sale)
 	if sale.Mode == orders.Ballot {
-		j.Draw = newDrawJSON(book, sale)
+		j.Draw = s.newDrawJSON(book, sale)
 	}
 	return j
 }
@@ -100,7 +102,7 @@ func (j *SaleJSON) describeQueue(book *orders.Book, sale orders.Sale) {
 	}
 }
 
-func newDrawJSON(book *orders.Book, sale orders.Sale) *DrawJSON {
+func (s *Service) newDrawJSON(book *orders.Book, sale orders.Sale) *DrawJSON {
 	d := &DrawJSON{State: DrawNotDue, Total: sale.Entries, Winners: sale.Draw.Winners}
 	switch {
 	case !sale.Draw.At.IsZero():
@@ -109,7 +111,7 @@ func newDrawJSON(book *orders.Book, sale orders.Sale) *DrawJSON {
 	case sale.Draw.PublicKind != draw.None && sale.Draw.Public == (draw.Public{}):
 		d.State = DrawNeeds + string(sale.Draw.PublicKind)
 	default:
-		d.State = DrawInProgress
+		d.State, d.Waits = DrawInProgress, s.describeClockWait()
 		if done, _, err := book.DrawProgress(sale.Product); err == nil {
 			d.Done = done
 		}
@@ -179,7 +181,7 @@ func (s *Service) describeUndrawn(sale orders.Sale) string {
 	if sale.Mode != orders.Ballot {
 		return sale.Product + " is not a ballot; it is sold as " + sale.Mode.String()
 	}
-	d := newDrawJSON(s.cfg.Book, sale)
+	d := s.newDrawJSON(s.cfg.Book, sale)
 	if d.State == DrawNotDue {
 		return "the ballot of " + sale.Product + " closes at " + sale.Closes.UTC().Format(time.RFC3339)
 	}
@@ -194,6 +196,8 @@ func (d *DrawJSON) Describe(product string) string {
 		return fmt.Sprintf("%s is drawn: %d entries, %d won", product, d.Total, d.Winners)
 	case needs:
 		return fmt.Sprintf("the draw of %s waits for an operator: bramble draw make %s --%s …", product, product, kind)
+	case d.Waits != "":
+		return fmt.Sprintf("the draw of %s waits: %s", product, d.Waits)
 	}
 	return fmt.Sprintf("the draw of %s is in progress (about %d of %d entries)", product, d.Done, d.Total)
 }

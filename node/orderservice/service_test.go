@@ -84,7 +84,7 @@ func (f *fakeLedger) Clock(context.Context) (ledger.ClockReport, error) {
 }
 
 func (f *fakeLedger) SetClock(context.Context, time.Time, []byte) ([]byte, uint64, error) {
-	return nil, 0, ledger.ErrClockDisagrees
+	return nil, 0, ledger.ErrUncertain
 }
 
 func (f *fakeLedger) Compact(context.Context) error {
