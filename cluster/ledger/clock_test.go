@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,10 +145,10 @@ func TestClocksThatDifferHoldTheLedgers(t *testing.T) {
 	r.until("no hold", r.held(""))
 	r.submit(r.board("b2"), "after")
 	r.awaitSameNotes()
+	r.until("trusted, as it is not far from before the jump", func() bool {
+		return !slices.ContainsFunc(r.running(), func(b *board) bool { return !b.Status().Clock.Trusted })
+	})
 	for _, b := range r.running() {
-		if c := b.Status().Clock; !c.Trusted {
-			t.Errorf("%s: %+v", b.name, c)
-		}
 		if off := time.Until(b.lastAt()).Abs(); off > 2*time.Second {
 			t.Errorf("%s: the last stamp is off by %v", b.name, off)
 		}
@@ -363,10 +364,10 @@ func TestAnOperatorsWordStandsAgainstBoardsThatAreWrongAlike(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		r.until("it stands", r.held("an operator set it, and most boards say +2h0m0s"))
+		r.until("it stands", r.held("an operator set it, and most boards say +2h"))
 		r.submit(r.board("b1"), "after")
 		c := r.board("b1").Status().Clock
-		if !r.shows(0)() || !c.Trusted || !c.Override {
+		if r.board("b1").ahead().Abs() > time.Minute || !c.Trusted || !c.Override {
 			t.Errorf("%v ahead, %+v", r.board("b1").ahead(), c)
 		}
 		if err := r.board("b1").Compact(context.Background()); err != nil {
