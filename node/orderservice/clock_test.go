@@ -196,6 +196,10 @@ func TestDueTicksWaitForATrustedClock(t *testing.T) {
 	if sale, _ := s.Sale("ballot"); !sale.Draw.At.IsZero() {
 		t.Fatal("drawn across a jump")
 	}
+	sale, _ := s.Sale("ballot")
+	if text := s.describeUndrawn(sale); !strings.Contains(text, "the draw of ballot waits: the ledger's clock went forward") {
+		t.Errorf("the draw is described as %q", text)
+	}
 	l.set(func() { l.status.Clock = ledger.ClockStatus{Trusted: true} })
 	s.runDueTicks(t.Context())
 	if sale, _ := s.Sale("ballot"); sale.Draw.At.IsZero() {
