@@ -157,7 +157,8 @@ func (l *Ledger) followBoardClocks(ctx context.Context, r *raft.Raft) {
 
 // decideNow decides how the ledger's clock moves now; ok is false if this board cannot know.
 func (l *Ledger) decideNow(r *raft.Raft) (d clockDecision, ok bool) {
-	if l.applier.state().term != r.CurrentTerm() {
+	st := l.applier.state()
+	if st.term != r.CurrentTerm() {
 		return d, false
 	}
 	l.mu.Lock()
