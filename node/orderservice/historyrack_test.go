@@ -76,7 +76,7 @@ type historyRack struct {
 func newHistoryRack(t *testing.T, size int, seed uint64) *historyRack {
 	r := &historyRack{t: t, net: ledgertest.New(), random: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), size: size, timing: quick(), began: time.Now()}
 	r.timing.RemoveAfter = 6 * time.Second // a board that was replaced keeps the rules from rising until then
-	r.timing.SnapshotCheck = 200 * time.Millisecond
+	r.timing.SnapshotCheck, r.timing.RulesWait = 200*time.Millisecond, 300*time.Millisecond
 	// A clock that is two hours wrong would close the sale, or open it later.
 	r.offer = berry()
 	r.offer.Stock, r.offer.WaitingList, r.offer.Webhook = historyStock, false, false
