@@ -54,7 +54,7 @@ func (f *fulfilmentWatch) run(ctx context.Context) {
 
 // readHere returns this board's own state.
 func (f *fulfilmentWatch) readHere() orderservice.FulfilmentJSON {
-	return orderservice.FulfilmentJSON{Board: f.b.cfg.Board.Name, Stats: f.b.orders.sender.Stats()}
+	return orderservice.FulfilmentJSON{Board: f.b.cfg.Board.Name, Stats: f.b.orders.sender.Stats(), Unposted: f.b.orders.service.Unposted()}
 }
 
 // callDeliverer returns the state of the board that delivers. With POST that board first

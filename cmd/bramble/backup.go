@@ -89,6 +89,9 @@ Backups by a schedule are set under [backup] in the boards' file.`,
 				if *status {
 					return printBackupStatus(ctx, w, c, *asJSON)
 				}
+				if *out == "-" {
+					return usagef("--out needs a file, because the backup is read back; - is none")
+				}
 				keyring, err := keys.sealFor(w, recipients)
 				if err != nil {
 					return err
@@ -128,7 +131,10 @@ func (k keyFlags) passphrase(w world) (string, error) {
 		return "", fmt.Errorf("reading the passphrase: %w", err)
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
-	return strings.TrimSuffix(line, "\r"), nil
+	if line = strings.TrimSuffix(line, "\r"); line == "" {
+		return "", usagef("the first line of the passphrase's file, %s, is empty", *k.passphraseFile)
+	}
+	return line, nil
 }
 
 // sealFor returns the keyring that encrypts.
@@ -136,6 +142,9 @@ func (k keyFlags) sealFor(w world, recipients []string) (*backup.Keyring, error)
 	text, err := k.passphrase(w)
 	if err != nil {
 		return nil, err
+	}
+	if *k.passphraseFile == "" && len(recipients) > 0 {
+		text = "" // what the command line names counts before the environment
 	}
 	if (text == "") == (len(recipients) == 0) {
 		return nil, usagef("name either recipients with --recipient, or a passphrase with --passphrase-file or %s", passphraseVariable)
@@ -198,7 +207,11 @@ func writeBackup(ctx context.Context, w world, c *client.Client, keyring *backup
 		path += "?stale=1"
 	}
 	source := func(ctx context.Context, to io.Writer) error {
-		from, err := c.ShopStream(ctx, path)
+		var from io.ReadCloser
+		err := readStale(ctx, w, func() (err error) {
+			from, err = c.ShopStream(ctx, path)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -212,6 +225,9 @@ func writeBackup(ctx context.Context, w world, c *client.Client, keyring *backup
 	if err != nil {
 		return err
 	}
+	if h.Lacks > 0 {
+		return printBackup(w, h, asJSON, "Wrote "+out+" and read it back.")
+	}
 	return printBackup(w, h, asJSON, "Wrote "+out+" and read it back: it is complete.")
 }
 
@@ -221,9 +237,15 @@ func printBackup(w world, h backup.Header, asJSON bool, text string) error {
 		h.ReceiptKeys = nil
 		return printJSON(w, h)
 	}
-	fmt.Fprintln(w.out, text)
+	fmt.Fprintln(w.out, strings.Join(wrapText(text, helpWidth), "\n"))
 	fmt.Fprintf(w.out, "%s of %s, by the ledger's clock, at entry %d of\nledger %s, from %s.\n",
 		pluralize(int(h.Orders), "order", "orders"), h.At.UTC().Format("2006-01-02 15:04:05 UTC"), h.Index, h.Ledger, h.Board)
+	if h.Lacks > 0 {
+		printNote(w, fmt.Sprintf("It lacks %s of the ledger that the board has or knows of and has not applied, and the orders in them. Back up another board, or see bramble orders list --stale.", pluralize(int(h.Lacks), "entry", "entries")))
+	}
+	if h.Unproven > 0 {
+		printNote(w, fmt.Sprintf("It is made from the board's whole log. Of its last %s nothing on the board proves that they were acknowledged.", pluralize(h.Unproven, "change", "changes")))
+	}
 	return nil
 }
 
@@ -244,12 +266,21 @@ func printBackupStatus(ctx context.Context, w world, c *client.Client, asJSON bo
 		if s.LastSuccess != nil {
 			last = s.LastSuccess.Format("2006-01-02 15:04:05 UTC")
 		}
-		fmt.Fprintf(w.out, "%s\n  last backup  %s\n  failures     %d since the start\n", s.To, last, s.Failures)
+		row := func(title, text string) {
+			fmt.Fprintf(w.out, "  %-12s %s\n", title, strings.Join(wrapText(text, helpWidth-15), "\n               "))
+		}
+		fmt.Fprintln(w.out, s.To)
+		row("last backup", last)
+		if s.File != "" {
+			row("file", s.File)
+			row("size", formatBytes(s.Bytes))
+		}
+		row("failures", fmt.Sprintf("%d since the start", s.Failures))
 		switch {
 		case s.Error != "":
-			fmt.Fprintln(w.out, strings.Join(wrapText("  now          "+s.Error, helpWidth), "\n               "))
+			row("now", s.Error)
 		case !s.Responsible:
-			fmt.Fprintln(w.out, "  now          another board makes the backups")
+			row("now", "another board makes the backups")
 		}
 	}
 	return nil

@@ -140,7 +140,11 @@ func printFulfilment(out io.Writer, f orderservice.FulfilmentJSON) {
 		fmt.Fprintf(out, "\n%-14s %s, due since %s UTC\n", l.job, l.reference, l.since)
 		fmt.Fprintln(out, "    "+strings.Join(wrapText(l.reason, helpWidth-4), "\n    "))
 	}
-	for _, notice := range f.Notices(time.Now()) {
+	notices := f.Notices(time.Now())
+	for _, u := range f.Unposted {
+		notices = append(notices, u.Describe())
+	}
+	for _, notice := range notices {
 		fmt.Fprintln(out, "\n"+strings.Join(wrapText(notice, helpWidth), "\n"))
 	}
 }

@@ -156,6 +156,11 @@ func printError(w world, text string) {
 	}
 }
 
+// printNote prints something to know besides the result, wrapped.
+func printNote(w world, text string) {
+	fmt.Fprintln(w.err, strings.Join(wrapText(text, helpWidth), "\n"))
+}
+
 // findCommand returns the command of a name, or an error with a guess.
 func findCommand(name string) (command, error) {
 	var names []string

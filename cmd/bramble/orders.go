@@ -35,9 +35,10 @@ ballot entry, a registration of interest or a place on the waiting list:
   export        write all orders, with names and addresses, as CSV or JSON lines
   sent REF …    mark orders as sent by hand; --note for a tracking number, which
                 the buyer sees. --from FILE names many orders ("-" is standard
-                input): CSV with the columns reference and tracking
+                input): CSV with the columns reference and tracking,
+                separated by commas, semicolons or tabs
   return REF    record that a sent order came back; its units leave the stock,
-                or with --restock are on sale again
+                or with --restock are on sale again; the earlier note stays
   cancel REF    cancel an order, even while it is being fulfilled
   erase WHOM    erase personal data: of one order by its reference, or of all
                 orders of an e-mail address
@@ -202,7 +203,7 @@ func readStale(ctx context.Context, w world, get func() error) error {
 			return err
 		}
 		if !told {
-			printError(w, "The board reads its log, which takes up to some minutes on a Pi.")
+			printNote(w, "The board reads its log, which takes up to some minutes on a Pi.")
 			told = true
 		}
 		select {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"bramble/node/backup"
@@ -17,10 +18,10 @@ import (
 )
 
 const (
-	// restoreTries limits the attempts of one step of a restore, and restorePause is the
-	// pause between them: a rack that changes its leader takes seconds.
-	restoreTries = 60
-	restorePause = time.Second
+	// restorePatience limits the attempts of one step of a restore, and restorePause is the
+	// pause between them: a rack that changes its leader takes seconds, a new one a minute.
+	restorePatience = 2 * time.Minute
+	restorePause    = time.Second
 	// boardsPatience limits the wait for the other boards after a restore. A first Pi takes
 	// under a minute for 100,000 orders.
 	boardsPatience = 10 * time.Minute
@@ -40,7 +41,8 @@ stay valid.
 The file is checked completely before anything is sent. Then the orders go
 through the ledger, part by part, and appear on all boards at once. Until then
 the rack is as it was, whatever happens; run the command again in that case.
-While a restore runs the rack accepts no orders.
+While a restore runs, or for ten minutes after it was cut off, the rack accepts
+no orders and no operators' changes; bramble status shows it.
 
 The catalogue is not in a backup: copy it from the old rack before. Stop the old
 rack first: two racks that sell the same stock sell it twice. Orders that were
@@ -69,13 +71,13 @@ handed on after the backup are handed on again, with the same webhook-id.`,
 					return err
 				}
 				defer c.Close()
-				r := restoration{c: c, request: orderservice.RestoreRequest{Operator: operator(w), OpID: orderservice.NewOpID(), AcceptClock: *acceptClock}}
+				r := restoration{c: c, w: w, request: orderservice.RestoreRequest{Operator: operator(w), OpID: orderservice.NewOpID(), AcceptClock: *acceptClock}}
 				if *cancel {
 					text, err := r.sendStep(ctx, "cancel")
 					if err != nil {
 						return err
 					}
-					fmt.Fprintln(w.out, text)
+					fmt.Fprintln(w.out, strings.Join(wrapText(text, helpWidth), "\n"))
 					return nil
 				}
 				keyring, err := keys.open(w)
@@ -91,6 +93,7 @@ handed on after the backup are handed on again, with the same webhook-id.`,
 // restoration is one restore in progress.
 type restoration struct {
 	c       *client.Client
+	w       world
 	request orderservice.RestoreRequest // without the action
 }
 
@@ -112,7 +115,7 @@ func (r *restoration) restoreFile(ctx context.Context, w world, path string, key
 		return err
 	}
 	if note != "" {
-		printError(w, note)
+		printNote(w, note)
 	}
 	r.request.Header, r.request.Chunks, r.request.Sum, r.request.AcceptClock = nil, 0, "", false
 	if _, err := openBackup(path, keyring, func(_ backup.Header, book io.Reader) error { return r.sendChunks(ctx, book) }); err != nil {
@@ -150,7 +153,7 @@ func (r *restoration) sendChunks(ctx context.Context, book io.Reader) error {
 			return err
 		}
 		path := fmt.Sprintf("restore/%d/%d", r.request.OpID, number)
-		if err := retryStep(ctx, func() error { return r.c.PutShop(ctx, path, chunk[:n]) }); err != nil {
+		if err := r.retryStep(ctx, func() error { return r.c.PutShop(ctx, path, chunk[:n]) }); err != nil {
 			return fmt.Errorf("sending part %d: %w", number+1, err)
 		}
 	}
@@ -161,7 +164,7 @@ func (r *restoration) sendStep(ctx context.Context, action string) (string, erro
 	request := r.request
 	request.Action = action
 	var done orderservice.OperatorResult
-	err := retryStep(ctx, func() error { return r.c.Shop(ctx, http.MethodPost, "restore", request, &done) })
+	err := r.retryStep(ctx, func() error { return r.c.Shop(ctx, http.MethodPost, "restore", request, &done) })
 	return done.Text, err
 }
 
@@ -171,12 +174,22 @@ func (r *restoration) cancelStep(ctx context.Context) error {
 	return err
 }
 
-// retryStep calls send until it succeeds or fails for good. Every step can be sent again.
-func retryStep(ctx context.Context, send func() error) error {
-	var err error
-	for range restoreTries {
-		if err = send(); err == nil || !errors.Is(err, console.ErrUnavailable) && !errors.Is(err, client.ErrUnreachable) {
+// retryStep calls send until it succeeds or fails for good, for at most restorePatience, and says once
+// why it tries again. Every step can be sent again.
+func (r *restoration) retryStep(ctx context.Context, send func() error) error {
+	for began, told := time.Now(), false; ; {
+		err := send()
+		isSilent := errors.Is(err, client.ErrUnreachable)
+		if err == nil || !errors.Is(err, console.ErrUnavailable) && !isSilent || time.Since(began) > restorePatience {
 			return err
+		}
+		if !told {
+			reason := err.Error()
+			if isSilent {
+				reason = "The console does not answer: " + reason
+			}
+			printNote(r.w, strings.TrimSuffix(reason, ".")+". Trying again for two minutes.")
+			told = true
 		}
 		select {
 		case <-ctx.Done():
@@ -184,7 +197,6 @@ func retryStep(ctx context.Context, send func() error) error {
 		case <-time.After(restorePause):
 		}
 	}
-	return err
 }
 
 // ledgerPosition is the part of the ledger's status that tells whether a board has the
@@ -200,7 +212,7 @@ func (r *restoration) awaitBoards(ctx context.Context, w world) error {
 	ctx, cancel := context.WithTimeout(ctx, boardsPatience)
 	defer cancel()
 	var first ledgerPosition
-	if err := retryStep(ctx, func() error { return r.c.Shop(ctx, http.MethodGet, "ledger", nil, &first) }); err != nil {
+	if err := r.retryStep(ctx, func() error { return r.c.Shop(ctx, http.MethodGet, "ledger", nil, &first) }); err != nil {
 		return err
 	}
 	view, err := r.c.Rack(ctx)
@@ -215,14 +227,14 @@ func (r *restoration) awaitBoards(ctx context.Context, w world) error {
 		own := r.c
 		if board.Name != view.Observer {
 			if own, err = r.c.At(board.ConsoleURL); err != nil {
-				printError(w, board.Name+" has no console, so it was not asked; it copies the orders from the others.")
+				printNote(w, board.Name+" has no console, so it was not asked; it copies the orders from the others.")
 				continue
 			}
 			defer own.Close()
 		}
 		switch has, err := awaitBoard(ctx, own, first.Applied); {
 		case errors.Is(err, client.ErrUnreachable), errors.Is(err, client.ErrRefused):
-			printError(w, "The console of "+board.Name+" cannot be reached from here, so it was not asked; it copies the orders from the others.")
+			printNote(w, "The console of "+board.Name+" cannot be reached from here, so it was not asked; it copies the orders from the others.")
 		case err != nil:
 			return fmt.Errorf("%s: %w", board.Name, err)
 		case has.Halted != "":

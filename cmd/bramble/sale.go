@@ -176,7 +176,7 @@ func getSales(ctx context.Context, w world, c *client.Client, path string, out a
 	if err := readStale(ctx, w, func() error { return c.Shop(ctx, http.MethodGet, path+"?stale=1", nil, out) }); err != nil {
 		return err
 	}
-	printError(w, "The order book has no majority of its boards now, or this board has not caught up: these figures may be old.")
+	printNote(w, "The order book has no majority of its boards now, or this board has not caught up: these figures may be old.")
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -113,6 +114,10 @@ func listSales(ctx context.Context, w world, c *client.Client, all, asJSON bool)
 	if asJSON {
 		return printJSON(w, sales)
 	}
+	var restore orderservice.RestoreJSON
+	if err := c.Shop(ctx, http.MethodGet, "restore", nil, &restore); err == nil && restore.InProgress {
+		printNote(w, restore.Text)
+	}
 	if len(sales) == 0 {
 		fmt.Fprintln(w.out, "There are no sales yet.")
 		return nil
@@ -148,6 +153,12 @@ func describeSale(s orderservice.SaleJSON) []string {
 	}
 	if len(counts) > 0 {
 		lines = append(lines, strings.Join(counts, ", "))
+	}
+	if s.ClosedByOperator && s.State == "closed" && s.Stuck != "closed" {
+		lines = append(lines, "closed by an operator, whatever the hours are: bramble sale open "+s.Product)
+	}
+	if s.Unposted > 0 {
+		lines = append(lines, fmt.Sprintf("%s from before the webhook: neither sent nor posted (bramble sale fulfil %s)", pluralize(s.Unposted, "order", "orders"), s.Product))
 	}
 	if s.Retired {
 		lines = append(lines, "retired")

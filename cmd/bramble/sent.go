@@ -84,7 +84,22 @@ func readSentFile(w world, path, note string) ([]sentOrder, error) {
 	return list, nil
 }
 
-// parseSentFile parses CSV with a reference in each line. A first line of column names may
+// findSeparator returns the separator of a file's columns: the first comma, semicolon or tab
+// outside quotes. Spreadsheets of countries with a decimal comma write semicolons.
+func findSeparator(text string) rune {
+	quoted := false
+	for _, r := range text {
+		switch {
+		case r == '"':
+			quoted = !quoted
+		case !quoted && strings.ContainsRune(",;\t", r):
+			return r
+		}
+	}
+	return ','
+}
+
+// parseSentFile parses CSV, with commas, semicolons or tabs, with a reference in each line. A first line of column names may
 // put the columns "reference" and "tracking" anywhere, as in an export to which a column was
 // added; without it they are the first two. A line without a note gets the note given.
 func parseSentFile(in io.Reader, note string) ([]sentOrder, error) {
@@ -94,6 +109,8 @@ func parseSentFile(in io.Reader, note string) ([]sentOrder, error) {
 	}
 	rows := csv.NewReader(lines)
 	rows.FieldsPerRecord = -1
+	beginning, _ := lines.Peek(lines.Size()) // an error means that the file is shorter
+	rows.Comma = findSeparator(string(beginning))
 	var list []sentOrder
 	reference, tracking := 0, 1
 	for first := true; ; first = false {

@@ -18,6 +18,11 @@ func TestParseSentFile(t *testing.T) {
 			t.Errorf("%q: %q, %v", text, got, err)
 		}
 	}
+	for _, text := range []string{"reference;tracking\na;\"DHL, 1\"\n", "reference\ttracking\na\tDHL, 1\n", "\ufeff\"reference\",tracking\na,\"DHL, 1\"\n", "a;DHL, 1"} {
+		if got, err := parseSentFile(strings.NewReader(text), ""); err != nil || !slices.Equal(got, []sentOrder{{"a", "DHL, 1"}}) {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
 	for text, want := range map[string]string{
 		"":               "it names no order",
 		"reference\n":    "it names no order",

@@ -255,3 +255,11 @@ func FuzzReadStream(f *testing.F) {
 		}
 	})
 }
+
+// A snapshot of a newer version is not taken for damage.
+func TestNewerSnapshot(t *testing.T) {
+	err := CheckBook(Header{Rules: 1}, strings.NewReader("bramble orders snapshot 3\n"+strings.Repeat("x", 100)))
+	if !errors.Is(err, ErrNewer) || errors.Is(err, ErrDamaged) {
+		t.Error(err)
+	}
+}

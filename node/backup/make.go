@@ -30,6 +30,7 @@ type Store interface {
 // passed to Keyring.Open then.
 func Make(ctx context.Context, to Store, name string, k *Keyring, from Source, check func(Header, io.Reader) error) (h Header, size int64, err error) {
 	write := func(w io.Writer) error {
+		size = 0 // a server can need a second attempt
 		return k.Seal(byteCounter{w, &size}, func(w io.Writer) error { return from(ctx, w) })
 	}
 	verify := func(r io.Reader) error {
@@ -70,6 +71,8 @@ func CheckBook(h Header, book io.Reader) (err error) {
 	defer func() { err = errors.Join(err, b.Close()) }()
 	err = b.Restore(book)
 	switch {
+	case errors.Is(err, orders.ErrNewerSnapshot):
+		return fmt.Errorf("%w (%w)", ErrNewer, err)
 	case errors.Is(err, orders.ErrSnapshot), errors.Is(err, orders.ErrBroken):
 		return fmt.Errorf("%w (%w)", ErrDamaged, err)
 	case err != nil:

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -128,8 +129,12 @@ func (s *Schedule) runTarget(ctx context.Context, t *target) {
 	}
 	prefix := namePrefix + ledger + "-"
 	if t.folder != "" {
-		if newest, ok := s.newestIn(t.folder, prefix, now); ok && now.Sub(newest) < s.cfg.Interval {
-			t.noteSuccess(newest, 0)
+		if newest, name, ok := s.newestIn(t.folder, prefix, now); ok && now.Sub(newest) < s.cfg.Interval {
+			size := int64(0)
+			if info, err := os.Stat(filepath.Join(string(t.folder), name)); err == nil {
+				size = info.Size()
+			}
+			t.noteSuccess(newest, size, name)
 			return
 		}
 	}
@@ -143,7 +148,7 @@ func (s *Schedule) runTarget(ctx context.Context, t *target) {
 		s.cfg.Logger.Error("the backup failed; it will be tried again", "to", t.where, "delay", retryDelay, "error", err)
 		return
 	}
-	t.noteSuccess(now, size)
+	t.noteSuccess(now, size, name)
 	s.cfg.Logger.Info("a backup was written and read back", "to", t.where, "file", name, "index", h.Index, "orders", h.Orders,
 		"bytes", size, "duration", time.Since(began).Round(time.Millisecond))
 }
@@ -176,16 +181,16 @@ func (s *Schedule) checkFolder(f Folder) error {
 	return nil
 }
 
-// newestIn returns the time of the newest backup in a folder. One from the future counts as
+// newestIn returns the time and the name of the newest backup in a folder. One from the future counts as
 // none: the clock was wrong then.
-func (s *Schedule) newestIn(f Folder, prefix string, now time.Time) (time.Time, bool) {
+func (s *Schedule) newestIn(f Folder, prefix string, now time.Time) (at time.Time, name string, ok bool) {
 	names, err := f.list(prefix)
 	if err != nil || len(names) == 0 {
-		return time.Time{}, false
+		return time.Time{}, "", false
 	}
-	text := strings.TrimSuffix(strings.TrimPrefix(names[len(names)-1], prefix), nameSuffix)
-	at, err := time.Parse(nameTime, text)
-	return at, err == nil && !at.After(now)
+	name = names[len(names)-1]
+	at, err = time.Parse(nameTime, strings.TrimSuffix(strings.TrimPrefix(name, prefix), nameSuffix))
+	return at, name, err == nil && !at.After(now)
 }
 
 // isDue reports whether a backup is due, by this board's clock (at) and the ledger's (now).
@@ -207,14 +212,11 @@ func (t *target) isDue(at, now time.Time, interval time.Duration, responsible bo
 	return last == nil || last.After(now) || now.Sub(*last) >= interval
 }
 
-func (t *target) noteSuccess(at time.Time, size int64) {
+func (t *target) noteSuccess(at time.Time, size int64, file string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	at = at.UTC()
-	t.status.LastSuccess, t.status.Error, t.notUntil = &at, "", time.Time{}
-	if size > 0 {
-		t.status.Bytes = size
-	}
+	t.status.LastSuccess, t.status.Bytes, t.status.File, t.status.Error, t.notUntil = &at, size, file, "", time.Time{}
 }
 
 func (t *target) noteFailure(at time.Time, err error) {

@@ -246,3 +246,33 @@ func TestServersThatFail(t *testing.T) {
 		t.Errorf("the same name again: %v", err)
 	}
 }
+
+// A server that needs the length of a request gets it, at the second attempt, and from then on at
+// the first.
+func TestServerThatNeedsTheLength(t *testing.T) {
+	var stored []byte
+	puts := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodPut && r.ContentLength < 0:
+			puts++
+			w.WriteHeader(http.StatusLengthRequired)
+		case r.Method == http.MethodPut:
+			puts++
+			stored, _ = io.ReadAll(r.Body)
+			w.WriteHeader(http.StatusCreated)
+		case r.Method == http.MethodGet:
+			w.Write(stored)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	defer server.Close()
+	store := newWebStore(server.URL, "", "")
+	for n := range 2 {
+		h, size, err := Make(t.Context(), store, "one.age", newPassphraseKeyring(t, testPassphrase), sourceOf(newTestBook(t, 20)), nil)
+		if err != nil || h.Orders != 20 || puts != 2+n || size != int64(len(stored)) {
+			t.Errorf("attempt %d: %+v, %v after %d requests; %d bytes of %d", n+1, h, err, puts, size, len(stored))
+		}
+	}
+}

@@ -12,6 +12,7 @@ type TargetStatus struct {
 	Responsible bool       `json:"responsible"`            // this board makes them now
 	LastSuccess *time.Time `json:"last_success,omitempty"` // the ledger's clock; none if not known
 	Bytes       int64      `json:"bytes"`                  // of that backup; 0 if not known
+	File        string     `json:"file,omitempty"`         // the name of that backup
 	Failures    int64      `json:"failures"`               // since this board's start
 	Error       string     `json:"error,omitempty"`        // why the newest try failed
 }

@@ -52,6 +52,10 @@ type Header struct {
 	Orders  uint64    `json:"orders"`  // orders of all kinds so far
 	// Products are the products that the order book has a sale of.
 	Products []string `json:"products"`
+	// Lacks and Unproven are set in the copy of one board (stale=1): the entries of its log
+	// that are not in the backup, and those at its end that nothing proves to be committed.
+	Lacks    uint64 `json:"lacks,omitempty"`
+	Unproven int    `json:"unproven,omitempty"`
 	// ReceiptKeys verify the links of receipts. They are secret, and derived from rack
 	// keys, which they do not reveal.
 	ReceiptKeys [][]byte `json:"receipt_keys"`

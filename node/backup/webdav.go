@@ -9,7 +9,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,10 +32,12 @@ type webStore struct {
 	base           string // without a slash at the end
 	user, password string
 	client         *http.Client
+	// needsLength: the server has refused a request without a length.
+	needsLength atomic.Bool
 }
 
 func newWebStore(base, user, password string) *webStore {
-	return &webStore{strings.TrimSuffix(base, "/"), user, password, &http.Client{
+	return &webStore{base: strings.TrimSuffix(base, "/"), user: user, password: password, client: &http.Client{
 		// The password is for this server alone.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
@@ -48,7 +52,8 @@ func newWebStore(base, user, password string) *webStore {
 }
 
 // Put sends the backup while write writes it, so its length is not known before (a chunked
-// request), and gets it back. A name that exists is not replaced.
+// request), and gets it back. If the server needs the length (411), a temporary file has the
+// backup first; the card is spared that otherwise. A name that exists is not replaced.
 func (w *webStore) Put(ctx context.Context, name string, write func(io.Writer) error, verify func(io.Reader) error) error {
 	// A failed PUT is removed below, and must not take an older file of the name with it.
 	there, err := w.send(ctx, http.MethodHead, name, nil)
@@ -59,26 +64,17 @@ func (w *webStore) Put(ctx context.Context, name string, write func(io.Writer) e
 	if there.StatusCode == http.StatusOK {
 		return fmt.Errorf("%s has a file %s already", w.base, name)
 	}
-	body, in := io.Pipe()
-	written := make(chan error, 1)
-	go func() {
-		err := write(in)
-		in.CloseWithError(err)
-		written <- err
-	}()
-	// A source that fails at once, as without a majority, sends nothing: a server may make the
-	// file of a request that was broken off only after it was told to remove it.
-	begun := bufio.NewReaderSize(body, minPutBytes)
-	if _, err := begun.Peek(minPutBytes); err != nil && !errors.Is(err, io.EOF) {
-		return <-written
+	put := w.putStream
+	if w.needsLength.Load() {
+		put = w.putFile
 	}
-	resp, err := w.send(ctx, http.MethodPut, name, begun)
-	body.CloseWithError(errors.New("the server stopped reading"))
-	writeErr := <-written
-	if err == nil {
-		resp.Body.Close()
+	resp, writeErr, err := put(ctx, name, write)
+	if err == nil && resp != nil && resp.StatusCode == http.StatusLengthRequired && !w.needsLength.Swap(true) {
+		resp, writeErr, err = w.putFile(ctx, name, write)
 	}
 	switch {
+	case err == nil && resp == nil: // nothing was sent
+		return writeErr
 	case err != nil:
 		return errors.Join(err, w.remove(ctx, name))
 	case resp.StatusCode == http.StatusPreconditionFailed:
@@ -94,6 +90,51 @@ func (w *webStore) Put(ctx context.Context, name string, write func(io.Writer) e
 		return errors.Join(fmt.Errorf("reading %s back from %s: %w", name, w.base, err), w.remove(ctx, name))
 	}
 	return nil
+}
+
+// putStream sends what write writes while it writes. The response's body is closed; without one and
+// an err nothing was sent.
+func (w *webStore) putStream(ctx context.Context, name string, write func(io.Writer) error) (resp *http.Response, writeErr, err error) {
+	body, in := io.Pipe()
+	written := make(chan error, 1)
+	go func() {
+		err := write(in)
+		in.CloseWithError(err)
+		written <- err
+	}()
+	// A source that fails at once, as without a majority, sends nothing: a server may make the
+	// file of a request that was broken off only after it was told to remove it.
+	begun := bufio.NewReaderSize(body, minPutBytes)
+	if _, err := begun.Peek(minPutBytes); err != nil && !errors.Is(err, io.EOF) {
+		return nil, <-written, nil
+	}
+	resp, err = w.send(ctx, http.MethodPut, name, begun)
+	body.CloseWithError(errors.New("the server stopped reading"))
+	writeErr = <-written
+	if err == nil {
+		resp.Body.Close()
+	}
+	return resp, writeErr, err
+}
+
+// putFile is putStream with a length, by way of a temporary file.
+func (w *webStore) putFile(ctx context.Context, name string, write func(io.Writer) error) (resp *http.Response, writeErr, err error) {
+	file, err := os.CreateTemp("", "bramble-backup-")
+	if err != nil {
+		return nil, fmt.Errorf("a temporary file, because the server needs the backup's length: %w", err), nil
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	if err := write(file); err != nil {
+		return nil, fmt.Errorf("a temporary file, because the server needs the backup's length: %w", err), nil
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("reading the temporary file: %w", err), nil
+	}
+	if resp, err = w.send(ctx, http.MethodPut, name, file); err == nil {
+		resp.Body.Close()
+	}
+	return resp, nil, err
 }
 
 func (w *webStore) readBack(ctx context.Context, name string, verify func(io.Reader) error) error {
@@ -128,6 +169,13 @@ func (w *webStore) send(ctx context.Context, method, name string, body io.Reader
 	}
 	if w.user != "" || w.password != "" {
 		r.SetBasicAuth(w.user, w.password)
+	}
+	if file, ok := body.(*os.File); ok {
+		info, err := file.Stat()
+		if err != nil {
+			return nil, fmt.Errorf("the backup's length: %w", err)
+		}
+		r.ContentLength = info.Size()
 	}
 	if method == http.MethodPut {
 		r.Header.Set("If-None-Match", "*")

@@ -28,13 +28,12 @@ func backupKeys() []keySpec {
 	return []keySpec{
 		{
 			table: "backup", key: "directory", defaultText: `"", none`,
-			doc: "Directory on another disk than the orders, such as a mounted USB stick. Every board on which this key is set writes its backups there: " +
+			doc: "Directory on another disk than the orders, such as a folder that you made on a mounted USB stick. Every board on which this key is set writes its backups there: " +
 				"set it for the board that has the stick.",
 			at: func(c *Config) any { return &c.Backup.Directory },
 		}, {
 			table: "backup", key: "url", defaultText: `"", none`,
-			doc: "URL of a folder on a server that accepts PUT, such as WebDAV. The board that leads sends the backups there, and reads them back; " +
-				"the server must accept requests without a length. With http, the network in between can read the password, but not the orders.",
+			doc:   "URL of a folder on a server that accepts HEAD, PUT, GET and DELETE, such as WebDAV; redirects are not followed. The board that leads sends the backups there, and reads them back. With http, the network in between can read the password, but not the orders.",
 			at:    func(c *Config) any { return &c.Backup.URL },
 			check: func(c *Config) string { return checkBackupURL(c.Backup.URL) },
 		}, {

@@ -113,7 +113,7 @@ func encodeEvent(o orders.Order, kind orders.JobKind) (body []byte, id string, e
 	if kind != orders.JobWebhook {
 		ended := orderEnded{
 			Reference: id, Product: o.Product, Quantity: o.Quantity, Total: total, Tax: tax,
-			Reason: o.Note, Made: o.Made.UTC(), Ended: o.Changed.UTC(),
+			Reason: o.Reason(), Made: o.Made.UTC(), Ended: o.Changed.UTC(),
 		}
 		event.Type = typeOrderCancelled
 		if kind == orders.JobReturned {

@@ -93,6 +93,7 @@ type readModel struct {
 	erasures uint64
 
 	receiptKeys [][]byte
+	restoring   *RestoreProgress // nil: none
 }
 
 // Open returns an empty book with its working copy in dir, a folder of its own, which it

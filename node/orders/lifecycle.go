@@ -1,5 +1,7 @@
 package orders
 
+import "strings"
+
 // What happens to an order after it is placed, except in its queue or ballot.
 
 // cancelOrder cancels an order, for its buyer or an operator.
@@ -139,7 +141,7 @@ func (a *applyTx) returnOrder(c ReturnOrder) (Answer, string) {
 	switch o.State {
 	case StateFulfilled:
 		next := a.withState(o, StateReturned)
-		next.Note, next.Restocked = c.Reason, c.Restock
+		next.Note, next.Restocked = noteOfReturn(o.Note, c.Reason), c.Restock
 		a.queueMail(next, JobMailReturned)
 		a.storeOrder(o, next)
 		if !c.Restock {
@@ -153,6 +155,34 @@ func (a *applyTx) returnOrder(c ReturnOrder) (Answer, string) {
 	}
 	answer.State = s.StateAt(a.now)
 	return answer, action
+}
+
+// noteReturned is in the note of a returned order, between how it was sent and why it came back.
+const noteReturned = "; returned"
+
+// noteOfReturn returns the note of an order that came back: it keeps the earlier note, such as the
+// tracking number. If both exceed MaxText, the reason is kept alone.
+func noteOfReturn(before, reason string) string {
+	switch {
+	case before == "":
+		return reason
+	case reason == "":
+		reason = before + noteReturned
+	case len(before)+len(noteReturned)+len(": ")+len(reason) <= MaxText:
+		reason = before + noteReturned + ": " + reason
+	}
+	if len(reason) > MaxText {
+		return before
+	}
+	return reason
+}
+
+// Reason returns why the order was cancelled or came back, "" if nobody said.
+func (o *Order) Reason() string {
+	if _, reason, both := strings.Cut(o.Note, noteReturned); both && o.State == StateReturned {
+		return strings.TrimPrefix(reason, ": ")
+	}
+	return o.Note
 }
 
 // finishWebhook removes a webhook job that tells of a cancelled or returned order.

@@ -81,7 +81,7 @@ func (o OrderState) String() string {
 func (o Outcome) String() string {
 	return wordAt([]string{1: "placed", "already_done", "differs", "over_limit", "sold_out", "not_open", "closed",
 		"price_changed", "no_such_sale", "wrong_kind", "no_shipping", "id_in_use", "malformed",
-		20: "done", "too_late", "no_order", "not_enough", "full", "not_closed"}, int(o))
+		20: "done", "too_late", "no_order", "not_enough", "full", "not_closed", "restoring", "no_webhook"}, int(o))
 }
 
 // String returns the job's word.

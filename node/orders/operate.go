@@ -26,10 +26,13 @@ func (a *applyTx) runOperation(by Operation, data []byte, do func() (Answer, str
 		}
 		return answer
 	}
+	if by.Operator != CatalogueOperator && a.refusesOrders() {
+		return Answer{Outcome: Restoring} // without a trace: the restore needs an untouched book
+	}
 	answer, action := do()
 	if a.rules.countsRefusals && answer.Outcome != Done {
 		if answer.Outcome != AlreadyDone {
-			a.countRefusal(by.Operator, action+" (refused: "+answer.Outcome.String()+")")
+			a.countRefusal(by.Operator, action+auditRefused+answer.Outcome.String()+")")
 		}
 		return answer
 	}
@@ -45,7 +48,7 @@ func (a *applyTx) runOperation(by Operation, data []byte, do func() (Answer, str
 		}
 	}
 	if answer.Outcome != Done {
-		action += " (refused: " + answer.Outcome.String() + ")"
+		action += auditRefused + answer.Outcome.String() + ")"
 	}
 	a.appendAudit(by.Operator, action)
 	return answer
@@ -97,6 +100,9 @@ func decodeAudit(k, v []byte) (AuditEntry, bool) {
 	}
 	return e, d.done()
 }
+
+// auditRefused follows the action of a refused command in the audit trail.
+const auditRefused = " (refused: "
 
 // refusalWindow is the number of last entries in which a refusal is looked for: repeated ones must
 // not push the others out of the audit trail.

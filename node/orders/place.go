@@ -15,7 +15,7 @@ func (a *applyTx) placeOrder(c *PlaceOrder) Answer {
 		return Answer{Outcome: NoSuchSale}
 	}
 	if a.refusesOrders() {
-		return Answer{Outcome: Closed, State: s.StateAt(a.now)}
+		return Answer{Outcome: Restoring, State: s.StateAt(a.now)}
 	}
 	answer := a.placeInSale(s, c)
 	answer.State = s.StateAt(a.now)

@@ -34,6 +34,7 @@ func (a *applyTx) buildReadModel() *readModel {
 	v.news = a.readNews()
 	v.nextDue, v.hasDue = a.nextDue()
 	v.receiptKeys = readReceiptKeys(a.restore)
+	v.restoring = a.readRestoreProgress()
 	return v
 }
 

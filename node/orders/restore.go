@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -116,6 +117,38 @@ func (a *applyTx) writeRestore(r pendingRestore) {
 	a.put(a.restore, []byte(restoreBeginKey), w.data)
 }
 
+// RestoreProgress describes a restore in progress.
+type RestoreProgress struct {
+	Operator   string    // who began it
+	Parts, All int       // the parts that the book has, and all of them
+	Until      time.Time // if no part arrives before, by the ledger's clock, the restore counts as abandoned
+}
+
+// RestoreInProgress returns the restore in progress, also one that was cut off; nil if there is
+// none.
+func (b *Book) RestoreInProgress() *RestoreProgress { return b.readModel.Load().restoring }
+
+// readRestoreProgress returns the progress for the read model.
+func (a *applyTx) readRestoreProgress() *RestoreProgress {
+	r, ok := a.readRestore()
+	if !ok {
+		return nil
+	}
+	p := &RestoreProgress{Operator: r.command.Operator, All: r.command.Chunks, Until: fromMillis(r.active + restoreTimeout.Milliseconds())}
+	// The client sends the parts in order.
+	c := a.restore.Cursor()
+	k, _ := c.Seek(binary.BigEndian.AppendUint32([]byte(restoreChunkKey), MaxRestoreChunks))
+	if k == nil {
+		k, _ = c.Last()
+	} else {
+		k, _ = c.Prev()
+	}
+	if number, found := bytes.CutPrefix(k, []byte(restoreChunkKey)); found {
+		p.Parts = int(binary.BigEndian.Uint32(number)) + 1
+	}
+	return p
+}
+
 // dropRestore removes the restore in progress and its chunks.
 func (a *applyTx) dropRestore() {
 	a.remove(a.restore, []byte(restoreBeginKey))
@@ -125,7 +158,7 @@ func (a *applyTx) dropRestore() {
 	}
 }
 
-// refusesOrders reports whether a restore keeps orders out. One that was abandoned is dropped.
+// refusesOrders reports whether a restore keeps orders and operators' commands out. One that was abandoned is dropped.
 func (a *applyTx) refusesOrders() bool {
 	r, ok := a.readRestore()
 	if !ok {
@@ -143,7 +176,8 @@ func (a *applyTx) isDoneRestore(opID uint64) bool {
 	return bytes.Equal(a.restore.Get([]byte(restoreDoneKey)), uint64Key(opID))
 }
 
-// isUntouched reports whether the book has no order, and no act but offers.
+// isUntouched reports whether the book has no order, and no act but offers, settings of the clock and
+// what was refused.
 func (a *applyTx) isUntouched() bool {
 	if a.b.meta.orders > 0 || a.b.meta.news > 0 {
 		return false
@@ -152,7 +186,9 @@ func (a *applyTx) isUntouched() bool {
 	for k, v := c.First(); k != nil; k, v = c.Next() {
 		d := decoder{data: v}
 		d.time()
-		if operator := d.text(); operator != CatalogueOperator && operator != ledgerOperator {
+		operator, action := d.text(), d.text()
+		changesNothing := strings.Contains(action, auditRefused) || strings.HasPrefix(action, auditSetClock) || strings.HasPrefix(action, auditKeptClock)
+		if operator != CatalogueOperator && operator != ledgerOperator && !changesNothing {
 			return false
 		}
 	}

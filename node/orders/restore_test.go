@@ -48,6 +48,10 @@ func TestRestoreThroughTheLedger(t *testing.T) {
 	source := newBusyBook(t)
 	snapshot := dump(t, source.book)
 	one, two := newShopBook(t), newShopBook(t)
+	for _, d := range []*testBook{one, two} { // what leaves the book empty
+		d.want(Done, SetClock{d.by(), d.now, d.now.Add(time.Minute)})
+		d.want(NotClosed, RetireSale{Operation: d.by(), Product: "unknown-to-the-backup"})
+	}
 	commands := restoreCommands(one, snapshot, 1000)
 	for n, c := range commands {
 		if n == len(commands)/2 { // the second book's board restarts from a snapshot in the middle
@@ -56,8 +60,14 @@ func TestRestoreThroughTheLedger(t *testing.T) {
 			if err := two.book.Restore(bytes.NewReader(copied)); err != nil {
 				t.Fatal(err)
 			}
-			one.want(Closed, one.newOrder(1, KindOrder))
-			two.want(Closed, two.newOrder(1, KindOrder))
+			for _, d := range []*testBook{one, two} {
+				d.want(Restoring, d.newOrder(1, KindOrder))
+				d.want(Restoring, Announce{d.by(), "soon"})
+				d.want(Restoring, Stock{d.by(), "pi", 1})
+				if p := d.book.RestoreInProgress(); p == nil || p.Parts != n-1 || p.All != len(commands)-2 || p.Operator == "" || !p.Until.After(d.now) {
+					t.Errorf("in progress after %d parts of %d: %+v", n-1, len(commands)-2, p)
+				}
+			}
 		}
 		a := one.want(Done, c)
 		if b := two.want(Done, c); a != b {
@@ -65,6 +75,9 @@ func TestRestoreThroughTheLedger(t *testing.T) {
 		}
 	}
 	for _, d := range []*testBook{one, two} {
+		if p := d.book.RestoreInProgress(); p != nil {
+			t.Errorf("still in progress: %+v", p)
+		}
 		for _, c := range []Command{commands[0], commands[len(commands)-1]} {
 			d.want(AlreadyDone, c)
 		}
@@ -121,9 +134,11 @@ func TestRestoreIsRefused(t *testing.T) {
 	for _, one := range c[:len(c)-1] {
 		d.want(Done, one)
 	}
-	d.want(Done, Announce{d.by(), "We are open."}) // an act in the middle
-	d.want(TooLate, c[len(c)-1])
-	d.want(NoOrder, c[1])
+	d.want(Restoring, Announce{d.by(), "We are open."}) // an act in the middle
+	d.now = d.now.Add(restoreTimeout + time.Second)
+	d.want(Done, Announce{d.by(), "We are open."}) // the restore was abandoned
+	d.want(NoOrder, c[len(c)-1])
+	d.want(TooLate, c[0])
 	d.recount()
 
 	d, c = start()
@@ -172,7 +187,7 @@ func TestRestoreIsRefused(t *testing.T) {
 
 	d, c = start()
 	d.want(Done, c[0])
-	d.want(Closed, d.newOrder(1, KindOrder))
+	d.want(Restoring, d.newOrder(1, KindOrder))
 	d.now = d.now.Add(restoreTimeout + time.Second)
 	d.want(Placed, d.newOrder(2, KindOrder)) // the restore was abandoned
 	d.want(NoOrder, c[1])

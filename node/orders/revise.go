@@ -54,61 +54,39 @@ func (a *applyTx) reviseOffer(s *storedSale, c *ReviseOffer) (Answer, string) {
 	}
 	changes := compareTerms(&before, &s.Sale)
 	if len(changes) == 0 {
-		return Answer{Outcome: AlreadyDone}, auditRevised + s.Product
+		return Answer{Outcome: AlreadyDone}, "revise " + s.Product
 	}
 	var words []string
 	for _, d := range changes {
 		words = append(words, fmt.Sprintf("%s %s instead of %s", d.Field, d.Offered, d.Sold))
 	}
-	return Answer{Outcome: Done, Count: len(changes)}, auditRevised + s.Product + ": " + strings.Join(words, ", ")
+	return Answer{Outcome: Done, Count: len(changes)}, "revise " + s.Product + ": " + strings.Join(words, ", ")
 }
 
-// Parts of entries of the audit trail that NewWebhooks reads again.
-const (
-	auditRevised   = "revise "
-	auditWebhookOn = "webhook true instead of false"
-	auditHandOver  = "hand over the orders of "
-	auditHandedAll = " that are not fulfilled"
-)
-
-// newWebhookWindow is the number of last entries of the audit trail in which NewWebhooks looks.
-const newWebhookWindow = 128
-
-// NewWebhooks returns the products that got a webhook since a moment, after orders were placed,
-// as far as the last entries of the audit trail tell. A HandOver since then ends that.
-func (b *Book) NewWebhooks(since time.Time) []string {
-	var products []string
-	handed := map[string]bool{}
-	_ = b.withReadTx(func(r *readTx) error { // a closed book has no news
-		c := r.bucket(bucketAudit).Cursor()
-		k, v := c.Last()
-		for range newWebhookWindow {
-			if k == nil {
-				break
+// Unposted looks for orders that wait to be fulfilled and will not be posted although their sales have a
+// webhook: they are from before it. It reads at most limit orders after a number, and returns what it
+// found and the number of the last order that it read.
+func (b *Book) Unposted(after uint64, limit int) (found []Order, last uint64, err error) {
+	last = after
+	err = b.withReadTx(func(r *readTx) error {
+		c := r.bucket(bucketOrders).Cursor()
+		for k, v := c.Seek(uint64Key(after + 1)); k != nil && limit > 0; k, v = c.Next() {
+			o, err := r.decodeOrder(v)
+			if err != nil {
+				return err
 			}
-			e, ok := decodeAudit(k, v)
-			if !ok || e.At.Before(since) {
-				break
+			s, err := r.saleByNumber(o.sale)
+			if err != nil {
+				return err
 			}
-			if rest, found := strings.CutPrefix(e.Action, auditHandOver); found {
-				if product, done := strings.CutSuffix(rest, auditHandedAll); done {
-					handed[product] = true
-				}
+			if s.Webhook && s.sweepFor&sweepHandOver == 0 && o.awaitsFulfilment() && o.webhookJob == 0 {
+				found = append(found, o.Order)
 			}
-			if rest, found := strings.CutPrefix(e.Action, auditRevised); found {
-				product, changes, _ := strings.Cut(rest, ": ")
-				s, known := b.Sale(product)
-				if known && s.Sold > 0 && s.Webhook && !handed[product] && !slices.Contains(products, product) &&
-					slices.Contains(strings.Split(changes, ", "), auditWebhookOn) {
-					products = append(products, product)
-				}
-			}
-			k, v = c.Prev()
+			last, limit = o.Number, limit-1
 		}
 		return nil
 	})
-	slices.Sort(products)
-	return products
+	return found, last, err
 }
 
 // retireSale hides a sale in which nothing is open, or shows it again.
@@ -140,9 +118,9 @@ func (a *applyTx) retireSale(s *storedSale, c RetireSale) (Answer, string) {
 
 // beginHandOver begins a sweep that gives orders the webhook jobs that they lack.
 func (a *applyTx) beginHandOver(s *storedSale) (Answer, string) {
-	action := auditHandOver + s.Product + auditHandedAll
+	action := "hand over the orders of " + s.Product + " that are not fulfilled"
 	if !s.Webhook {
-		return Answer{Outcome: WrongKind}, action
+		return Answer{Outcome: NoWebhook}, action
 	}
 	s.sweep, s.sweepFor = 1, s.sweepFor|sweepHandOver
 	return Answer{Outcome: Done}, action

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -520,5 +521,23 @@ func TestNoUnitIsStuckUnderLoad(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The note of a returned order keeps how it was sent, and its reason can be told from that.
+func TestNoteOfReturn(t *testing.T) {
+	long := strings.Repeat("x", MaxText)
+	for _, tt := range []struct{ before, reason, note, want string }{
+		{"", "", "", ""},
+		{"", "broken", "broken", "broken"},
+		{"DHL 1", "", "DHL 1; returned", ""},
+		{"DHL 1", "broken", "DHL 1; returned: broken", "broken"},
+		{"DHL 1", long, long, long},
+		{long, "", long, long},
+	} {
+		o := Order{State: StateReturned, Note: noteOfReturn(tt.before, tt.reason)}
+		if o.Note != tt.note || o.Reason() != tt.want {
+			t.Errorf("%q, %q: %q, reason %q", tt.before, tt.reason, o.Note, o.Reason())
+		}
 	}
 }

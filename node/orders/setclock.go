@@ -12,11 +12,17 @@ type SetClock struct {
 	Before, After time.Time // by the ledger's clock; equal: confirmed
 }
 
+// Beginnings of the entries of the audit trail about the clock.
+const (
+	auditSetClock  = "set the ledger's clock"
+	auditKeptClock = "confirm the ledger's clock"
+)
+
 // noteClock carries out a SetClock.
 func (a *applyTx) noteClock(c SetClock) (Answer, string) {
-	action := fmt.Sprintf("set the ledger's clock from %s to %s", formatTime(c.Before), formatTime(c.After))
+	action := fmt.Sprintf(auditSetClock+" from %s to %s", formatTime(c.Before), formatTime(c.After))
 	if c.Before.Equal(c.After) {
-		action = "confirm the ledger's clock, " + formatTime(c.After)
+		action = auditKeptClock + ", " + formatTime(c.After)
 	}
 	return Answer{Outcome: Done}, action
 }

@@ -21,8 +21,9 @@ import (
 //
 // Version 1 lacks the restore bucket, and is still written while that is empty.
 const (
-	snapshotLine1 = "bramble orders snapshot 1\n"
-	snapshotLine  = "bramble orders snapshot 2\n"
+	snapshotStart = "bramble orders snapshot "
+	snapshotLine1 = snapshotStart + "1\n"
+	snapshotLine  = snapshotStart + "2\n"
 )
 
 // Limits of a key and a value of a snapshot, in bytes, and the bytes that Restore reads at a
@@ -241,10 +242,13 @@ func writeWorkingCopy(name string, from io.Reader, recount *recountState) error 
 func fillBuckets(w *bulkWriter, from io.Reader, recount *recountState) error {
 	r := &snapshotReader{from: from, hash: xxhash.New(), buffer: make([]byte, restoreBuffer)}
 	names := buckets
-	line, ok := r.takeBytes(len(snapshotLine))
-	if ok && string(line) == snapshotLine1 {
+	switch line, ok := r.takeBytes(len(snapshotLine)); {
+	case ok && string(line) == snapshotLine1:
 		names = names[:len(names)-1]
-	} else if !ok || string(line) != snapshotLine {
+	case ok && string(line) == snapshotLine:
+	case ok && bytes.HasPrefix(line, []byte(snapshotStart)):
+		return fmt.Errorf("%w (version %s)", ErrNewerSnapshot, bytes.TrimSpace(line[len(snapshotStart):]))
+	default:
 		return fmt.Errorf("%w: it does not begin with %q", ErrSnapshot, snapshotLine[:len(snapshotLine)-1])
 	}
 	for i, name := range names {

@@ -262,6 +262,9 @@ func (s *Sale) StateAt(at time.Time) SaleState {
 	return SaleInStock
 }
 
+// ClosedByOperator reports whether an operator has closed the sale: no time opens it then.
+func (s *Sale) ClosedByOperator() bool { return s.closed }
+
 // nextChange returns the next moment at which StateAt changes by the clock alone.
 func (s *Sale) nextChange(at time.Time) (time.Time, bool) {
 	switch state := s.StateAt(at); {

@@ -48,6 +48,8 @@ var (
 	ErrAnswer = errors.New("orders: not an answer")
 	// ErrSnapshot: the bytes are not a snapshot that this version can read.
 	ErrSnapshot = errors.New("orders: not a snapshot of an order book")
+	// ErrNewerSnapshot is an ErrSnapshot: a newer program wrote it.
+	ErrNewerSnapshot = fmt.Errorf("%w that this program knows: a newer one wrote it", ErrSnapshot)
 	// ErrClosed: the book is closed.
 	ErrClosed = errors.New("orders: the order book is closed")
 )
@@ -159,6 +161,8 @@ const (
 	NotEnough Outcome = 23 // fewer units are free (Answer.Remaining) than would be removed
 	Full      Outcome = 24 // the book has MaxSales products already, or the stock would exceed MaxStock
 	NotClosed Outcome = 25 // the sale is not closed, or Answer.Count people wait, are invited or await its draw
+	NoWebhook Outcome = 27 // the sale has no webhook
+	Restoring Outcome = 26 // a restore is in progress, and keeps orders and operators' commands out; PlaceOrder too
 )
 
 // Person is the person of an order: the only personal data in the book. Fields are
@@ -204,7 +208,7 @@ type Order struct {
 	Until    time.Time  // Invited, Expired: the end of the invitation
 	Changed  time.Time  // when State last changed
 	Ready    time.Time  // order, winning entry: when it is due for fulfilment
-	Note     string     // why it was cancelled or returned, or how it was fulfilled; no personal data
+	Note     string     // why it was cancelled or how it was fulfilled; of a returned order both, see Reason; no personal data
 	// Split is Total by its parts, as they were when the order was placed. Of an order from before
 	// rules 2 whose person is erased only the Total may be known.
 	Split      Split

@@ -52,6 +52,7 @@ func (s *Service) Handler(prefix string) http.Handler {
 	}
 	mux.HandleFunc("GET "+prefix+"backup", s.serveBackup)
 	handle("GET", "backup/status", s.showBackups)
+	handle("GET", "restore", func(*http.Request) (any, error) { return s.newRestoreJSON(), nil })
 	handle("POST", "restore", func(r *http.Request) (any, error) { return operateJSON(r, s.restoreStep) })
 	handle("PUT", "restore/{op}/{number}", s.putRestoreChunk)
 	return mux

@@ -22,6 +22,8 @@ const (
 	// maxClockLead limits the lead of a backup's clock over the rack's without an operator's
 	// word: boards' clocks differ by less.
 	maxClockLead = time.Minute
+	// rulesRise is the number of seconds in which a new rack comes to the rules that all its programs know.
+	rulesRise = 60
 )
 
 // RestoreRequest is a step of a restore. Action is begin, finish or cancel. OpID is a random
@@ -37,25 +39,46 @@ type RestoreRequest struct {
 	AcceptClock bool           `json:"accept_clock,omitempty"` // begin: the backup's clock may be ahead of the rack's
 }
 
+// RestoreJSON is the restore that keeps orders and operators' commands out.
+type RestoreJSON struct {
+	InProgress bool       `json:"in_progress"` // the rest is empty without
+	Operator   string     `json:"operator,omitempty"`
+	Parts      int        `json:"parts,omitempty"` // that the rack has
+	All        int        `json:"all,omitempty"`   // the parts of the backup
+	Until      *time.Time `json:"until,omitempty"` // it ends then, by the ledger's clock, unless a part arrives
+	Text       string     `json:"text,omitempty"`  // for a person
+}
+
+func (s *Service) newRestoreJSON() RestoreJSON {
+	r := s.readRestore()
+	if r == nil {
+		return RestoreJSON{}
+	}
+	return RestoreJSON{InProgress: true, Operator: r.Operator, Parts: r.Parts, All: r.All, Until: timeOrNil(r.Until), Text: describeRestore(r)}
+}
+
 // Backup writes a backup of this board's order book as a plain stream; it is a
 // backup.Source. One at a time is written; others wait until ctx ends.
 func (s *Service) Backup(ctx context.Context, to io.Writer) error {
+	return s.backupOf(ctx, s.cfg.Book, backup.Header{}, to)
+}
+
+// backupOf is Backup of a book. h has what the caller knows of the copy.
+func (s *Service) backupOf(ctx context.Context, book *orders.Book, h backup.Header, to io.Writer) error {
 	select {
 	case s.backingUp <- struct{}{}:
 		defer func() { <-s.backingUp }()
 	case <-ctx.Done():
 		return fmt.Errorf("another backup is being written: %w", ctx.Err())
 	}
-	copied, p, err := s.cfg.Book.OpenBackup()
+	copied, p, err := book.OpenBackup()
 	if err != nil {
 		return err
 	}
 	defer copied.Close()
 	status := s.cfg.Ledger.Status()
-	h := backup.Header{
-		Program: s.cfg.Version, Board: s.cfg.Board, Ledger: status.Ledger, Index: p.Index, At: p.At, Rules: status.Rules,
-		Digest: backup.FormatDigest(p.Digest), Orders: p.Orders, Products: p.Products,
-	}
+	h.Program, h.Board, h.Ledger, h.Rules = s.cfg.Version, s.cfg.Board, status.Ledger, max(status.Rules, book.Rules())
+	h.Index, h.At, h.Digest, h.Orders, h.Products = p.Index, p.At, backup.FormatDigest(p.Digest), p.Orders, p.Products
 	for _, one := range s.signers {
 		h.ReceiptKeys = append(h.ReceiptKeys, one.key)
 	}
@@ -86,14 +109,22 @@ func (c contextWriter) Write(p []byte) (int, error) {
 
 // serveBackup answers with the plain stream of a backup. A client that stops reading ends it.
 func (s *Service) serveBackup(w http.ResponseWriter, r *http.Request) {
-	if err := s.awaitFresh(r); err != nil {
+	book, stale, err := s.bookFor(r)
+	if err != nil {
 		writeError(w, err)
 		return
+	}
+	var h backup.Header
+	if stale != nil {
+		h.Unproven = stale.Unproven
+		if status := s.cfg.Ledger.Status(); !stale.FromLog || stale.Damage != "" {
+			h.Lacks = max(status.LastEntry, status.Applied+status.Lag) - min(stale.Entry, status.LastEntry)
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), backupTimeout)
 	defer cancel()
 	w.Header().Set("Content-Type", "application/octet-stream")
-	if err := s.Backup(ctx, w); err != nil {
+	if err := s.backupOf(ctx, book, h, w); err != nil {
 		s.cfg.Logger.Warn("a backup for an operator was cut off", "error", err)
 		panic(http.ErrAbortHandler) // so that the client does not take it for complete
 	}
@@ -122,8 +153,17 @@ func (s *Service) restoreStep(ctx context.Context, r RestoreRequest) (result Ope
 		a, err = s.submitRestore(ctx, orders.FinishRestore{Operation: by})
 		result.Text = fmt.Sprintf("Done. The rack has %d orders.", a.Count)
 	case "cancel":
-		_, err = s.submitRestore(ctx, orders.CancelRestore{Operation: by})
-		result.Text = "Done. No restore is in progress."
+		ended := s.cfg.Book.RestoreInProgress()
+		var a orders.Answer
+		a, err = s.submitRestore(ctx, orders.CancelRestore{Operation: by})
+		switch {
+		case a.Outcome == orders.AlreadyDone:
+			result.Text = "No restore is in progress, so nothing was ended."
+		case ended != nil:
+			result.Text = fmt.Sprintf("Done. The restore that %s began has ended, and its %d of %d parts are removed. The rack is as it was before.", ended.Operator, ended.Parts, ended.All)
+		default:
+			result.Text = "Done. The restore has ended. The rack is as it was before."
+		}
 	default:
 		err = fmt.Errorf("%w: action is one of begin, finish and cancel", errMalformed)
 	}
@@ -144,9 +184,16 @@ func (s *Service) checkRestore(r RestoreRequest) (orders.BeginRestore, error) {
 		}
 		c.ReceiptKeys = append(c.ReceiptKeys, [32]byte(key))
 	}
-	if inForce := s.cfg.Ledger.Status().Rules; r.Header.Rules > inForce || inForce < orders.RestoreRules {
-		return c, fmt.Errorf("%w: the rack still uses rules %d, and this needs rules %d: wait a minute, or update all boards",
-			errRefused, inForce, max(r.Header.Rules, orders.RestoreRules))
+	status := s.cfg.Ledger.Status()
+	if !status.Founded || status.Leader == "" {
+		return c, fmt.Errorf("%w: the rack's ledger does not work yet: %s", orders.ErrUnavailable, status.Trouble)
+	}
+	need := max(r.Header.Rules, orders.RestoreRules)
+	if inForce := status.Rules; inForce < need && need <= status.MaxRules && status.RulesHeldSeconds < rulesRise {
+		return c, fmt.Errorf("%w: the rack has just begun, and uses rules %d until every board has answered; this needs rules %d", orders.ErrUnavailable, inForce, need)
+	} else if inForce < need {
+		return c, fmt.Errorf("%w: the rack still uses rules %d, and this needs rules %d: update all boards",
+			errRefused, inForce, need)
 	}
 	if now := s.Now(); !r.AcceptClock && r.Header.At.Sub(now) > maxClockLead {
 		return c, fmt.Errorf("%w: the backup's clock, %s, is ahead of this rack's, %s: set the boards' clocks right; "+

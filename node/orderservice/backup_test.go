@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -196,9 +197,27 @@ func TestRestoreAPI(t *testing.T) {
 	c.chunks[0] = bytes.Clone(c.chunks[0])
 	c.chunks[0][100] ^= 1
 	c.step("begin", http.StatusOK, "")
+	if code, text := c.call(http.MethodGet, "restore", nil); code != http.StatusOK || !strings.Contains(text, `"in_progress":true`) {
+		t.Errorf("a restore in progress: %d %s", code, text)
+	}
+	for range 2 { // it is cut off: shown at once, and everything else is refused
+		s.updatePause(time.Now())
+		if notices := strings.Join(s.Notices("a"), "\n"); s.Pause() != orders.PausedStart || s.Ready() || !strings.Contains(notices, "bramble restore --cancel") {
+			t.Errorf("a restore in progress: pause %v, %s", s.Pause(), notices)
+		}
+		_, err := s.Operate(t.Context(), OperatorCommand{Action: "announce", Operator: "me", OpID: NewOpID(), Text: "x"})
+		if !errors.Is(err, errRefused) || !strings.Contains(err.Error(), "bramble restore --cancel") {
+			t.Errorf("an announcement during a restore: %v", err)
+		}
+	}
 	c.putChunks()
 	c.step("finish", http.StatusConflict, "the rack is as it was")
-	c.step("cancel", http.StatusOK, "No restore is in progress")
+	c.step("cancel", http.StatusOK, "nothing was ended")
+	c.step("begin", http.StatusOK, "")
+	c.step("cancel", http.StatusOK, "has ended")
+	if code, text := c.call(http.MethodGet, "restore", nil); code != http.StatusOK || !strings.Contains(text, `"in_progress":false`) {
+		t.Errorf("no restore in progress: %d %s", code, text)
+	}
 }
 
 // A backup of a service is one that the API of another restores.

@@ -18,6 +18,8 @@ type FulfilmentJSON struct {
 	// the figures are this board's, and only Waiting and Oldest mean something.
 	Board string `json:"board"`
 	fulfilment.Stats
+	// Unposted lists the sales with orders from before their webhook that nobody has sent or posted.
+	Unposted []UnpostedJSON `json:"unposted,omitempty"`
 }
 
 // ChannelJSON is one channel of FulfilmentJSON.

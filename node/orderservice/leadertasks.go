@@ -35,6 +35,7 @@ func (s *Service) Run(ctx context.Context) {
 	defer running.Wait()
 	defer s.logView.close()
 	running.Go(func() { s.watchPause(ctx) })
+	running.Go(func() { s.watchUnposted(ctx) })
 	if s.cfg.PurgeTag != nil {
 		running.Go(func() { newPageInvalidator(s).run(ctx) })
 	}

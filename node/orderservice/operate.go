@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,7 +71,10 @@ func (s *Service) submitOperation(ctx context.Context, o OperatorCommand, comman
 		return OperatorResult{}, &operatorError{"not done: the order book is busy; send the command again", err}
 	case err != nil:
 		return OperatorResult{}, err
+	case a.Outcome == orders.Restoring:
+		return OperatorResult{}, s.restoringError()
 	}
+	s.updateUnposted() // so that its notice ends with the command
 	result, err := o.resultOf(a, s.cfg.Book.Rules())
 	if o.Action == "invite" && err == nil {
 		result.Skipped = s.listSkipped(head, a.Count < int(o.Count) && a.Remaining > 0)
@@ -79,6 +83,9 @@ func (s *Service) submitOperation(ctx context.Context, o OperatorCommand, comman
 	if o.Action == "erase" && result.Remaining > 0 {
 		result.Waits = s.describeClockWait()
 	}
+	if o.Action == "times" && errors.Is(err, errMalformed) && before != nil {
+		err = s.explainTimes(o, before)
+	}
 	if before != nil && err == nil {
 		result.Before = before
 		if sale, known := s.Sale(before.Product); known {
@@ -86,6 +93,9 @@ func (s *Service) submitOperation(ctx context.Context, o OperatorCommand, comman
 			result.After = &after
 			if o.Action == "times" {
 				result.Text = fmt.Sprintf("Done. %s: opening time %s, closing time %s.", o.Product, formatMoment(sale.Opens), formatMoment(sale.Closes))
+				if sale.State == orders.SaleClosed && sale.ClosedByOperator() {
+					result.Text += fmt.Sprintf(" An operator closed it, so it stays closed: bramble sale open %s.", o.Product)
+				}
 			}
 		}
 	}
@@ -140,7 +150,7 @@ func (s *Service) saleBefore(ctx context.Context, o OperatorCommand) *SaleJSON {
 	defer cancel()
 	_ = s.barrier.wait(ctx) // without a majority the command fails too
 	product := o.Product
-	if id, err := orders.ParseID(o.Reference); err == nil && o.Action != "erase" {
+	if id, err := orders.ParseID(o.Reference); err == nil {
 		if order, err := s.cfg.Book.Order(id); err == nil {
 			product = order.Product
 		}
@@ -210,6 +220,36 @@ func (o OperatorCommand) toCommand() (orders.Command, error) {
 		return orders.MakeDraw{Operation: by, Product: o.Product, Public: draw.Public{Kind: draw.Kind(o.Kind), Text: o.Text}}, nil
 	}
 	return nil, fmt.Errorf("%w: action is one of cancel, erase, sent, return, announce, stock, open, close, times, invite, revise, retire, fulfil and draw", errMalformed)
+}
+
+// restoringError refuses an operator's command during a restore.
+func (s *Service) restoringError() error {
+	if r := s.cfg.Book.RestoreInProgress(); r != nil {
+		return fmt.Errorf("%w: %s", errRefused, describeRestore(r))
+	}
+	return fmt.Errorf("%w: a restore was in progress; send the command again", errRefused)
+}
+
+// explainTimes returns why a sale cannot have the times that the order book refused.
+func (s *Service) explainTimes(o OperatorCommand, before *SaleJSON) error {
+	opens, closes := before.Opens, before.Closes
+	if o.Opens != nil || slices.Contains(o.Clear, "opens") {
+		opens = o.Opens
+	}
+	if o.Closes != nil || slices.Contains(o.Clear, "closes") {
+		closes = o.Closes
+	}
+	isBallot := before.Mode == orders.Ballot.String()
+	switch {
+	case isBallot && (opens == nil || closes == nil):
+		return fmt.Errorf("%w: a ballot needs both times", errMalformed)
+	case opens != nil && closes != nil && !closes.After(*opens):
+		return fmt.Errorf("%w: the sale would close at %s, and open only at %s: set both with --opens and --closes",
+			errMalformed, formatMoment(*closes), formatMoment(*opens))
+	case isBallot && !closes.After(s.Now()):
+		return fmt.Errorf("%w: a ballot must close in the future, and %s has passed", errMalformed, formatMoment(*closes))
+	}
+	return fmt.Errorf("%w: these times do not suit this sale", errMalformed)
 }
 
 // toSetTimes converts the action times: a time that the command does not have stays as it is.
@@ -292,10 +332,9 @@ func (o OperatorCommand) resultOf(a orders.Answer, rules uint32) (OperatorResult
 	case orders.NotOpen:
 		return refused("the ballot has not closed yet: it closes at %s", a.Opens.UTC().Format(time.RFC3339))
 	case orders.WrongKind:
-		if o.Action == "fulfil" {
-			return refused("%s has no webhook: set url and secret under [webhook] in every board's file, and restart the boards", o.Product)
-		}
 		return refused("%s is not sold in this way; \"bramble sale list\" shows how", o.Product)
+	case orders.NoWebhook:
+		return refused("%s has no webhook: set url and secret under [webhook] in every board's file, and restart the boards", o.Product)
 	case orders.Full:
 		return refused("a limit of the order book is reached")
 	case orders.IDInUse:
@@ -312,7 +351,7 @@ func (o OperatorCommand) resultOf(a orders.Answer, rules uint32) (OperatorResult
 			return refused("a board of the rack has an older program, which does not know this command; update all boards first")
 		}
 		if o.Action == "times" {
-			return OperatorResult{}, fmt.Errorf("%w: a ballot needs both times, and it must close in the future", errMalformed)
+			return OperatorResult{}, fmt.Errorf("%w: these times do not suit this sale", errMalformed)
 		}
 		return OperatorResult{}, fmt.Errorf("%w: a value does not suit this sale", errMalformed)
 	}

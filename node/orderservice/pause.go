@@ -22,6 +22,21 @@ const (
 	operatorWait = 2 * time.Second
 )
 
+// readRestore returns the restore that keeps orders out, nil if none does.
+func (s *Service) readRestore() *orders.RestoreProgress {
+	r := s.cfg.Book.RestoreInProgress()
+	if r == nil || s.Now().After(r.Until) {
+		return nil
+	}
+	return r
+}
+
+// describeRestore tells operators of a restore in progress.
+func describeRestore(r *orders.RestoreProgress) string {
+	return fmt.Sprintf("A restore that %s began is in progress or was cut off: the rack has %d of %d parts. Until it is done, no orders and no operators' changes are accepted. "+
+		"If it was cut off, run the same bramble restore again, or end it: bramble restore --cancel. Without a new part it ends at %s.", r.Operator, r.Parts, r.All, formatMoment(r.Until))
+}
+
 // judgePause returns why a ledger in this state accepts no orders. othersAccept: another board
 // says that it accepts them; it is called only if that makes a difference. It is a pure rule.
 func judgePause(s ledger.Status, othersAccept func() bool) orders.Pause {
@@ -65,8 +80,8 @@ type pauseRule struct {
 	goodSince time.Time // zero: it does not work at this moment
 }
 
-// update returns the pause to show at now.
-func (p *pauseRule) update(now time.Time, judged orders.Pause) orders.Pause {
+// update returns the pause to show at now. isCertain: it is no election, and is shown at once.
+func (p *pauseRule) update(now time.Time, judged orders.Pause, isCertain bool) orders.Pause {
 	if judged == orders.NotPaused {
 		if p.goodSince.IsZero() {
 			p.goodSince = now
@@ -80,7 +95,7 @@ func (p *pauseRule) update(now time.Time, judged orders.Pause) orders.Pause {
 	if p.badSince.IsZero() {
 		p.badSince = now
 	}
-	if !p.accepted || p.shown != orders.NotPaused || now.Sub(p.badSince) >= pauseAfter {
+	if isCertain || !p.accepted || p.shown != orders.NotPaused || now.Sub(p.badSince) >= pauseAfter {
 		p.shown = judged
 	}
 	return p.shown
@@ -113,7 +128,11 @@ func (s *Service) watchPause(ctx context.Context) {
 // updatePause looks at the ledger once. One goroutine calls it.
 func (s *Service) updatePause(now time.Time) {
 	status := s.cfg.Ledger.Status()
-	before, after := s.Pause(), s.pauseRule.update(now, judgePause(status, s.cfg.OthersAccept))
+	judged, restore := judgePause(status, s.cfg.OthersAccept), s.readRestore()
+	if judged == orders.NotPaused && restore != nil {
+		judged = orders.PausedStart
+	}
+	before, after := s.Pause(), s.pauseRule.update(now, judged, restore != nil)
 	open := s.acceptance.Load()
 	switch {
 	case after == orders.NotPaused && open == nil:
@@ -131,7 +150,7 @@ func (s *Service) updatePause(now time.Time) {
 		s.cfg.Logger.Info("orders are accepted")
 	case before == orders.NotPaused:
 		s.cfg.Logger.Warn("orders are paused: pages offer no form until they go on", "pause", after.String(),
-			"halted", status.Halted, "trouble", status.Trouble, "foreign_boards", status.Foreign)
+			"restoring", restore != nil, "halted", status.Halted, "trouble", status.Trouble, "foreign_boards", status.Foreign)
 	}
 }
 
@@ -154,6 +173,9 @@ func (s *Service) submitForBuyer(ctx context.Context, c orders.Command) (orders.
 	defer cancel()
 	defer context.AfterFunc(open.ctx, cancel)()
 	answer, err := s.submitUntilDecided(ctx, c)
+	if err == nil && answer.Outcome == orders.Restoring { // this board's pages are a moment behind
+		return orders.Answer{}, fmt.Errorf("%w: a backup is being restored", orders.ErrPaused)
+	}
 	if open.ctx.Err() != nil && errors.Is(err, orders.ErrNotCommitted) {
 		err = fmt.Errorf("%w: %w", orders.ErrPaused, err)
 	}

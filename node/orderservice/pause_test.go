@@ -77,7 +77,7 @@ func TestPauseRuleOverTime(t *testing.T) {
 		var rule pauseRule
 		start := time.Unix(1_000_000, 0)
 		for i, s := range steps {
-			if got := rule.update(start.Add(s.at), s.judged); got != s.want {
+			if got := rule.update(start.Add(s.at), s.judged, false); got != s.want {
 				t.Errorf("%s: step %d, after %v: %q, want %q", name, i+1, s.at, got, s.want)
 			}
 		}

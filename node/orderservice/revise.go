@@ -154,9 +154,6 @@ func (s *Service) followConfig(ctx context.Context) (complete bool) {
 	return true
 }
 
-// newWebhookShown is the time for which operators are told that a webhook is new.
-const newWebhookShown = 7 * 24 * time.Hour
-
 // logDifferences logs once per start what the catalogue has differently.
 func (s *Service) logDifferences() {
 	for _, sale := range s.Sales() {
@@ -193,9 +190,8 @@ func (s *Service) catalogueNotices() []string {
 				sale.Product, strings.Join(fields, ", "), sale.Product))
 		}
 	}
-	if products := s.cfg.Book.NewWebhooks(s.Now().Add(-newWebhookShown)); len(products) > 0 {
-		notices = append(notices, fmt.Sprintf("The webhook is new: orders of %s are posted from now on. Orders from before are not: send them by hand (\"bramble orders sent\"), or post them too (\"bramble sale fulfil %s\").",
-			strings.Join(products, ", "), products[0]))
+	for _, u := range s.Unposted() {
+		notices = append(notices, u.Describe())
 	}
 	return notices
 }

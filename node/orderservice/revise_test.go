@@ -1,6 +1,7 @@
 package orderservice
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -124,7 +125,8 @@ func TestWebhookFollowsTheConfiguration(t *testing.T) {
 	if !d.followConfig(t.Context()) {
 		t.Fatal("it does not follow")
 	}
-	if notices := strings.Join(d.catalogueNotices(), "\n"); !strings.Contains(notices, "Orders from before are not") {
+	d.updateUnposted()
+	if notices := strings.Join(d.catalogueNotices(), "\n"); !strings.Contains(notices, "neither sent nor posted: 1.") {
 		t.Errorf("the orders from before are not mentioned: %q", notices)
 	}
 	if _, err := d.PlaceOrder(t.Context(), testOrder(2)); err != nil {
@@ -133,8 +135,20 @@ func TestWebhookFollowsTheConfiguration(t *testing.T) {
 	if n := posts(); n != 1 {
 		t.Errorf("%d posts, want that of the new order", n)
 	}
+	restarted := New(d.cfg) // another board, or this one after a restart
+	restarted.updateUnposted()
+	if list := restarted.Unposted(); len(list) != 1 || list[0] != (UnpostedJSON{"berry", 1}) {
+		t.Errorf("after a restart: %v", list)
+	}
+	if sale, _ := restarted.Sale("berry"); restarted.newSaleJSON(d.cfg.Book, sale).Unposted != 1 {
+		t.Error("the list of sales does not have it")
+	}
 	operate(t, d, OperatorCommand{Action: "fulfil", Product: "berry"})
-	if notices := strings.Join(d.catalogueNotices(), "\n"); strings.Contains(notices, "Orders from before") {
+	restarted.updateUnposted()
+	if list := restarted.Unposted(); len(list) != 0 {
+		t.Errorf("after fulfil: %v", list)
+	}
+	if notices := strings.Join(d.catalogueNotices(), "\n"); strings.Contains(notices, "nor posted") {
 		t.Errorf("after fulfil: %q", notices)
 	}
 	if n := posts(); n != 2 {
@@ -214,5 +228,23 @@ func TestInviteNamesTheSkipped(t *testing.T) {
 	if result.Count != 1 || len(result.Skipped) != 1 || result.Skipped[0] != (SkippedJSON{big, 3}) ||
 		!strings.Contains(result.Text, big+" wants 3") || !strings.Contains(result.Text, "Free now: 1.") {
 		t.Errorf("%+v", result)
+	}
+}
+
+// Times that a sale cannot have are refused with the reason, and a sale that an operator has closed
+// says that no time opens it.
+func TestTimesSayWhatIsWrong(t *testing.T) {
+	d, l := newTestService(t)
+	d.offerCatalogue(t.Context())
+	at := func(hours int) *time.Time { m := l.now.Add(time.Duration(hours) * time.Hour); return &m }
+	operate(t, d, OperatorCommand{Action: "times", Product: "berry", Opens: at(5)})
+	_, err := d.Operate(t.Context(), OperatorCommand{Action: "times", Operator: "me", OpID: NewOpID(), Product: "berry", Closes: at(4)})
+	if !errors.Is(err, errMalformed) || !strings.Contains(err.Error(), "and open only at") || strings.Contains(err.Error(), "ballot") {
+		t.Errorf("closes before it opens: %v", err)
+	}
+	operate(t, d, OperatorCommand{Action: "close", Product: "berry"})
+	done := operate(t, d, OperatorCommand{Action: "times", Product: "berry", Opens: at(1)})
+	if !strings.Contains(done.Text, "bramble sale open berry") || !done.After.ClosedByOperator {
+		t.Errorf("the times of a sale that is closed by an operator: %q", done.Text)
 	}
 }

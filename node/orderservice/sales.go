@@ -39,6 +39,10 @@ type SaleJSON struct {
 	// FirstWants is the number of units that the first person in the queue wants, if
 	// fewer are free: invitations pass that person over, who keeps the place.
 	FirstWants int `json:"first_wants,omitempty"`
+	// Unposted is the number of orders from before the webhook that nobody has sent or posted.
+	Unposted int `json:"unposted,omitempty"`
+	// ClosedByOperator: no time opens the sale.
+	ClosedByOperator bool `json:"closed_by_operator,omitempty"`
 	// Differences lists what the files of the board that answers have differently.
 	Differences []DifferenceJSON `json:"differences,omitempty"`
 }
@@ -72,7 +76,12 @@ func (s *Service) newSaleJSON(book *orders.Book, sale orders.Sale) SaleJSON {
 		Waiting: sale.Waiting, Interested: sale.Interested, Entries: sale.Entries,
 		Opens: timeOrNil(sale.Opens), Closes: timeOrNil(sale.Closes),
 		Price: sale.Price, Currency: sale.Currency, Webhook: sale.Webhook, Mail: sale.Mail,
-		Retired: sale.Retired, Stuck: sale.Stuck(),
+		Retired: sale.Retired, Stuck: sale.Stuck(), ClosedByOperator: sale.ClosedByOperator() && !sale.Retired,
+	}
+	for _, u := range s.Unposted() {
+		if u.Product == sale.Product {
+			j.Unposted = u.Orders
+		}
 	}
 	if offer, known := s.findOffer(sale.Product); known {
 		j.Differences, _ = s.compareOffer(sale, offer)

@@ -78,6 +78,7 @@ type Service struct {
 	refused     refusals
 	// backingUp holds one element while a backup is written.
 	backingUp chan struct{}
+	unposted  unpostedOrders
 
 	pause      atomic.Uint32              // orders.Pause, as of the last updatePause
 	acceptance atomic.Pointer[acceptance] // nil while orders are paused

@@ -40,6 +40,9 @@ func (s *Service) Notices(board string) []string {
 	case status.Trouble != "":
 		add("Orders are paused on "+board+" until its card can be written; free space on it, or replace it: ", status.Trouble)
 	}
+	if r := s.readRestore(); r != nil {
+		notices = append(notices, describeRestore(r))
+	}
 	if status.CatchingUp && !isEmpty {
 		notices = append(notices, fmt.Sprintf("%s is catching up with the order book, and is not ready until it has: %d entries of the ledger are still to be applied.", board, status.Lag))
 	}
