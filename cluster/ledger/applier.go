@@ -24,7 +24,8 @@ type applier struct {
 	stateMachine StateMachine
 	log          *slog.Logger
 	onApplied    func(uint64)
-	maxRules     uint32 // the state machine's
+	onCommitted  func(uint64) // nil: nothing is noted
+	maxRules     uint32       // the state machine's
 	// onStamp is called for every entry, with its time.
 	onStamp func(at time.Time, isSet bool)
 	// onBatch is called for every batch that this board has applied.
@@ -81,6 +82,9 @@ var errWrongTerm = errors.New("the entry was meant for another term")
 // committed entry, on every board. The board that submitted a batch learns its
 // replies here (onBatch), even if the leader's response is lost.
 func (a *applier) Apply(l *raft.Log) any {
+	if a.onCommitted != nil {
+		a.onCommitted(l.Index)
+	}
 	replies, id, err := a.applyEntry(l)
 	a.mu.Lock()
 	if a.halted == "" {

@@ -24,6 +24,7 @@ import (
 //	lock            locked while a process has the files open
 //	now/state       the stableStore: identity, promises, term and vote, segments
 //	now/log/        the log's segments
+//	now/mark        what the log has had: see mark.go
 //	now/snapshots/  the newest snapshot
 //	now/diverged    why this board halted, if it differed from the majority: see divergence.go
 //	damaged-<n>-<time>/ an earlier "now" in which something was damaged
@@ -32,6 +33,7 @@ const (
 	dirNow        = "now"
 	fileState     = "state"
 	dirLog        = "log"
+	fileMark      = "mark"
 	damagedPrefix = "damaged-"
 	// maxDamaged limits the damaged directories: the newest stay.
 	maxDamaged = 2
@@ -74,7 +76,7 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 		return f, err
 	}
 	if _, err := os.Stat(filepath.Join(dir, fileState)); errors.Is(err, os.ErrNotExist) {
-		for _, rest := range []string{dirLog, "snapshots"} {
+		for _, rest := range []string{dirLog, "snapshots", fileMark} {
 			if _, err := os.Stat(filepath.Join(dir, rest)); err == nil {
 				return f, &damageError{fileState, "it is missing beside " + rest}
 			}
@@ -93,6 +95,7 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 	if f.snapshots, err = raft.NewFileSnapshotStoreWithLogger(dir, 1, hlog); err != nil {
 		return f, err
 	}
+	f.log.newestSnapshot = func() (raft.SnapshotMeta, error) { return newestSnapshot(f.snapshots) }
 	after, err := checkSnapshot(f.snapshots, filepath.Join(dir, "snapshots"))
 	if err != nil {
 		return f, err
@@ -101,6 +104,18 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 	if err := f.log.verifyEntries(after); err != nil {
 		return f, err
 	}
+	mark, isNew, err := openMark(filepath.Join(dir, fileMark))
+	if err != nil {
+		return f, err
+	}
+	f.log.mark = mark
+	if err := f.log.checkMark(after, isNew); err != nil {
+		if isNew {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, fileMark)))
+		}
+		return f, err
+	}
+	f.log.noteProven(max(after, mark.get().committed))
 	return f, f.stable.getJSON(keyBoard, &f.identity)
 }
 

@@ -143,6 +143,14 @@ func countCommands(l *raft.Log) int {
 	return int(min(n, maxBatchCommands))
 }
 
+// seenBy returns entry.Seen of a log entry, 0 if it is none of the ledger's.
+func seenBy(l *raft.Log) uint64 {
+	if l.Type != raft.LogCommand || len(l.Data) < entryHead {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(l.Data[1+4*8:])
+}
+
 func checkBatch(commands [][]byte) error {
 	if len(commands) > maxBatchCommands {
 		return fmt.Errorf("%w: %d commands in a batch", errEntry, len(commands))

@@ -112,6 +112,7 @@ func Open(cfg Config) (*Ledger, error) {
 		f.close()
 		return nil, err
 	}
+	l.applier.onCommitted = f.log.noteCommitted
 	l.applier.onStamp = l.clock.observeStamp
 	l.known, err = readKnownServers(f.stable)
 	if err = errors.Join(err, f.stable.getJSON(keyAcceptor, &l.founding.acceptor)); err != nil {
@@ -219,7 +220,7 @@ func (l *Ledger) startRaft() error {
 	if err != nil {
 		return err
 	}
-	r, err := raft.NewRaft(conf, l.applier, logs, l.files.log, l.files.snapshots, trans)
+	r, err := raft.NewRaft(conf, l.applier, logs, l.files.log, keepingSnapshots{l.files.snapshots, l.files.log}, trans)
 	if err != nil {
 		trans.Close()
 		s.Close()

@@ -37,6 +37,11 @@ type logStore struct {
 	trouble  atomic.Pointer[string] // why it cannot be written, nil if it can
 	open     func() (*wal.WAL, error)
 
+	mark           *markFile // nil: a part of a damaged log is read
+	newestSnapshot func() (raft.SnapshotMeta, error)
+	proven         atomic.Uint64          // index up to which entries are known to be committed
+	kept           atomic.Pointer[string] // the entries that a leader wanted to delete and that this board keeps, nil if none
+
 	sizeMu sync.Mutex // guards size
 	size   logSize    // of the entries after the last snapshot
 
@@ -175,6 +180,7 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	if err := s.writeLog(func(w *wal.WAL) error { return w.StoreLogs(checked) }); err != nil {
 		return err
 	}
+	s.noteStored(logs)
 	s.addSize(size)
 	return nil
 }
@@ -231,6 +237,9 @@ func (s *logStore) LastIndex() (uint64, error) {
 }
 
 func (s *logStore) DeleteRange(min, max uint64) error {
+	if err := s.lowerMark(min, max); err != nil {
+		return err
+	}
 	return s.writeLog(func(w *wal.WAL) error { return w.DeleteRange(min, max) })
 }
 
@@ -294,6 +303,7 @@ func (s *logStore) verifyEntries(after uint64) error {
 			return &damageError{filepath.Base(s.dir), fmt.Sprintf("entry %d has an earlier term than the entry before it", i)}
 		}
 		term = l.Term
+		s.noteProven(seenBy(&l))
 		if i > after {
 			size.addEntry(&l)
 		}
@@ -305,6 +315,9 @@ func (s *logStore) verifyEntries(after uint64) error {
 func (s *logStore) close() error {
 	w, unlock := s.lockForReading()
 	defer unlock()
+	if s.mark != nil {
+		return errors.Join(w.Close(), s.mark.close())
+	}
 	return w.Close()
 }
 

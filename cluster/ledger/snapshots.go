@@ -113,6 +113,9 @@ func (l *Ledger) createSnapshot(ctx context.Context, r *raft.Raft) error {
 	if err := awaitFuture(ctx, r.Snapshot()); err != nil {
 		return err
 	}
+	if err := l.files.log.mark.sync(); err != nil {
+		l.cfg.Logger.Warn("ledger: the log's mark cannot be synced", "error", err)
+	}
 	l.files.log.addSize(logSize{-before.entries, -before.commands, -before.bytes})
 	if newest, err := newestSnapshot(l.files.snapshots); err == nil {
 		l.files.newestSnapshot.Store(newest.Index)
