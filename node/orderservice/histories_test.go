@@ -209,7 +209,11 @@ func (c *crowd) cancelOrder(client, person int, b *startedBoard, id orders.ID) (
 	c.history.Do(client, orderstest.Action{Person: person, Cancel: id.String()}, func() (orderstest.Reply, string) {
 		ctx, cancel := c.rack.limit(historyPatience)
 		defer cancel()
-		c.note(func() { c.cancels[id] = c.cancels[id] })
+		c.note(func() {
+			if _, tried := c.cancels[id]; !tried {
+				c.cancels[id] = false
+			}
+		})
 		reply := c.replyTo(b.service.CancelOrder(ctx, id))
 		if cancelled = reply == orderstest.Done; cancelled {
 			c.note(func() { c.cancels[id] = true })
