@@ -125,6 +125,7 @@ func (l *Ledger) Status() Status {
 	s.OlderPrograms = slices.Clone(l.survey.olderPrograms)
 	s.Superseded = l.superseded
 	l.mu.Unlock()
+	s.Kept = l.describeKept()
 	s.Applied, s.Halted, s.HaltTransient = st.index, st.halted, st.haltTransient
 	s.Clock = l.clockStatus(st)
 	s.Rules, s.MaxRules = st.rules, l.applier.maxRules

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -258,6 +259,23 @@ func (s *logStore) lowerMark(from, to uint64) error {
 		return nil
 	}
 	return s.mark.set(end, true)
+}
+
+// keptEntries is what a server keeps although the leader wants to delete it, "" if nothing.
+type keptEntries struct{ server, text string }
+
+func (s *logStore) describeKept(board string) string {
+	if kept := s.kept.Load(); kept != nil {
+		return board + " has " + *kept + ", and the leader lacks them"
+	}
+	return ""
+}
+
+// describeKept returns which entries this board keeps, or another one as far as it knows.
+func (l *Ledger) describeKept() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return cmp.Or(l.files.log.describeKept(l.cfg.Name), l.survey.kept.text)
 }
 
 // keepingSnapshots are the board's snapshots as raft sees them. They refuse a leader's

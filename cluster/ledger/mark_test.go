@@ -170,3 +170,47 @@ func TestAMissingLogWithoutAMark(t *testing.T) {
 		})
 	}
 }
+
+// A and B go on without five orders, because nothing on B's card shows that they were there. C keeps
+// them, the rack stops, and an operator makes C's log the rack's.
+func TestCommittedEntriesAreNotCutBack(t *testing.T) {
+	skipIfShort(t)
+	t.Parallel()
+	r := newRack(t, 3)
+	r.start(r.names...)
+	r.voters(3)
+	want := []string{"order 0"}
+	r.submit(r.board("b1"), want[0])
+	r.awaitSameNotes()
+	c := r.leader().name
+	rest := r.others(c)
+	a, b := rest[0], rest[1]
+	r.kill(a)
+	for i := range 5 {
+		want = append(want, fmt.Sprintf("order %d %s", i+1, strings.Repeat("x", 200)))
+		r.submit(r.board(c), want[i+1])
+	}
+	r.until("b has them", func() bool { return len(r.board(b).texts()) == len(want) })
+	r.kill(r.names...)
+	must(t, os.Remove(filepath.Join(r.directory(b), "now/mark")))
+	clearEnd(t, only(t, filepath.Join(r.directory(b), "now/log/*.wal")), 700)
+	r.start(a, b)
+	r.submit(r.board(a), "without them")
+	r.start(c)
+	for _, name := range r.names {
+		r.until(name+" knows it", func() bool { return r.board(name).Status().Kept != "" })
+		if _, _, err := r.board(name).Submit(t.Context(), []byte("no")); !errors.Is(err, ledger.ErrHalted) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	t.Log(r.board(a).Status().Kept)
+	p, err := r.board(a).Recover(t.Context(), c)
+	if err != nil || len(p.CountedOut) != 2 {
+		t.Fatalf("recover: %+v, %v", p, err)
+	}
+	r.until("c leads alone", func() bool { return r.board(c).Status().Leading && r.board(c).Status().Ledger != p.Ledger })
+	must(t, r.board(c).Choose(t.Context(), r.board(c).Status().Ledger))
+	r.submit(r.board(c), "after")
+	r.expectNotes(append(want, "after")...)
+	r.voters(3)
+}

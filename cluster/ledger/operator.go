@@ -215,7 +215,8 @@ func (l *Ledger) planOwnRecovery(ctx context.Context) (RecoveryPlan, error) {
 	if r == nil {
 		return RecoveryPlan{}, refusedf("%s has no ledger to recover", l.cfg.Name)
 	}
-	if leader, _, ok := l.currentLeader(); ok {
+	kept := l.files.log.kept.Load() != nil // this board has what the leader lacks
+	if leader, _, ok := l.currentLeader(); ok && !kept {
 		return RecoveryPlan{}, refusedf("%s leads the ledger, so there is nothing to recover", leader)
 	}
 	hellos := l.surveyAll(ctx)
@@ -226,7 +227,7 @@ func (l *Ledger) planOwnRecovery(ctx context.Context) (RecoveryPlan, error) {
 	}
 	live := map[string]bool{}
 	for _, hello := range hellos {
-		if hello.Ledger != own.Ledger {
+		if hello.Ledger != own.Ledger || kept && hello.Server.ID != own.Server.ID {
 			continue
 		}
 		live[hello.Server.ID] = true

@@ -70,6 +70,9 @@ func (l *Ledger) proposeBatch(ctx context.Context, request batchRequest) batchRe
 	if f := l.otherLedgers.describe(false); f != "" {
 		return batchResponse{Status: batchTwoLedgers, Text: f + " belong to another ledger"}
 	}
+	if kept := l.describeKept(); kept != "" {
+		return batchResponse{Status: batchHalted, Text: kept}
+	}
 	st := l.applier.state()
 	if st.halted != "" { // another board leads soon, if there is one that does not halt
 		return batchResponse{Status: batchRefused, Text: st.halted}

@@ -25,6 +25,7 @@ type Status struct {
 	Outdated      string   `json:"outdated_boards"`  // boards of a ledger that an operator gave up for this one, "" if none
 	Superseded    string   `json:"superseded_by"`    // the ledger for which an operator gave this one up, "" if none
 	NameConflicts []string `json:"name_conflicts"`   // the names that two boards claim, a sentence each
+	Kept          string   `json:"kept_entries"`     // acknowledged entries that a board has and the leader lacks, which keep the rack from accepting commands; "" if none
 	Damaged       string   `json:"damaged"`          // the damage found at the start, whose files were set aside; "" if none
 	Rules         uint32   `json:"rules"`            // version of the rules in force on this board, from 1
 	MaxRules      uint32   `json:"max_rules"`        // the highest version that this board's program knows

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func (l *Ledger) checkAccepting() error {
 	if l.runningRaft() == nil {
 		return l.notFounded()
 	}
-	if h := l.applier.state().halted; h != "" {
+	if h := cmp.Or(l.applier.state().halted, l.describeKept()); h != "" {
 		return fmt.Errorf("%w: %s", ErrHalted, h)
 	}
 	return nil

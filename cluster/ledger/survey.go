@@ -21,6 +21,7 @@ type surveyState struct {
 	whyNotJoin    string                  // why this board does not join the ledger that others have, "" if there is none
 	lost          string                  // boards without a ledger that lost their files, "" if none
 	nameConflicts []string                // see planner.nameConflicts; as the leader has them
+	kept          keptEntries             // what boards keep that the leader lacks
 	maxRules      map[string]uint32       // by server id: see noteMaxRules
 	olderPrograms []string                // names of boards, sorted: see Status
 	rulesHeldBy   []string                // see Status
@@ -214,6 +215,7 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	response := helloResponse{Server: l.selfLocked(), Ledger: l.files.identity.Ledger, FirstVoters: l.files.identity.FirstVoters,
 		Superseded: l.files.identity.Superseded, Lost: l.files.identity.Lost, Boards: l.cfg.Boards}
 	response.RulesHeldBy, response.NameConflicts = l.survey.rulesHeldBy, l.survey.nameConflicts
+	response.Kept, response.KeptInRack = l.files.log.describeKept(l.cfg.Name), l.survey.kept.text
 	r := l.raft
 	l.mu.Unlock()
 	l.noteLedgerOf(response.Ledger, request.Server.Name, request.Ledger, request.Superseded)
@@ -297,6 +299,9 @@ func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServ
 		s.leadingSince, s.answers = now, map[string]surveyAnswer{}
 	}
 	for _, hello := range hellos {
+		if hello.Ledger == id && (hello.Kept != "" || s.kept.server == hello.Server.ID) {
+			s.kept = keptEntries{hello.Server.ID, hello.Kept} // it stays if that board is silent
+		}
 		if hello.Ledger == id && !forgetful[hello.Server.ID] {
 			s.answers[hello.Server.ID] = surveyAnswer{hello, now}
 			s.noteMaxRules(hello.Server, hello.MaxRules)
@@ -412,6 +417,9 @@ func (l *Ledger) syncClock(ctx context.Context, leader string, id ledgerID) {
 	l.mu.Lock()
 	l.survey.noteRulesHeld(hello.RulesHeldBy)
 	l.survey.nameConflicts = hello.NameConflicts
+	if hello.Leading {
+		l.survey.kept = keptEntries{hello.Server.ID, hello.KeptInRack}
+	}
 	l.mu.Unlock()
 	if truthful && hello.Leading {
 		l.catchUp.leaderIndex.Store(hello.Index)

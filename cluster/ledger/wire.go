@@ -67,6 +67,10 @@ type helloResponse struct {
 	MaxRules uint32 `json:",omitempty"` // as in helloRequest
 	// RulesHeldBy are the boards that keep the rules version from rising, if the board leads.
 	RulesHeldBy []string `json:",omitempty"`
+	// Kept are the committed entries that a leader wants to delete and this board keeps, "" if none.
+	// KeptInRack is that of any board, as the leader has it.
+	Kept       string `json:",omitempty"`
+	KeptInRack string `json:",omitempty"`
 	// DigestIndex and Digest are the board's digest at DigestAt if it remembers that, else at
 	// the last batch that it applied. DigestIndex is 0 if it has applied none.
 	DigestIndex, Digest uint64

@@ -186,6 +186,10 @@ func ledgerTable(s orderservice.LedgerState, boards []orderservice.LedgerBoard) 
 	if s.Superseded != "" {
 		troubles = append(troubles, "an operator gave this board's ledger up: bramble ledger choose "+s.Superseded)
 	}
+	if s.Kept != "" {
+		keeper, _, _ := strings.Cut(s.Kept, " ")
+		troubles = append(troubles, s.Kept+": bramble ledger recover "+keeper)
+	}
 	if s.Outdated != "" {
 		troubles = append(troubles, "given up for this ledger: "+s.Outdated+"; to make them join: bramble ledger choose "+s.Ledger)
 	}

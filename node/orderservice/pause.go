@@ -45,7 +45,7 @@ func judgePause(s ledger.Status, othersAccept func() bool) orders.Pause {
 	switch {
 	case !s.Founded:
 		return orders.PausedStart
-	case s.Foreign != "":
+	case s.Foreign != "", s.Kept != "":
 		return orders.PausedRack
 	case s.Superseded != "":
 		return pauseOfBoard(othersAccept, orders.PausedRack)

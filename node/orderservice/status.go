@@ -57,6 +57,10 @@ func (s *Service) Notices(board string) []string {
 		add("The rack has two ledgers, and accepts no orders until one is chosen with bramble ledger choose LEDGER; bramble ledger status lists them. Of another one: ", status.Foreign)
 	}
 	add("Some boards have a ledger that was given up, and take no part until bramble ledger choose "+status.Ledger+": ", status.Outdated)
+	if status.Kept != "" {
+		keeper, _, _ := strings.Cut(status.Kept, " ")
+		notices = append(notices, fmt.Sprintf("Orders are paused, because boards lost files and went on without them: %s. Make %s's log the rack's again: bramble ledger recover %s; then, for the others, bramble ledger choose.", status.Kept, keeper, keeper))
+	}
 	for _, conflict := range status.NameConflicts {
 		add("In the ledger ", conflict+".")
 	}
