@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/raft"
+
 	"bramble/cluster/ledger"
 	"bramble/cluster/ledger/ledgertest"
 )
@@ -216,6 +218,28 @@ func TestCompactDropsTheLog(t *testing.T) {
 	r.submit(r.board("b2"), "and again")
 	if got := r.awaitSameNotes(); len(got) != 12 {
 		t.Errorf("%d commands", len(got))
+	}
+}
+
+// After Compact the log has not even the entry of the snapshot. A leader that sends the entry after it once
+// more, because an answer was lost, makes raft compare the term there: without it the board would refuse for good.
+func TestALogWithoutEntriesKnowsTheSnapshotsTerm(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 1)
+	r.start("b1")
+	r.submit(r.board("b1"), "order")
+	b := r.board("b1")
+	r.until("its log is empty", func() bool { return b.Compact(context.Background()) == nil })
+	snapshot, term := b.Status().Snapshot, b.Status().Term
+	r.kill("b1")
+	entry, err := ledger.EntryOnDisk(t, r.directory("b1"), snapshot)
+	if err != nil || entry.Index != snapshot || entry.Term != term || len(entry.Data) != 0 {
+		t.Errorf("entry %d: %+v, %v; want an empty one of term %d", snapshot, entry, err, term)
+	}
+	for _, index := range []uint64{0, snapshot - 1, snapshot + 1} {
+		if _, err := ledger.EntryOnDisk(t, r.directory("b1"), index); !errors.Is(err, raft.ErrLogNotFound) {
+			t.Errorf("entry %d: %v", index, err)
+		}
 	}
 }
 

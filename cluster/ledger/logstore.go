@@ -200,15 +200,25 @@ func (s *logStore) addSize(more logSize) {
 	s.size.bytes += more.bytes
 }
 
+// GetLog returns an entry. For the snapshot's own index, if the log does not have it, it
+// returns an empty entry of the snapshot's term: a leader that retries the entry after the
+// snapshot makes raft 1.8 look for that term here and nowhere else, so a board whose log is empty
+// up to there, as after Compact, could not accept what it has stored already.
 func (s *logStore) GetLog(index uint64, l *raft.Log) (err error) {
 	defer recoverAsDamage(filepath.Base(s.dir), &err)
 	w, unlock := s.lockForReading()
 	defer unlock()
 	if err := w.GetLog(index, l); err != nil {
-		if errors.Is(err, wal.ErrNotFound) {
-			return raft.ErrLogNotFound
+		if !errors.Is(err, wal.ErrNotFound) {
+			return err
 		}
-		return err
+		if s.newestSnapshot != nil {
+			if newest, err := s.newestSnapshot(); err == nil && newest.Index == index && index > 0 {
+				*l = raft.Log{Index: index, Term: newest.Term, Type: raft.LogNoop}
+				return nil
+			}
+		}
+		return raft.ErrLogNotFound
 	}
 	if len(l.Extensions) < checksumSize {
 		return &damageError{filepath.Base(s.dir), fmt.Sprintf("entry %d has no checksum", index)}

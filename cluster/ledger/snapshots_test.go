@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"path/filepath"
 	"testing"
+
+	"github.com/hashicorp/raft"
 )
 
 // FirstLogIndex returns the index of the first entry in the log of a board that does not run.
@@ -19,6 +21,18 @@ func FirstLogIndex(t *testing.T, dir string) uint64 {
 		t.Fatal(err)
 	}
 	return first
+}
+
+// EntryOnDisk returns an entry as raft reads it on a board that does not run.
+func EntryOnDisk(t *testing.T, dir string, index uint64) (entry raft.Log, err error) {
+	t.Helper()
+	f, err := openFiles(filepath.Join(dir, dirNow), 0, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	err = f.log.GetLog(index, &entry)
+	return entry, err
 }
 
 // HasSeenStart reports whether this board knows another's present start.
