@@ -24,7 +24,7 @@ import (
 //	lock            locked while a process has the files open
 //	now/state       the stableStore: identity, promises, term and vote, segments
 //	now/log/        the log's segments
-//	now/mark        what the log has had: see mark.go
+//	now/high-mark        what the log has had: see mark.go
 //	now/snapshots/  the newest snapshot
 //	now/diverged    why this board halted, if it differed from the majority: see divergence.go
 //	damaged-<n>-<time>/ an earlier "now" in which something was damaged
@@ -33,7 +33,7 @@ const (
 	dirNow        = "now"
 	fileState     = "state"
 	dirLog        = "log"
-	fileMark      = "mark"
+	fileMark      = "high-mark" // sorts before log: who copies a running board copies it first, so that it is not ahead
 	damagedPrefix = "damaged-"
 	// maxDamaged limits the damaged directories: the newest stay.
 	maxDamaged = 2

@@ -156,13 +156,13 @@ func TestTornTailIsCutOff(t *testing.T) {
 		r.submit(r.board("b1"), fmt.Sprintf("%d %s", i, strings.Repeat("x", 3000)))
 	}
 	// After a power cut, the log's mark is older too: its last entries were never acknowledged.
-	mark, err := os.ReadFile(filepath.Join(r.directory("b1"), "now/mark"))
+	mark, err := os.ReadFile(filepath.Join(r.directory("b1"), "now/high-mark"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.submit(r.board("b1"), strings.Repeat("x", 3000))
 	r.kill("b1")
-	if err := os.WriteFile(filepath.Join(r.directory("b1"), "now/mark"), mark, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(r.directory("b1"), "now/high-mark"), mark, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	path := only(t, filepath.Join(r.directory("b1"), "now/log/*.wal"))

@@ -157,10 +157,10 @@ func TestAMissingLogWithoutAMark(t *testing.T) {
 			r.start("b1")
 			r.submit(r.board("b1"), "order")
 			r.kill("b1")
-			must(t, os.Remove(filepath.Join(r.directory("b1"), "now/mark")))
+			must(t, os.Remove(filepath.Join(r.directory("b1"), "now/high-mark")))
 			r.start("b1") // a mark is made
 			r.kill("b1")
-			must(t, os.Remove(filepath.Join(r.directory("b1"), "now/mark")))
+			must(t, os.Remove(filepath.Join(r.directory("b1"), "now/high-mark")))
 			logLosses[i].lose(t, r.directory("b1"), "")
 			for range 2 {
 				if _, err := ledger.Open(r.config("b1")); !errors.Is(err, ledger.ErrDamaged) {
@@ -192,7 +192,7 @@ func TestCommittedEntriesAreNotCutBack(t *testing.T) {
 	}
 	r.until("b has them", func() bool { return len(r.board(b).texts()) == len(want) })
 	r.kill(r.names...)
-	must(t, os.Remove(filepath.Join(r.directory(b), "now/mark")))
+	must(t, os.Remove(filepath.Join(r.directory(b), "now/high-mark")))
 	clearEnd(t, only(t, filepath.Join(r.directory(b), "now/log/*.wal")), 700)
 	r.start(a, b)
 	r.submit(r.board(a), "without them")
