@@ -306,7 +306,7 @@ func TestFilesThatChangeLater(t *testing.T) {
 	}
 	o.writeShop(9, "11.00", `fulfilment_delay = "0s"`, fmt.Sprintf("[webhook]\nurl = %q\nsecret = %q\n", hook.URL, secret))
 	o.start()
-	o.eventually(0, "Orders from before are not", "status")
+	o.eventually(0, "Orders from before that were neither sent nor posted: 1", "status")
 	o.want(1, "bramble sale revise berry --dry-run", "status")
 	o.want(2, "differs from the catalogue: price", "sale", "list")
 	o.want(2, "price: £10.00 in the sale, £11.00 in the file (revise)", "sale", "revise", "berry", "--dry-run")
