@@ -172,6 +172,27 @@ func TestChooseTheLedgerOfBefore(t *testing.T) {
 	r.expectNotes("order", "again", "and again")
 }
 
+// The other board starts with its new card at once, before the first has noticed the loss and has no leader any
+// more: it may have got a part of the old ledger. It joins what was recovered without another word.
+func TestRecoverARackOfTwoWhoseNewCardIsQuick(t *testing.T) {
+	skipIfShort(t)
+	t.Parallel()
+	r := newRack(t, 2)
+	r.start(r.names...)
+	r.voters(2)
+	r.submit(r.board("b1"), "order")
+	r.kill("b2")
+	r.wipe("b2")
+	r.start("b2")
+	r.until("no leader", func() bool { return r.board("b1").Status().Leader == "" && r.board("b2").Status().Leader == "" })
+	if _, err := r.board("b1").Recover(t.Context(), "b1"); err != nil {
+		t.Fatal(err)
+	}
+	r.voters(2)
+	r.submitUntilOpen("b2", "with both")
+	r.expectNotes("order", "with both")
+}
+
 // Boards that are planned for different numbers say so, each of them, and an operator's word changes nothing.
 func TestBoardsWithDifferentPlans(t *testing.T) {
 	skipIfShort(t)

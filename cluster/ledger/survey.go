@@ -248,6 +248,11 @@ func (l *Ledger) whyNotVote(st applierState) string {
 	return ""
 }
 
+// hasNothingProven reports whether nothing on this board's card is known to be committed.
+func (l *Ledger) hasNothingProven() bool {
+	return l.files.log.proven.Load() == 0 && l.files.newestSnapshot.Load() == 0
+}
+
 // noteLedgerOf notes whether a board belongs to another ledger than this board.
 // superseded are the ledgers that were given up for the other one.
 func (l *Ledger) noteLedgerOf(own ledgerID, board string, theirs ledgerID, superseded []ledgerID) {
@@ -276,6 +281,12 @@ func (l *Ledger) noteLedgerOf(own ledgerID, board string, theirs ledgerID, super
 	case outdated:
 		l.cfg.Logger.Warn("ledger: a board has a ledger that was given up. To make it set its files aside and join: bramble ledger choose",
 			"ledger", own, "board", board, "given_up", theirs)
+	case givenUp && l.hasNothingProven():
+		// A board with a new card, which the old ledger had begun to let in.
+		why := fmt.Sprintf("an operator gave ledger %s up for %s, and this board has nothing that the rack had acknowledged", own, theirs)
+		if err := l.restartAs(why, func(id *boardIdentity) { id.NewLife, id.JoinLedger = why, theirs }); err != nil {
+			l.cfg.Logger.Error("ledger: this board cannot write to disk that it joins another ledger", "error", err)
+		}
 	case givenUp:
 		l.cfg.Logger.Error("ledger: an operator gave this board's ledger up for another; this board accepts no commands. "+
 			"To make it set its files aside and join: bramble ledger choose", "ledger", theirs, "given_up", own)
