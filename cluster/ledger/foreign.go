@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -76,3 +77,51 @@ func addLedger(list []ledgerID, id ledgerID) []ledgerID {
 // maxSuperseded limits the ledgers that a board remembers as given up: an operator makes
 // one per recovery.
 const maxSuperseded = 64
+
+// hasNothingProven reports whether nothing on this board's card is known to be committed.
+func (l *Ledger) hasNothingProven() bool {
+	return l.files.log.proven.Load() == 0 && l.files.newestSnapshot.Load() == 0
+}
+
+// noteLedgerOf notes whether a board belongs to another ledger than this board.
+// superseded are the ledgers that were given up for the other one.
+func (l *Ledger) noteLedgerOf(own ledgerID, board string, theirs ledgerID, superseded []ledgerID) {
+	if own == 0 || board == "" || len(board) > maxName {
+		return
+	}
+	if theirs == 0 || theirs == own {
+		l.otherLedgers.remove(board)
+		return
+	}
+	l.mu.Lock()
+	outdated := slices.Contains(l.files.identity.Superseded, theirs)
+	if slices.Contains(superseded, own) {
+		if outdated { // each was given up for the other: an operator changed their mind
+			outdated = false
+		} else {
+			l.superseded = theirs.String()
+		}
+	}
+	givenUp := l.superseded == theirs.String()
+	l.mu.Unlock()
+	if !l.otherLedgers.add(board, foreignBoard{theirs, outdated}) {
+		return
+	}
+	switch {
+	case outdated:
+		l.cfg.Logger.Warn("ledger: a board has a ledger that was given up. To make it set its files aside and join: bramble ledger choose",
+			"ledger", own, "board", board, "given_up", theirs)
+	case givenUp && l.hasNothingProven():
+		// A board with a new card, which the old ledger had begun to let in.
+		why := fmt.Sprintf("an operator gave ledger %s up for %s, and this board has nothing that the rack had acknowledged", own, theirs)
+		if err := l.restartAs(why, func(id *boardIdentity) { id.NewLife, id.JoinLedger = why, theirs }); err != nil {
+			l.cfg.Logger.Error("ledger: this board cannot write to disk that it joins another ledger", "error", err)
+		}
+	case givenUp:
+		l.cfg.Logger.Error("ledger: an operator gave this board's ledger up for another; this board accepts no commands. "+
+			"To make it set its files aside and join: bramble ledger choose", "ledger", theirs, "given_up", own)
+	default:
+		l.cfg.Logger.Error("ledger: the rack has two ledgers, and neither accepts commands. They were founded apart: "+
+			"choose the one with the orders with bramble ledger choose", "own", own, "board", board, "theirs", theirs)
+	}
+}
