@@ -101,6 +101,11 @@ func (l *Ledger) handleCommitIndex(ctx context.Context) (commitIndexResponse, er
 	return commitIndexResponse{OK: known, Index: index, Clock: now.UnixNano(), ClockSetIndex: st.marks.SetIndex}, nil
 }
 
+// maxLeaderSilence is the number of surveys for which a leader may leave this board's calls
+// unanswered before the board counts as unable to accept commands. Raft may still follow it, because
+// raft dials servers and calls go by name.
+const maxLeaderSilence = 8
+
 // Status returns the ledger's state, as far as this board knows.
 func (l *Ledger) Status() Status {
 	st := l.applier.state()
@@ -124,6 +129,7 @@ func (l *Ledger) Status() Status {
 	s.NameConflicts = slices.Clone(l.survey.nameConflicts)
 	s.OlderPrograms = slices.Clone(l.survey.olderPrograms)
 	s.Superseded = l.superseded
+	leaderSilent := !l.survey.leaderHeard.IsZero() && time.Since(l.survey.leaderHeard) > maxLeaderSilence*l.cfg.Timing.Survey
 	l.mu.Unlock()
 	s.Kept = l.describeKept()
 	s.Applied, s.Halted, s.HaltTransient = st.index, st.halted, st.haltTransient
@@ -157,6 +163,8 @@ func (l *Ledger) Status() Status {
 	slices.Sort(s.Voters)
 	slices.Sort(s.Nonvoters)
 	switch {
+	case s.Leader != "" && !s.Leading && s.Trouble == "" && leaderSilent:
+		s.Trouble = fmt.Sprintf("the leader, %s, does not answer this board, though it sends it entries: look for two boards with one name, or a bad cable", s.Leader)
 	case s.Leader != "" || s.Trouble != "":
 	case len(s.OlderPrograms) > 0:
 		s.Trouble = strings.Join(s.OlderPrograms, " and ") + " run an older program, which does not speak with this one: " +

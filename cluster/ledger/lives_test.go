@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -247,6 +248,28 @@ func TestADuplicateNameGivesNoVote(t *testing.T) {
 		return len(r.leader().Status().Voters) == 3
 	})
 	r.expectNotes("before", "after")
+}
+
+// A board whose calls never reach the leader, as with two boards of one name, accepts nothing and says so.
+func TestALeaderThatDoesNotAnswer(t *testing.T) {
+	skipIfShort(t)
+	t.Parallel()
+	r := newRack(t, 3)
+	r.start(r.names...)
+	r.voters(3)
+	r.submit(r.leader(), "order")
+	leader := r.leader().name
+	other := r.others(leader)[0]
+	if s := r.board(other).Status(); s.Trouble != "" {
+		t.Errorf("before: %s", s.Trouble)
+	}
+	r.net.DropCalls(other, leader, 1)
+	r.until("it says so", func() bool {
+		s := r.board(other).Status()
+		return s.Leader == leader && strings.Contains(s.Trouble, "does not answer this board")
+	})
+	r.net.Heal()
+	r.until("that passes", func() bool { return r.board(other).Status().Trouble == "" })
 }
 
 func TestOneProcessOpensADirectory(t *testing.T) {

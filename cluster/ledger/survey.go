@@ -25,6 +25,7 @@ type surveyState struct {
 	maxRules      map[string]uint32       // by server id: see noteMaxRules
 	olderPrograms []string                // names of boards, sorted: see Status
 	rulesHeldBy   []string                // see Status
+	leaderHeard   time.Time               // when the leader last answered; while there is none, or this board leads, the last survey
 	introduced    map[string]bool         // by name: boards that answered introduceSelf
 	rulesHeldAt   time.Time               // since when; zero while the list is empty
 }
@@ -64,6 +65,12 @@ func (l *Ledger) surveyOnce(ctx context.Context) {
 	if r == nil {
 		return
 	}
+	leader, _, ok := l.currentLeader()
+	l.mu.Lock()
+	if !ok || leader == l.cfg.Name || l.survey.leaderHeard.IsZero() {
+		l.survey.leaderHeard = time.Now()
+	}
+	l.mu.Unlock()
 	if r.State() == raft.Leader {
 		l.surveyAsLeader(ctx, r, self, id)
 		return
@@ -71,7 +78,7 @@ func (l *Ledger) surveyOnce(ctx context.Context) {
 	l.mu.Lock()
 	l.survey.leadingSince, l.survey.answers = time.Time{}, nil
 	l.mu.Unlock()
-	switch leader, _, ok := l.currentLeader(); {
+	switch {
 	case !ok:
 		l.surveyLeaderless(ctx, id)
 	case leader != l.cfg.Name:
@@ -381,6 +388,7 @@ func (l *Ledger) syncClock(ctx context.Context, leader string, id ledgerID) {
 	l.survey.noteRulesHeld(hello.RulesHeldBy)
 	l.survey.nameConflicts = hello.NameConflicts
 	if hello.Leading {
+		l.survey.leaderHeard = time.Now()
 		l.survey.kept = keptEntries{hello.Server.ID, hello.KeptInRack}
 	}
 	l.mu.Unlock()
