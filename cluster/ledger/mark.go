@@ -72,7 +72,9 @@ func openMark(path string) (m *markFile, isNew bool, err error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		isNew, b = true, make([]byte, markSlots*sectorSize)
-		copy(b, encodeMarkSlot(0, logMark{}))
+		for slot := range markSlots { // both, so that one that is damaged costs nothing
+			copy(b[slot*sectorSize:], encodeMarkSlot(uint64(slot), logMark{}))
+		}
 		err = durable.WriteFile(path, b, 0o644)
 	}
 	if err != nil {
