@@ -88,14 +88,25 @@ func (a *applyTx) finishFulfilment(c FinishFulfilment) Answer {
 
 // finishMail removes a mail job, unless a newer one has replaced it.
 func (a *applyTx) finishMail(c FinishMail) Answer {
-	o := a.orderByID(c.ID)
+	return a.finishJob(c.ID, c.Kind, func(o *storedOrder) (*JobKind, *int64) { return &o.mailJob, &o.mailSince })
+}
+
+// finishWebhook removes a webhook job for a cancelled or returned order, unless a newer one has replaced it.
+func (a *applyTx) finishWebhook(c FinishWebhook) Answer {
+	return a.finishJob(c.ID, c.Kind, func(o *storedOrder) (*JobKind, *int64) { return &o.webhookJob, &o.webhookSince })
+}
+
+// finishJob removes a job from an order if it is still the one of this kind. job returns where the
+// order has the job and its time.
+func (a *applyTx) finishJob(id ID, kind JobKind, job func(*storedOrder) (*JobKind, *int64)) Answer {
+	o := a.orderByID(id)
 	if o == nil {
 		return Answer{Outcome: NoOrder}
 	}
 	answer := Answer{Outcome: AlreadyDone, Order: o.ID, State: a.b.sales[o.sale].StateAt(a.now)}
-	if o.mailJob == c.Kind {
-		next := *o
-		next.mailJob, next.mailSince = 0, 0
+	next := *o
+	if pending, since := job(&next); *pending == kind {
+		*pending, *since = 0, 0
 		a.storeOrder(o, &next)
 		answer.Outcome = Done
 	}
@@ -183,20 +194,4 @@ func (o *Order) Reason() string {
 		return strings.TrimPrefix(reason, ": ")
 	}
 	return o.Note
-}
-
-// finishWebhook removes a webhook job that tells of a cancelled or returned order.
-func (a *applyTx) finishWebhook(c FinishWebhook) Answer {
-	o := a.orderByID(c.ID)
-	if o == nil {
-		return Answer{Outcome: NoOrder}
-	}
-	answer := Answer{Outcome: AlreadyDone, Order: o.ID, State: a.b.sales[o.sale].StateAt(a.now)}
-	if o.webhookJob == c.Kind {
-		next := *o
-		next.webhookJob, next.webhookSince = 0, 0
-		a.storeOrder(o, &next)
-		answer.Outcome = Done
-	}
-	return answer
 }

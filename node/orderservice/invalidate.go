@@ -39,7 +39,10 @@ func newPageInvalidator(s *Service) *pageInvalidator {
 }
 
 // run checks until ctx ends.
-func (p *pageInvalidator) run(ctx context.Context) {
+func (p *pageInvalidator) run(ctx context.Context) { runPageChecks(ctx, p.purgeChanged) }
+
+// runPageChecks calls check at every pageCheckInterval until ctx ends.
+func runPageChecks(ctx context.Context, check func(now time.Time)) {
 	ticker := time.NewTicker(pageCheckInterval)
 	defer ticker.Stop()
 	for {
@@ -47,7 +50,7 @@ func (p *pageInvalidator) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
-			p.purgeChanged(now)
+			check(now)
 		}
 	}
 }

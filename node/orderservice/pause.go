@@ -112,18 +112,7 @@ type acceptance struct {
 func (s *Service) Pause() orders.Pause { return orders.Pause(s.pause.Load()) }
 
 // watchPause updates Pause until ctx ends.
-func (s *Service) watchPause(ctx context.Context) {
-	ticker := time.NewTicker(pageCheckInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-ticker.C:
-			s.updatePause(now)
-		}
-	}
-}
+func (s *Service) watchPause(ctx context.Context) { runPageChecks(ctx, s.updatePause) }
 
 // updatePause looks at the ledger once. One goroutine calls it.
 func (s *Service) updatePause(now time.Time) {
