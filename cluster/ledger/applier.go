@@ -45,7 +45,7 @@ type applier struct {
 	halted        string
 	haltTransient bool // the reason can pass: the batch is retried
 	// suspect is why this board may have diverged, "" if nothing: see divergence.go. fromLog: the
-	// log that it had at its start says so.
+	// evidence is in the log that it had at its start.
 	suspect string
 	fromLog bool
 	// replayEnd is the last index of the log at the start.

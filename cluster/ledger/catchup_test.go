@@ -10,8 +10,8 @@ import (
 	"bramble/cluster/ledger"
 )
 
-// A board that starts behind the others says so until it has applied what was acknowledged
-// before its start, however long its state machine takes. Afterwards it says so if it falls
+// A board that starts behind the others is catching up until it has applied what was acknowledged
+// before its start, however long its state machine takes. Afterwards it is catching up again if it falls
 // behind again.
 func TestBoardIsCatchingUp(t *testing.T) {
 	skipIfShort(t)

@@ -117,9 +117,7 @@ func (r *rack) verify(ld *writerLoad) {
 
 func TestLeaderKilledUnderLoad(t *testing.T) {
 	skipIfShort(t)
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	ld := r.load(12, 5*time.Second, r.names...)
 	for range 3 {
 		r.awaitAcknowledged(ld, 50)
@@ -192,9 +190,7 @@ func TestAllBoardsStopAtOnce(t *testing.T) {
 // copied first: with a later copy it would have what the others lack, and stop them (mark_test.go).
 func TestDirectoriesCopiedUnderLoad(t *testing.T) {
 	skipIfShort(t)
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	ld := r.load(8, 2*time.Second, r.names...)
 	r.awaitAcknowledged(ld, 100)
 	ld.mu.Lock()

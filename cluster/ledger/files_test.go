@@ -72,9 +72,7 @@ func only(t testing.TB, pattern string) string {
 func TestDamageIsFoundSetAsideAndRepaired(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	for i := range 40 {
 		r.submit(r.board("b1"), fmt.Sprintf("command %d with some text to it", i))
 	}
@@ -108,9 +106,7 @@ func TestDamageIsFoundSetAsideAndRepaired(t *testing.T) {
 
 func TestDamagedSnapshot(t *testing.T) {
 	skipIfShort(t)
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	for i := range 10 {
 		r.submit(r.board("b1"), fmt.Sprint(i))
 	}
@@ -190,9 +186,7 @@ func TestTornTailIsCutOff(t *testing.T) {
 
 func TestCompactDropsTheLog(t *testing.T) {
 	skipIfShort(t)
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	for i := range 10 {
 		r.submit(r.board("b1"), fmt.Sprintf("secret %d", i))
 	}
@@ -245,9 +239,7 @@ func TestALogWithoutEntriesKnowsTheSnapshotsTerm(t *testing.T) {
 
 func TestReadDirOfADeadBoard(t *testing.T) {
 	skipIfShort(t)
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	for i := range 30 {
 		r.submit(r.board("b1"), fmt.Sprint(i))
 		if i == 15 {
@@ -290,9 +282,7 @@ func listing(t testing.TB, dir string) string {
 func TestManySnapshotsAndReturnAfterThem(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	var away string
 	for _, n := range r.names {
 		if n != r.leader().name {

@@ -25,9 +25,7 @@ func (d *divergingDiary) Apply(b ledger.Batch) ([][]byte, error) {
 }
 
 func TestABoardThatDivergesHalts(t *testing.T) {
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	led := r.leader()
 	var odd string
 	for _, n := range r.names {
@@ -60,9 +58,7 @@ func TestABoardThatDivergesHalts(t *testing.T) {
 // and those that suspected themselves go on.
 func TestALeaderThatDivergesHalts(t *testing.T) {
 	skipIfShort(t)
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	led := r.leader()
 	for _, n := range r.names {
 		if n != led.name {
@@ -176,9 +172,7 @@ func TestTheRulesWaitForABoardThatHasJustStarted(t *testing.T) {
 // majority of such boards confirms itself, and the right program goes on without a repair.
 func TestBoardsThatDivergeFromTheirOwnLogHalt(t *testing.T) {
 	skipIfShort(t)
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	for _, command := range []string{"straight", "trap", "next", "last"} {
 		r.submit(r.leader(), command)
 	}

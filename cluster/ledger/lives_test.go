@@ -62,9 +62,7 @@ func (r *rack) expectNotes(want ...string) {
 func TestANewLifeDoesNotVoteForTheOldOne(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	r.submit(r.board("b1"), "before")
 	r.awaitSameNotes()
 	led := r.leader().name
@@ -88,9 +86,7 @@ func TestANewLifeDoesNotVoteForTheOldOne(t *testing.T) {
 func TestALogIsNotCutBackAfterALostCard(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	x := r.leader().name
 	rest := r.others(x)
 	z, y := rest[0], rest[1]
@@ -117,9 +113,7 @@ func TestALogIsNotCutBackAfterALostCard(t *testing.T) {
 func TestACardPutBackFromACopyBeginsANewLife(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	x := r.leader().name
 	rest := r.others(x)
 	y, z := rest[0], rest[1]
@@ -153,9 +147,7 @@ func TestACardPutBackFromACopyBeginsANewLife(t *testing.T) {
 func TestTwoBoardsWithOneServerID(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	r.submit(r.board("b1"), "before")
 	r.awaitSameNotes()
 	follower := r.others(r.leader().name)[0]
@@ -173,9 +165,7 @@ func TestTwoBoardsWithOneServerID(t *testing.T) {
 func TestARenamedBoardStaysAMember(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	r.submit(r.board("b1"), "before")
 	follower := r.others(r.leader().name)[0]
 	server := r.board(follower).Status().Server
@@ -199,9 +189,7 @@ func TestARenamedBoardStaysAMember(t *testing.T) {
 func TestAllBoardsRenamedAtOnce(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	r.submit(r.board("b1"), "before")
 	r.awaitSameNotes()
 	r.kill(r.names...)
@@ -254,9 +242,7 @@ func TestADuplicateNameGivesNoVote(t *testing.T) {
 func TestALeaderThatDoesNotAnswer(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	r.submit(r.leader(), "order")
 	leader := r.leader().name
 	other := r.others(leader)[0]

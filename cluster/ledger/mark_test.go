@@ -100,9 +100,7 @@ func TestABoardWhoseLogLostItsEndDoesNotVote(t *testing.T) {
 func TestTwoBoardsWhoseLogsLostTheirEnds(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	for i := range 5 {
 		r.submit(r.board("b1"), fmt.Sprintf("order %d %s", i, strings.Repeat("x", 200)))
 	}
@@ -176,9 +174,7 @@ func TestAMissingLogWithoutAMark(t *testing.T) {
 func TestCommittedEntriesAreNotCutBack(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	want := []string{"order 0"}
 	r.submit(r.board("b1"), want[0])
 	r.awaitSameNotes()

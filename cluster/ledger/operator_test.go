@@ -62,9 +62,7 @@ func TestALostFileSystemFoundsNothing(t *testing.T) {
 func TestTwoLostCardsFoundNoSecondLedger(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	r.submit(r.board("b1"), "order")
 	r.awaitSameNotes()
 	r.kill(r.names...)
@@ -102,16 +100,10 @@ func TestTwoLostCardsFoundNoSecondLedger(t *testing.T) {
 func TestCountedOutBoardsComeBack(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	r.submit(r.board("b1"), "order")
 	r.awaitSameNotes()
-	r.kill("b2", "b3")
-	r.until("no leader", func() bool { return r.board("b1").Status().Leader == "" })
-	if _, err := r.board("b1").Recover(t.Context(), "b1"); err != nil {
-		t.Fatal(err)
-	}
+	r.recoverAlone("b1")
 	r.submitUntilOpen("b1", "after the recovery")
 	recovered := r.board("b1").Status().Ledger
 	r.start("b2", "b3")
@@ -145,17 +137,11 @@ func TestCountedOutBoardsComeBack(t *testing.T) {
 func TestChooseTheLedgerOfBefore(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	r.submit(r.board("b1"), "order")
 	r.awaitSameNotes()
 	before := r.board("b1").Status().Ledger
-	r.kill("b2", "b3")
-	r.until("no leader", func() bool { return r.board("b1").Status().Leader == "" })
-	if _, err := r.board("b1").Recover(t.Context(), "b1"); err != nil {
-		t.Fatal(err)
-	}
+	r.recoverAlone("b1")
 	r.submitUntilOpen("b1", "after the recovery")
 	recovered := r.board("b1").Status().Ledger
 	r.start("b2", "b3")
@@ -177,9 +163,7 @@ func TestChooseTheLedgerOfBefore(t *testing.T) {
 func TestRecoverARackOfTwoWhoseNewCardIsQuick(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 2)
-	r.start(r.names...)
-	r.voters(2)
+	r := newVotingRack(t, 2)
 	r.submit(r.board("b1"), "order")
 	r.kill("b2")
 	r.wipe("b2")
@@ -255,9 +239,7 @@ func TestChooseBetweenTwoLedgers(t *testing.T) {
 func TestRecoverARackOfTwo(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 2)
-	r.start(r.names...)
-	r.voters(2)
+	r := newVotingRack(t, 2)
 	r.submit(r.board("b1"), "order")
 	if err := r.board("b1").Compact(t.Context()); err != nil { // its log is empty
 		t.Fatal(err)
@@ -283,9 +265,7 @@ func TestRecoverARackOfTwo(t *testing.T) {
 func TestDamageOnAMajority(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 3)
-	r.start(r.names...)
-	r.voters(3)
+	r := newVotingRack(t, 3)
 	for i := range 20 {
 		r.submit(r.board("b1"), fmt.Sprintf("order %d with some text to it", i))
 	}

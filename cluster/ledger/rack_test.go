@@ -73,6 +73,25 @@ func newRack(t testing.TB, n int) *rack {
 	return r
 }
 
+// newVotingRack starts a rack of n boards, all of which vote.
+func newVotingRack(t *testing.T, n int) *rack {
+	t.Helper()
+	r := newRack(t, n)
+	r.start(r.names...)
+	r.voters(n)
+	return r
+}
+
+// recoverAlone kills all other boards, and recovers the ledger on this one when it has no leader.
+func (r *rack) recoverAlone(name string) {
+	r.t.Helper()
+	r.kill(r.others(name)...)
+	r.until("no leader", func() bool { return r.board(name).Status().Leader == "" })
+	if _, err := r.board(name).Recover(r.t.Context(), name); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 func (r *rack) directory(name string) string { return filepath.Join(r.dir, name) }
 
 func (r *rack) config(name string) ledger.Config {
