@@ -98,7 +98,7 @@ func (f *fileParser) readCards(cards any, tree map[string]any) []cardOverlay {
 		return nil
 	}
 	var list []cardOverlay
-	for _, name := range sortedKeys(byDigits) {
+	for _, name := range slices.Sorted(maps.Keys(byDigits)) {
 		id := cardsTable + "." + name
 		line := f.lineOf(cardsTable, name)
 		digits := strings.ToLower(name)
@@ -129,7 +129,7 @@ func (f *fileParser) readCard(id string, own, tree map[string]any) *ParsedFile {
 	overlay.lines = maps.Clone(f.lines)
 	merged := maps.Clone(tree)
 	written := map[string]bool{}
-	for _, name := range sortedKeys(own) {
+	for _, name := range slices.Sorted(maps.Keys(own)) {
 		table, isTable := own[name].(map[string]any)
 		shared, _ := tree[name].(map[string]any)
 		line := f.lineOf(id+"."+name, "")

@@ -1,9 +1,11 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +22,32 @@ const (
 )
 
 // Each check returns one clause with the problem of a value and its remedy, "" if the
-// value is valid.
+// value is valid. A function that returns a check has the limits as parameters.
+
+// ifSet returns a check that also accepts "".
+func ifSet(check func(string) string) func(string) string {
+	return func(s string) string {
+		if s == "" {
+			return ""
+		}
+		return check(s)
+	}
+}
+
+// checkList accepts at most that many values, each of them valid.
+func checkList[T any](most int, what string, check func(T) string) func([]T) string {
+	return func(list []T) string {
+		if problem := checkCount(len(list), most, what); problem != "" {
+			return problem
+		}
+		for _, v := range list {
+			if problem := check(v); problem != "" {
+				return problem
+			}
+		}
+		return ""
+	}
+}
 
 func nameRune(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
@@ -37,30 +64,27 @@ func checkName(s string) string {
 	return ""
 }
 
-func checkInt(v, low, high int) string {
-	if v < low || v > high {
-		return fmt.Sprintf("%d is out of range; write a number from %d to %d", v, low, high)
+// checkRange accepts a value within two limits; its messages write a value in the form given.
+func checkRange[T cmp.Ordered](form, what string, low, high T) func(T) string {
+	return func(v T) string {
+		if v < low || v > high {
+			return fmt.Sprintf(form+" is out of range; write a "+what+" from "+form+" to "+form, v, low, high)
+		}
+		return ""
 	}
-	return ""
 }
+
+func checkInt(low, high int) func(int) string { return checkRange("%d", "number", low, high) }
+
+func checkDuration(low, high time.Duration) func(Duration) string {
+	return checkRange("%q", "duration", Duration(low), Duration(high))
+}
+
+func checkSize(low, high Size) func(Size) string { return checkRange("%q", "size", low, high) }
 
 func checkCount(n, most int, what string) string {
 	if n > most {
 		return fmt.Sprintf("there are %d; write at most %d %s", n, most, what)
-	}
-	return ""
-}
-
-func checkDuration(v Duration, low, high time.Duration) string {
-	if time.Duration(v) < low || time.Duration(v) > high {
-		return fmt.Sprintf("%q is out of range; write a duration from %q to %q", v, Duration(low), Duration(high))
-	}
-	return ""
-}
-
-func checkSize(v, low, high Size) string {
-	if v < low || v > high {
-		return fmt.Sprintf("%q is out of range; write a size from %q to %q", v, low, high)
 	}
 	return ""
 }
@@ -75,13 +99,13 @@ func checkMaxObject(c *Config) string {
 	return ""
 }
 
-func checkOneOf(v string, words ...string) string {
-	for _, w := range words {
-		if v == w {
+func checkOneOf(words ...string) func(string) string {
+	return func(v string) string {
+		if slices.Contains(words, v) {
 			return ""
 		}
+		return fmt.Sprintf("%s is not a value of this key; write %s", quote(v), joinChoices(words))
 	}
-	return fmt.Sprintf("%s is not a value of this key; write %s", quote(v), joinChoices(words))
 }
 
 // joinChoices returns `"a", "b" or "c"`.
@@ -123,27 +147,19 @@ func validHost(s string, emptyToo bool) bool {
 }
 
 func checkIP(s string) string {
-	if s == "" {
-		return ""
-	}
 	if ip, err := netip.ParseAddr(s); err != nil || ip.IsUnspecified() {
 		return quote(s) + ` is not an address that others can reach; write an IP address without port, such as "192.168.1.11"`
 	}
 	return ""
 }
 
-func checkJoin(list []string) string {
-	if p := checkCount(len(list), maxJoin, "addresses"); p != "" {
-		return p
+func checkJoin(s string) string {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		host, port = strings.Trim(s, "[]"), "1"
 	}
-	for _, s := range list {
-		host, port, err := net.SplitHostPort(s)
-		if err != nil {
-			host, port = strings.Trim(s, "[]"), "1"
-		}
-		if !validHost(host, false) || !validPort(port) || port == "0" {
-			return quote(s) + ` is not an address; write host or host:port, such as "192.168.1.11" or "board-1.local:7946"`
-		}
+	if !validHost(host, false) || !validPort(port) || port == "0" {
+		return quote(s) + ` is not an address; write host or host:port, such as "192.168.1.11" or "board-1.local:7946"`
 	}
 	return ""
 }

@@ -8,9 +8,6 @@ import (
 )
 
 func checkOrigin(s string) string {
-	if s == "" {
-		return ""
-	}
 	const write = `; write "http://host", "http://host:port" or the same with https`
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "" {
@@ -30,9 +27,6 @@ func checkOrigin(s string) string {
 
 // checkHealthPath accepts a path, with or without a query, as the board sends it.
 func checkHealthPath(s string) string {
-	if s == "" {
-		return ""
-	}
 	u, err := url.ParseRequestURI(s)
 	if err != nil || s[0] != '/' || strings.HasPrefix(s, "//") || u.RequestURI() != s || strings.Contains(s, "#") {
 		return quote(s) + ` is not a path; write one such as "/health"`
@@ -53,14 +47,9 @@ func checkSiteHost(s string) string {
 	return ""
 }
 
-func checkAliases(list []string) string {
-	if p := checkCount(len(list), maxAliases, "names"); p != "" {
-		return p
-	}
-	for _, s := range list {
-		if checkSiteHost(strings.TrimPrefix(s, "*.")) != "" {
-			return quote(s) + ` is not a host name; write one such as "www.shop.example" or "*.shop.example"`
-		}
+func checkAlias(s string) string {
+	if checkSiteHost(strings.TrimPrefix(s, "*.")) != "" {
+		return quote(s) + ` is not a host name; write one such as "www.shop.example" or "*.shop.example"`
 	}
 	return ""
 }

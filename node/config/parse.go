@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -198,7 +199,7 @@ func (f *fileParser) fillTables(tree map[string]any) map[string]bool {
 		known[t.name] = t
 	}
 	written := map[string]bool{}
-	for _, name := range sortedKeys(tree) { // [origin] comes before [[site]], which starts as its copy
+	for _, name := range slices.Sorted(maps.Keys(tree)) { // [origin] comes before [[site]], which starts as its copy
 		sub, ok := tree[name].(map[string]any)
 		line := f.lineOf(name, "")
 		t, isTable := known[name]
@@ -230,7 +231,7 @@ func (f *fileParser) fillTable(name, id string, sub map[string]any, written map[
 			known[s.key] = s
 		}
 	}
-	for _, key := range sortedKeys(sub) {
+	for _, key := range slices.Sorted(maps.Keys(sub)) {
 		s, ok := known[key]
 		if !ok {
 			f.addError(ErrUnknownKey, f.lineOf(id, key), id, key, "unknown key"+suggestKey(name, key))
@@ -328,15 +329,6 @@ func isTableArray(v any) bool {
 	}
 	_, ok = list[0].(map[string]any)
 	return ok
-}
-
-func sortedKeys(m map[string]any) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // addSyntaxError adds the mistake that the TOML decoder found, with a remedy.

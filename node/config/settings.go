@@ -17,12 +17,38 @@ type keySpec struct {
 	secret bool
 	// at returns a pointer to the field; nil for a key of [[site]].
 	at func(*Config) any
-	// check returns the problem with the value and its remedy, or
-	// "". It is nil if every value of the type is valid.
+	// check returns the problem with the value and its remedy, or "". It may be nil.
 	check func(*Config) string
 	// atSite and checkSite are the same for a key of [[site]].
 	atSite    func(*SiteSettings) any
 	checkSite func(*SiteSettings) string
+}
+
+// keyOf describes a key by its field, the check of its value (nil if every value of the type is
+// valid) and its documentation.
+func keyOf[T any](table, key string, at func(*Config) *T, check func(T) string, doc string) keySpec {
+	k := keySpec{table: table, key: key, doc: doc, at: func(c *Config) any { return at(c) }}
+	if check != nil {
+		k.check = func(c *Config) string { return check(*at(c)) }
+	}
+	return k
+}
+
+// withDefault adds the default in words.
+func (k keySpec) withDefault(text string) keySpec {
+	k.defaultText = text
+	return k
+}
+
+func (k keySpec) asSecret() keySpec {
+	k.secret = true
+	return k
+}
+
+// checkedBy adds a check that depends on other keys too.
+func (k keySpec) checkedBy(check func(*Config) string) keySpec {
+	k.check = check
+	return k
 }
 
 // tableSpec is one [table] of the file or, if many is set, any number of [[table]].
@@ -73,233 +99,127 @@ const maxRate = 100_000
 
 func boardKeys() []keySpec {
 	return []keySpec{
-		{
-			table: "board", key: "name", defaultText: "the host name",
-			doc: "Name of this board, unique in the rack: letters, digits, '-', '_' and '.', at most 63. " +
-				"The host name is a good default, because an image gives each card its own.",
-			at:    func(c *Config) any { return &c.Board.Name },
-			check: func(c *Config) string { return checkName(c.Board.Name) },
-		}, {
-			table: "board", key: "weight",
-			doc: "Share of the pages that this board owns, relative to the weights of the other boards, 1 to 1000. " +
-				"With 100 for an original Pi, a faster board can have 400.",
-			at:    func(c *Config) any { return &c.Board.Weight },
-			check: func(c *Config) string { return checkInt(c.Board.Weight, 1, 1000) },
-		}, {
-			table: "http", key: "listen",
-			doc: "Address of the public pages, host:port; without a host, every address of the board. " +
-				"Browsers use port 80.",
-			at:    func(c *Config) any { return &c.HTTP.Listen },
-			check: func(c *Config) string { return checkListen(c.HTTP.Listen) },
-		}, {
-			table: "http", key: "header_timeout",
-			doc: "Time a client has to send a request's header, 100ms to 5m. " +
-				"10s is enough for a bad mobile line, and limits what slow connections can hold.",
-			at: func(c *Config) any { return &c.HTTP.HeaderTimeout },
-			check: func(c *Config) string {
-				return checkDuration(c.HTTP.HeaderTimeout, 100*time.Millisecond, 5*time.Minute)
-			},
-		}, {
-			table: "http", key: "idle_timeout",
-			doc: "Time a connection may wait for its next request, 1s to 1h. " +
-				"60s covers a person's pause between two pages.",
-			at:    func(c *Config) any { return &c.HTTP.IdleTimeout },
-			check: func(c *Config) string { return checkDuration(c.HTTP.IdleTimeout, time.Second, time.Hour) },
-		}, {
-			table: "http", key: "write_timeout",
-			doc: "Time that one whole reply may take, 1s to 1h. " +
-				"60s sends 1MB even at 140 kbit/s; a slower client holds memory that others need.",
-			at:    func(c *Config) any { return &c.HTTP.WriteTimeout },
-			check: func(c *Config) string { return checkDuration(c.HTTP.WriteTimeout, time.Second, time.Hour) },
-		}, {
-			table: "http", key: "max_connections",
-			doc: "Open connections from clients at the same time, 1 to 1000000. " +
-				"An idle one takes half a kB here and 3.5kB in the kernel, so 4096 connections and the cache leave a 256 MB board room for everything else. " +
-				"The board lowers the number if the process may not open that many files.",
-			at:    func(c *Config) any { return &c.HTTP.MaxConnections },
-			check: func(c *Config) string { return checkInt(c.HTTP.MaxConnections, 1, 1_000_000) },
-		}, {
-			table: "http", key: "drain_timeout",
-			doc: "Time that replies in progress have to complete when the board stops, 0s to 5m. " +
-				"10s completes all but the slowest, and limits the wait for the board.",
-			at:    func(c *Config) any { return &c.HTTP.DrainTimeout },
-			check: func(c *Config) string { return checkDuration(c.HTTP.DrainTimeout, 0, 5*time.Minute) },
-		}, {
-			table: "http", key: "accept_rate",
-			doc: "New connections accepted per second, 0 to 100000; more wait in the kernel. " +
-				"0 sets no limit: a board accepts as many as it can.",
-			at:    func(c *Config) any { return &c.HTTP.AcceptRate },
-			check: func(c *Config) string { return checkInt(c.HTTP.AcceptRate, 0, maxRate) },
-		}, {
-			table: "http", key: "client_request_rate",
-			doc: "Requests per second from one address, 0 to 100000. A burst may have twice the number; more get a 503. " +
-				"0 sets no limit, because a whole school or a mobile network can be one address.",
-			at:    func(c *Config) any { return &c.HTTP.ClientRequestRate },
-			check: func(c *Config) string { return checkInt(c.HTTP.ClientRequestRate, 0, maxRate) },
-		}, {
-			table: "http", key: "network_request_rate",
-			doc:   "The same for all addresses of one network together, a /24 of IPv4 or a /64 of IPv6.",
-			at:    func(c *Config) any { return &c.HTTP.NetworkRequestRate },
-			check: func(c *Config) string { return checkInt(c.HTTP.NetworkRequestRate, 0, maxRate) },
-		}, {
-			table: "http", key: "client_connection_rate",
-			doc:   "New connections per second from one address, 0 to 100000; more are closed. 0 sets no limit.",
-			at:    func(c *Config) any { return &c.HTTP.ClientConnectionRate },
-			check: func(c *Config) string { return checkInt(c.HTTP.ClientConnectionRate, 0, maxRate) },
-		}, {
-			table: "http", key: "network_connection_rate",
-			doc:   "The same for all addresses of one network together.",
-			at:    func(c *Config) any { return &c.HTTP.NetworkConnectionRate },
-			check: func(c *Config) string { return checkInt(c.HTTP.NetworkConnectionRate, 0, maxRate) },
-		}, {
-			table: "http", key: "max_requests",
-			doc: "Requests in progress that memory cannot answer, 0 to 100000. Four times as many may wait for up to 2 s; the rest get a 503. " +
-				"0 uses an eighth of the memory that the cache leaves, at 64kB per request: 138 on a 256 MB board.",
-			at:    func(c *Config) any { return &c.HTTP.MaxRequests },
-			check: func(c *Config) string { return checkInt(c.HTTP.MaxRequests, 0, maxRate) },
-		}, {
-			table: "http", key: "body_timeout",
-			doc: "Time that a request body, such as a form, may be behind min_body_rate, 1s to 1h; then the client gets a 408. " +
-				"5s covers a gap in a bad mobile line. It shrinks to 1s while very many clients send slowly.",
-			at:    func(c *Config) any { return &c.HTTP.BodyTimeout },
-			check: func(c *Config) string { return checkDuration(c.HTTP.BodyTimeout, time.Second, time.Hour) },
-		}, {
-			table: "http", key: "min_body_rate",
-			doc: "Bytes per second at which a request body must arrive, 0 to 1GB; all of it within write_timeout. " +
-				"1kB is slower than any line that loads a page; 0 sets no limit.",
-			at:    func(c *Config) any { return &c.HTTP.MinBodyRate },
-			check: func(c *Config) string { return checkSize(c.HTTP.MinBodyRate, 0, GB) },
-		}, {
-			table: "console", key: "listen",
-			doc: "Address of console, API, metrics and health, host:port. " +
-				"It is a port of its own so that a firewall can keep the public out.",
-			at:    func(c *Config) any { return &c.Console.Listen },
-			check: func(c *Config) string { return checkListen(c.Console.Listen) },
-		}, {
-			table: "console", key: "password", secret: true,
-			doc: "Password of the console, 8 to 200 characters, and not the rack key. " +
-				"Empty: every client that reaches the listener may read, and only the board itself may make changes, which is a safe default.",
-			at:    func(c *Config) any { return &c.Console.Password },
-			check: checkPassword,
-		}, {
-			table: "rack", key: "key", secret: true, defaultText: "none, it must be set",
-			doc: `The secret that boards of one rack share, the same on every board: the line that "bramble key" prints. ` +
-				"It has no default, because a default would be public.",
-			at: func(c *Config) any { return &c.Rack.Key },
-		}, {
-			table: "rack", key: "old_keys", secret: true,
-			doc: "Keys accepted besides key while you change it, at most 4. " +
-				"Empty except during that change.",
-			at:    func(c *Config) any { return &c.Rack.OldKeys },
-			check: func(c *Config) string { return checkCount(len(c.Rack.OldKeys), maxOldKeys, "keys") },
-		}, {
-			table: "rack", key: "gossip_listen",
-			doc: "Address where boards exchange membership messages, host:port, both UDP and TCP. " +
-				"7946 is the default port of memberlist, the library for it.",
-			at:    func(c *Config) any { return &c.Rack.GossipListen },
-			check: func(c *Config) string { return checkListen(c.Rack.GossipListen) },
-		}, {
-			table: "rack", key: "link_listen",
-			doc: "Address where boards send each other pages, host:port, TLS over TCP. " +
-				"The default is the port next to that of gossip.",
-			at:    func(c *Config) any { return &c.Rack.LinkListen },
-			check: func(c *Config) string { return checkListen(c.Rack.LinkListen) },
-		}, {
-			table: "rack", key: "advertise", defaultText: "found automatically",
-			doc: "The IP address at which the other boards reach this one. " +
-				"Set it only if the board has several and finds the wrong one.",
-			at:    func(c *Config) any { return &c.Rack.Advertise },
-			check: func(c *Config) string { return checkIP(c.Rack.Advertise) },
-		}, {
-			table: "rack", key: "join",
-			doc: "Gossip addresses of other boards, host or host:port, at most 64; the port is 7946 if left out. " +
-				"One that answers is enough. Leave it empty where mDNS finds the rack.",
-			at:    func(c *Config) any { return &c.Rack.Join },
-			check: func(c *Config) string { return checkJoin(c.Rack.Join) },
-		}, {
-			table: "rack", key: "mdns",
-			doc: "Whether to find the rack on the local network by mDNS. " +
-				"On, so that a new card needs no address; turn it off where multicast is not welcome.",
-			at: func(c *Config) any { return &c.Rack.MDNS },
-		}, {
-			table: "rack", key: "peer_timeout",
-			doc: "Time that a request waits for an answer from another board, 100ms to 30s; then the board fetches from the origin. " +
-				"1s is more than a busy Pi takes, and shoppers still wait that long.",
-			at:    func(c *Config) any { return &c.Rack.PeerTimeout },
-			check: func(c *Config) string { return checkDuration(c.Rack.PeerTimeout, 100*time.Millisecond, 30*time.Second) },
-		}, {
-			table: "rack", key: "forget_after",
-			doc: "Time that a dead board stays on the list and its address is tried, 1m to 168h. " +
-				"10m is longer than it takes to change a plug or a card.",
-			at:    func(c *Config) any { return &c.Rack.ForgetAfter },
-			check: func(c *Config) string { return checkDuration(c.Rack.ForgetAfter, time.Minute, 168*time.Hour) },
-		}, {
-			table: "rack", key: "expected_boards",
-			doc: "Number of boards that the rack is planned to have, 1 to 1000. It is used only until the rack has a ledger. " +
-				"The ledger is founded when all of them see each other: a missing board may have the rack's orders. If some are missing for good, \"bramble ledger found\" founds it with more than half of that number. It must not be less than the number of boards that you switch on.",
-			at:    func(c *Config) any { return &c.Rack.ExpectedBoards },
-			check: func(c *Config) string { return checkInt(c.Rack.ExpectedBoards, 1, 1000) },
-		}, {
-			table: "cache", key: "memory",
-			doc: "Memory for stored pages, bookkeeping included, 2MB to 1000GB. MB is a million bytes, MiB is 1048576. " +
-				"64MB leaves a 256 MB board room for connections and the system.",
-			at:    func(c *Config) any { return &c.Cache.Memory },
-			check: func(c *Config) string { return checkSize(c.Cache.Memory, 2*MB, 1000*GB) },
-		}, {
-			table: "cache", key: "max_object",
-			doc: "The largest page that is stored, 1kB to a sixteenth of memory; larger ones pass through. " +
-				"1MB, or the sixteenth if that is less, holds any page or picture of a shop, and no download evicts the pages.",
-			at:    func(c *Config) any { return &c.Cache.MaxObject },
-			check: checkMaxObject,
-		}, {
-			table: "cache", key: "cache_status_header",
-			doc: "Whether each reply has a Cache-Status field with the cache's decision (RFC 9211). " +
-				"On, because it costs 60 bytes and answers most questions about a cache.",
-			at: func(c *Config) any { return &c.Cache.CacheStatusHeader },
-		}, {
-			table: "cache", key: "client_cache_control",
-			doc: "Whether the cache applies no-cache, no-store, max-age, min-fresh and max-stale in a request. " +
-				"Off, because otherwise a crowd that presses F5 would reach the origin.",
-			at: func(c *Config) any { return &c.Cache.ClientCacheControl },
-		}, {
-			table: "cache", key: "store_set_cookie",
-			doc: "Whether Set-Cookie is stored with a page that says public or s-maxage, and sent to every reader. " +
-				"Off, because it hands one visitor's session to everybody.",
-			at: func(c *Config) any { return &c.Cache.StoreSetCookie },
-		}, {
-			table: "cache", key: "stale_if_error",
-			doc: "Time past its lifetime that a page is served when its origin fails, if the page itself sets no stale-if-error (RFC 5861), 0s to 720h. " +
-				"24h, because at a launch an old page is better than none; 0s never serves one.",
-			at:    func(c *Config) any { return &c.Cache.StaleIfError },
-			check: func(c *Config) string { return checkDuration(c.Cache.StaleIfError, 0, 720*time.Hour) },
-		}, {
-			table: "cache", key: "compress",
-			doc: "Whether text that an origin sends uncompressed is also stored gzipped, once, for clients that accept it. " +
-				"Off: it pays only where the line is slower than a first Pi, which compresses about 3MB per second.",
-			at: func(c *Config) any { return &c.Cache.Compress },
-		}, {
-			table: "cache", key: "max_variants",
-			doc: "Stored variants of one page (Vary), 1 to 256; a new one replaces the oldest. " +
-				"16 are enough for languages and encodings, and limit the memory of a page that varies on User-Agent.",
-			at:    func(c *Config) any { return &c.Cache.MaxVariants },
-			check: func(c *Config) string { return checkInt(c.Cache.MaxVariants, 1, 256) },
-		}, {
-			table: "shop", key: "catalogue", defaultText: `"", the built-in launch`,
-			doc: "Catalogue file of the shop; a relative path starts at the directory of bramble.toml. " +
-				"Empty: the launch of 29 February 2012, so that there is something to see.",
-			at: func(c *Config) any { return &c.Shop.Catalogue },
-		}, {
-			table: "log", key: "level",
-			doc: "The least severe messages that are logged: debug, info, warn or error. " +
-				"info logs what happens to the rack, and nothing per request.",
-			at:    func(c *Config) any { return &c.Log.Level },
-			check: func(c *Config) string { return checkOneOf(c.Log.Level, "debug", "info", "warn", "error") },
-		}, {
-			table: "log", key: "format",
-			doc: "Format of a line: text for people, json for machines. " +
-				"text, because a person is the first reader.",
-			at:    func(c *Config) any { return &c.Log.Format },
-			check: func(c *Config) string { return checkOneOf(c.Log.Format, "text", "json") },
-		},
+		keyOf("board", "name", func(c *Config) *string { return &c.Board.Name }, checkName,
+			"Name of this board, unique in the rack: letters, digits, '-', '_' and '.', at most 63. "+
+				"The host name is a good default, because an image gives each card its own.").
+			withDefault("the host name"),
+		keyOf("board", "weight", func(c *Config) *int { return &c.Board.Weight }, checkInt(1, 1000),
+			"Share of the pages that this board owns, relative to the weights of the other boards, 1 to 1000. "+
+				"With 100 for an original Pi, a faster board can have 400."),
+		keyOf("http", "listen", func(c *Config) *string { return &c.HTTP.Listen }, checkListen,
+			"Address of the public pages, host:port; without a host, every address of the board. "+
+				"Browsers use port 80."),
+		keyOf("http", "header_timeout", func(c *Config) *Duration { return &c.HTTP.HeaderTimeout }, checkDuration(100*time.Millisecond, 5*time.Minute),
+			"Time a client has to send a request's header, 100ms to 5m. "+
+				"10s is enough for a bad mobile line, and limits what slow connections can hold."),
+		keyOf("http", "idle_timeout", func(c *Config) *Duration { return &c.HTTP.IdleTimeout }, checkDuration(time.Second, time.Hour),
+			"Time a connection may wait for its next request, 1s to 1h. "+
+				"60s covers a person's pause between two pages."),
+		keyOf("http", "write_timeout", func(c *Config) *Duration { return &c.HTTP.WriteTimeout }, checkDuration(time.Second, time.Hour),
+			"Time that one whole reply may take, 1s to 1h. "+
+				"60s sends 1MB even at 140 kbit/s; a slower client holds memory that others need."),
+		keyOf("http", "max_connections", func(c *Config) *int { return &c.HTTP.MaxConnections }, checkInt(1, 1_000_000),
+			"Open connections from clients at the same time, 1 to 1000000. "+
+				"An idle one takes half a kB here and 3.5kB in the kernel, so 4096 connections and the cache leave a 256 MB board room for everything else. "+
+				"The board lowers the number if the process may not open that many files."),
+		keyOf("http", "drain_timeout", func(c *Config) *Duration { return &c.HTTP.DrainTimeout }, checkDuration(0, 5*time.Minute),
+			"Time that replies in progress have to complete when the board stops, 0s to 5m. "+
+				"10s completes all but the slowest, and limits the wait for the board."),
+		keyOf("http", "accept_rate", func(c *Config) *int { return &c.HTTP.AcceptRate }, checkInt(0, maxRate),
+			"New connections accepted per second, 0 to 100000; more wait in the kernel. "+
+				"0 sets no limit: a board accepts as many as it can."),
+		keyOf("http", "client_request_rate", func(c *Config) *int { return &c.HTTP.ClientRequestRate }, checkInt(0, maxRate),
+			"Requests per second from one address, 0 to 100000. A burst may have twice the number; more get a 503. "+
+				"0 sets no limit, because a whole school or a mobile network can be one address."),
+		keyOf("http", "network_request_rate", func(c *Config) *int { return &c.HTTP.NetworkRequestRate }, checkInt(0, maxRate),
+			"The same for all addresses of one network together, a /24 of IPv4 or a /64 of IPv6."),
+		keyOf("http", "client_connection_rate", func(c *Config) *int { return &c.HTTP.ClientConnectionRate }, checkInt(0, maxRate),
+			"New connections per second from one address, 0 to 100000; more are closed. 0 sets no limit."),
+		keyOf("http", "network_connection_rate", func(c *Config) *int { return &c.HTTP.NetworkConnectionRate }, checkInt(0, maxRate),
+			"The same for all addresses of one network together."),
+		keyOf("http", "max_requests", func(c *Config) *int { return &c.HTTP.MaxRequests }, checkInt(0, maxRate),
+			"Requests in progress that memory cannot answer, 0 to 100000. Four times as many may wait for up to 2 s; the rest get a 503. "+
+				"0 uses an eighth of the memory that the cache leaves, at 64kB per request: 138 on a 256 MB board."),
+		keyOf("http", "body_timeout", func(c *Config) *Duration { return &c.HTTP.BodyTimeout }, checkDuration(time.Second, time.Hour),
+			"Time that a request body, such as a form, may be behind min_body_rate, 1s to 1h; then the client gets a 408. "+
+				"5s covers a gap in a bad mobile line. It shrinks to 1s while very many clients send slowly."),
+		keyOf("http", "min_body_rate", func(c *Config) *Size { return &c.HTTP.MinBodyRate }, checkSize(0, GB),
+			"Bytes per second at which a request body must arrive, 0 to 1GB; all of it within write_timeout. "+
+				"1kB is slower than any line that loads a page; 0 sets no limit."),
+		keyOf("console", "listen", func(c *Config) *string { return &c.Console.Listen }, checkListen,
+			"Address of console, API, metrics and health, host:port. "+
+				"It is a port of its own so that a firewall can keep the public out."),
+		keyOf("console", "password", func(c *Config) *string { return &c.Console.Password }, nil,
+			"Password of the console, 8 to 200 characters, and not the rack key. "+
+				"Empty: every client that reaches the listener may read, and only the board itself may make changes, which is a safe default.").
+			asSecret().checkedBy(checkPassword),
+		keyOf("rack", "key", func(c *Config) *RackKey { return &c.Rack.Key }, nil,
+			`The secret that boards of one rack share, the same on every board: the line that "bramble key" prints. `+
+				"It has no default, because a default would be public.").
+			withDefault("none, it must be set").asSecret(),
+		keyOf("rack", "old_keys", func(c *Config) *[]RackKey { return &c.Rack.OldKeys }, nil,
+			"Keys accepted besides key while you change it, at most 4. "+
+				"Empty except during that change.").
+			asSecret().checkedBy(func(c *Config) string { return checkCount(len(c.Rack.OldKeys), maxOldKeys, "keys") }),
+		keyOf("rack", "gossip_listen", func(c *Config) *string { return &c.Rack.GossipListen }, checkListen,
+			"Address where boards exchange membership messages, host:port, both UDP and TCP. "+
+				"7946 is the default port of memberlist, the library for it."),
+		keyOf("rack", "link_listen", func(c *Config) *string { return &c.Rack.LinkListen }, checkListen,
+			"Address where boards send each other pages, host:port, TLS over TCP. "+
+				"The default is the port next to that of gossip."),
+		keyOf("rack", "advertise", func(c *Config) *string { return &c.Rack.Advertise }, ifSet(checkIP),
+			"The IP address at which the other boards reach this one. "+
+				"Set it only if the board has several and finds the wrong one.").
+			withDefault("found automatically"),
+		keyOf("rack", "join", func(c *Config) *[]string { return &c.Rack.Join }, checkList(maxJoin, "addresses", checkJoin),
+			"Gossip addresses of other boards, host or host:port, at most 64; the port is 7946 if left out. "+
+				"One that answers is enough. Leave it empty where mDNS finds the rack."),
+		keyOf("rack", "mdns", func(c *Config) *bool { return &c.Rack.MDNS }, nil,
+			"Whether to find the rack on the local network by mDNS. "+
+				"On, so that a new card needs no address; turn it off where multicast is not welcome."),
+		keyOf("rack", "peer_timeout", func(c *Config) *Duration { return &c.Rack.PeerTimeout }, checkDuration(100*time.Millisecond, 30*time.Second),
+			"Time that a request waits for an answer from another board, 100ms to 30s; then the board fetches from the origin. "+
+				"1s is more than a busy Pi takes, and shoppers still wait that long."),
+		keyOf("rack", "forget_after", func(c *Config) *Duration { return &c.Rack.ForgetAfter }, checkDuration(time.Minute, 168*time.Hour),
+			"Time that a dead board stays on the list and its address is tried, 1m to 168h. "+
+				"10m is longer than it takes to change a plug or a card."),
+		keyOf("rack", "expected_boards", func(c *Config) *int { return &c.Rack.ExpectedBoards }, checkInt(1, 1000),
+			"Number of boards that the rack is planned to have, 1 to 1000. It is used only until the rack has a ledger. "+
+				"The ledger is founded when all of them see each other: a missing board may have the rack's orders. If some are missing for good, \"bramble ledger found\" founds it with more than half of that number. It must not be less than the number of boards that you switch on."),
+		keyOf("cache", "memory", func(c *Config) *Size { return &c.Cache.Memory }, checkSize(2*MB, 1000*GB),
+			"Memory for stored pages, bookkeeping included, 2MB to 1000GB. MB is a million bytes, MiB is 1048576. "+
+				"64MB leaves a 256 MB board room for connections and the system."),
+		keyOf("cache", "max_object", func(c *Config) *Size { return &c.Cache.MaxObject }, nil,
+			"The largest page that is stored, 1kB to a sixteenth of memory; larger ones pass through. "+
+				"1MB, or the sixteenth if that is less, holds any page or picture of a shop, and no download evicts the pages.").
+			checkedBy(checkMaxObject),
+		keyOf("cache", "cache_status_header", func(c *Config) *bool { return &c.Cache.CacheStatusHeader }, nil,
+			"Whether each reply has a Cache-Status field with the cache's decision (RFC 9211). "+
+				"On, because it costs 60 bytes and answers most questions about a cache."),
+		keyOf("cache", "client_cache_control", func(c *Config) *bool { return &c.Cache.ClientCacheControl }, nil,
+			"Whether the cache applies no-cache, no-store, max-age, min-fresh and max-stale in a request. "+
+				"Off, because otherwise a crowd that presses F5 would reach the origin."),
+		keyOf("cache", "store_set_cookie", func(c *Config) *bool { return &c.Cache.StoreSetCookie }, nil,
+			"Whether Set-Cookie is stored with a page that says public or s-maxage, and sent to every reader. "+
+				"Off, because it hands one visitor's session to everybody."),
+		keyOf("cache", "stale_if_error", func(c *Config) *Duration { return &c.Cache.StaleIfError }, checkDuration(0, 720*time.Hour),
+			"Time past its lifetime that a page is served when its origin fails, if the page itself sets no stale-if-error (RFC 5861), 0s to 720h. "+
+				"24h, because at a launch an old page is better than none; 0s never serves one."),
+		keyOf("cache", "compress", func(c *Config) *bool { return &c.Cache.Compress }, nil,
+			"Whether text that an origin sends uncompressed is also stored gzipped, once, for clients that accept it. "+
+				"Off: it pays only where the line is slower than a first Pi, which compresses about 3MB per second."),
+		keyOf("cache", "max_variants", func(c *Config) *int { return &c.Cache.MaxVariants }, checkInt(1, 256),
+			"Stored variants of one page (Vary), 1 to 256; a new one replaces the oldest. "+
+				"16 are enough for languages and encodings, and limit the memory of a page that varies on User-Agent."),
+		keyOf("shop", "catalogue", func(c *Config) *string { return &c.Shop.Catalogue }, nil,
+			"Catalogue file of the shop; a relative path starts at the directory of bramble.toml. "+
+				"Empty: the launch of 29 February 2012, so that there is something to see.").
+			withDefault(`"", the built-in launch`),
+		keyOf("log", "level", func(c *Config) *string { return &c.Log.Level }, checkOneOf("debug", "info", "warn", "error"),
+			"The least severe messages that are logged: debug, info, warn or error. "+
+				"info logs what happens to the rack, and nothing per request."),
+		keyOf("log", "format", func(c *Config) *string { return &c.Log.Format }, checkOneOf("text", "json"),
+			"Format of a line: text for people, json for machines. "+
+				"text, because a person is the first reader."),
 	}
 }

@@ -22,42 +22,27 @@ const (
 
 func networkKeys() []keySpec {
 	return []keySpec{
-		{
-			table: "network", key: "address", defaultText: `"", from DHCP`,
-			doc: `IPv4 address of the card with the prefix length of its network, such as "192.168.1.11/24". ` +
-				"Empty: DHCP assigns one. An address belongs to one card: write it under [cards.…].",
-			at:    func(c *Config) any { return &c.Network.Address },
-			check: func(c *Config) string { return checkPrefix(c.Network.Address) },
-		}, {
-			table: "network", key: "gateway",
-			doc:   "IPv4 address of the router. With a fixed address the rack needs it to reach the internet.",
-			at:    func(c *Config) any { return &c.Network.Gateway },
-			check: checkGateway,
-		}, {
-			table: "network", key: "dns",
-			doc:   "IPv4 addresses of name servers, at most 3. Empty: those that DHCP names.",
-			at:    func(c *Config) any { return &c.Network.DNS },
-			check: func(c *Config) string { return checkResolvers(c.Network.DNS) },
-		}, {
-			table: "network", key: "hostname", defaultText: `"bramble-1a2b", from the serial number`,
-			doc: "Name of the card on its network, announced by mDNS as NAME.local: letters, digits and '-', at most 63. " +
-				"The default uses the last four digits of the serial number, so that no two cards share it.",
-			at:    func(c *Config) any { return &c.Network.HostName },
-			check: func(c *Config) string { return checkHostName(c.Network.HostName) },
-		}, {
-			table: "network", key: "ntp", defaultText: "`[]`, DHCP's and Debian's",
-			doc: "Time servers, at most 8, of which 6 are asked; a card has no clock of its own. If they are fewer than three, those that DHCP names and Debian's public ones are asked too. " +
-				"More than half of those that answer must agree.",
-			at:    func(c *Config) any { return &c.Network.NTP },
-			check: func(c *Config) string { return checkTimeServers(c.Network.NTP) },
-		},
+		keyOf("network", "address", func(c *Config) *string { return &c.Network.Address }, ifSet(checkPrefix),
+			`IPv4 address of the card with the prefix length of its network, such as "192.168.1.11/24". `+
+				"Empty: DHCP assigns one. An address belongs to one card: write it under [cards.…].").
+			withDefault(`"", from DHCP`),
+		keyOf("network", "gateway", func(c *Config) *string { return &c.Network.Gateway }, nil,
+			"IPv4 address of the router. With a fixed address the rack needs it to reach the internet.").
+			checkedBy(checkGateway),
+		keyOf("network", "dns", func(c *Config) *[]string { return &c.Network.DNS }, checkList(maxResolvers, "name servers", checkResolver),
+			"IPv4 addresses of name servers, at most 3. Empty: those that DHCP names."),
+		keyOf("network", "hostname", func(c *Config) *string { return &c.Network.HostName }, ifSet(checkHostName),
+			"Name of the card on its network, announced by mDNS as NAME.local: letters, digits and '-', at most 63. "+
+				"The default uses the last four digits of the serial number, so that no two cards share it.").
+			withDefault(`"bramble-1a2b", from the serial number`),
+		keyOf("network", "ntp", func(c *Config) *[]string { return &c.Network.NTP }, checkList(maxTimeServers, "time servers", checkTimeServer),
+			"Time servers, at most 8, of which 6 are asked; a card has no clock of its own. If they are fewer than three, those that DHCP names and Debian's public ones are asked too. "+
+				"More than half of those that answer must agree.").
+			withDefault("`[]`, DHCP's and Debian's"),
 	}
 }
 
 func checkPrefix(s string) string {
-	if s == "" {
-		return ""
-	}
 	p, err := netip.ParsePrefix(s)
 	switch {
 	case err != nil || !p.Addr().Is4():
@@ -93,22 +78,14 @@ func checkGateway(c *Config) string {
 	return ""
 }
 
-func checkResolvers(list []string) string {
-	if p := checkCount(len(list), maxResolvers, "name servers"); p != "" {
-		return p
-	}
-	for _, s := range list {
-		if a, err := netip.ParseAddr(s); err != nil || !a.Is4() || a.IsUnspecified() || a.IsMulticast() {
-			return quote(s) + ` is not an IPv4 address; write one such as "192.168.1.1"`
-		}
+func checkResolver(s string) string {
+	if a, err := netip.ParseAddr(s); err != nil || !a.Is4() || a.IsUnspecified() || a.IsMulticast() {
+		return quote(s) + ` is not an IPv4 address; write one such as "192.168.1.1"`
 	}
 	return ""
 }
 
 func checkHostName(s string) string {
-	if s == "" {
-		return ""
-	}
 	ends := strings.HasPrefix(s, "-") || strings.HasSuffix(s, "-")
 	if len(s) > maxName || ends || strings.ContainsFunc(s, func(r rune) bool { return !nameRune(r) || r == '_' || r == '.' }) {
 		return quote(s) + ` is not a host name; write letters, digits and '-', such as "shop-3"`
@@ -116,14 +93,9 @@ func checkHostName(s string) string {
 	return ""
 }
 
-func checkTimeServers(list []string) string {
-	if p := checkCount(len(list), maxTimeServers, "time servers"); p != "" {
-		return p
-	}
-	for _, s := range list {
-		if !validHost(s, false) {
-			return quote(s) + ` is not a host; write a name or an address, such as "192.168.1.1"`
-		}
+func checkTimeServer(s string) string {
+	if !validHost(s, false) {
+		return quote(s) + ` is not a host; write a name or an address, such as "192.168.1.1"`
 	}
 	return ""
 }

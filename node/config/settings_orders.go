@@ -11,80 +11,54 @@ import (
 // orderKeys are the keys of [orders], [webhook] and [mail].
 func orderKeys() []keySpec {
 	return []keySpec{
-		{
-			table: "orders", key: "enabled",
-			doc: "Whether the built-in shop accepts orders. If not, the shop only shows its products, and nothing is written to the card.",
-			at:  func(c *Config) any { return &c.Orders.Enabled },
-		}, {
-			table: "orders", key: "directory",
-			doc: "Directory of this board's part of the ledger; a relative path starts at the directory of bramble.toml. " +
-				"It is created if it does not exist. It must be on a disk that does not lose synced data.",
-			at:    func(c *Config) any { return &c.Orders.Directory },
-			check: func(c *Config) string { return checkFolder(c.Orders.Directory) },
-		}, {
-			table: "orders", key: "retention",
-			doc: "Time that names and addresses are stored after the last change of an order, 1h to 87600h; then they are erased. " +
-				"180 days cover complaints and returns. A change holds for products offered later; for others \"bramble sale revise\" takes it over.",
-			at:    func(c *Config) any { return &c.Orders.Retention },
-			check: func(c *Config) string { return checkDuration(c.Orders.Retention, time.Hour, 87600*time.Hour) },
-		}, {
-			table: "orders", key: "public_url", defaultText: `"", no links in mail`,
-			doc:   `URL at which buyers reach the shop, such as "https://shop.example", for the links in mail and webhooks.`,
-			at:    func(c *Config) any { return &c.Orders.PublicURL },
-			check: func(c *Config) string { return checkOrigin(c.Orders.PublicURL) },
-		}, {
-			table: "webhook", key: "url", defaultText: `"", none`,
-			doc: "URL to which every order is posted when its fulfilment begins. If it is added later, orders from then on are posted; " +
-				"\"bramble sale fulfil\" posts those from before.",
-			at:    func(c *Config) any { return &c.Webhook.URL },
-			check: func(c *Config) string { return checkHook(c) },
-		}, {
-			table: "webhook", key: "secret", defaultText: `""`, secret: true,
-			doc: `Secret that signs the posts: "whsec_" and 24 to 64 bytes in base64. The receiver has the same.`,
-			at:  func(c *Config) any { return &c.Webhook.Secret },
-		}, {
-			table: "webhook", key: "timeout",
-			doc:   "Time that the receiver has to answer, 1s to 1m.",
-			at:    func(c *Config) any { return &c.Webhook.Timeout },
-			check: func(c *Config) string { return checkDuration(c.Webhook.Timeout, time.Second, time.Minute) },
-		}, {
-			table: "mail", key: "server", defaultText: `"", no mail`,
-			doc:   "SMTP server, host:port; 587 with starttls and 465 with tls are usual. If it is added later, buyers get mail from then on.",
-			at:    func(c *Config) any { return &c.Mail.Server },
-			check: func(c *Config) string { return checkMail(c) },
-		}, {
-			table: "mail", key: "from", defaultText: `"", the seller's address in the catalogue`,
-			doc:   `Sender of the mail, such as "Shop <shop@shop.example>".`,
-			at:    func(c *Config) any { return &c.Mail.From },
-			check: func(c *Config) string { return checkSender(c.Mail.From) },
-		}, {
-			table: "mail", key: "user", defaultText: `"", no login`,
-			doc: "User name at the server.",
-			at:  func(c *Config) any { return &c.Mail.User },
-		}, {
-			table: "mail", key: "password", defaultText: `""`, secret: true,
-			doc: "Password at the server; it is sent only inside TLS.",
-			at:  func(c *Config) any { return &c.Mail.Password },
-		}, {
-			table: "mail", key: "tls",
-			doc: "How the connection is secured: starttls, tls (from the first byte), or none. " +
-				"none shows names and addresses to the network in between; use it only for a server on this machine.",
-			at:    func(c *Config) any { return &c.Mail.TLS },
-			check: func(c *Config) string { return checkOneOf(c.Mail.TLS, "starttls", "tls", "none") },
-		}, {
-			table: "mail", key: "timeout",
-			doc:   "Time that one mail may take, 1s to 5m.",
-			at:    func(c *Config) any { return &c.Mail.Timeout },
-			check: func(c *Config) string { return checkDuration(c.Mail.Timeout, time.Second, 5*time.Minute) },
-		},
+		keyOf("orders", "enabled", func(c *Config) *bool { return &c.Orders.Enabled }, nil,
+			"Whether the built-in shop accepts orders. If not, the shop only shows its products, and nothing is written to the card."),
+		keyOf("orders", "directory", func(c *Config) *string { return &c.Orders.Directory }, checkFolder(`the ledger needs a directory; write one such as "ledger"`),
+			"Directory of this board's part of the ledger; a relative path starts at the directory of bramble.toml. "+
+				"It is created if it does not exist. It must be on a disk that does not lose synced data."),
+		keyOf("orders", "retention", func(c *Config) *Duration { return &c.Orders.Retention }, checkDuration(time.Hour, 87600*time.Hour),
+			"Time that names and addresses are stored after the last change of an order, 1h to 87600h; then they are erased. "+
+				"180 days cover complaints and returns. A change holds for products offered later; for others \"bramble sale revise\" takes it over."),
+		keyOf("orders", "public_url", func(c *Config) *string { return &c.Orders.PublicURL }, ifSet(checkOrigin),
+			`URL at which buyers reach the shop, such as "https://shop.example", for the links in mail and webhooks.`).
+			withDefault(`"", no links in mail`),
+		keyOf("webhook", "url", func(c *Config) *string { return &c.Webhook.URL }, nil,
+			"URL to which every order is posted when its fulfilment begins. If it is added later, orders from then on are posted; "+
+				"\"bramble sale fulfil\" posts those from before.").
+			withDefault(`"", none`).checkedBy(checkHook),
+		keyOf("webhook", "secret", func(c *Config) *string { return &c.Webhook.Secret }, nil,
+			`Secret that signs the posts: "whsec_" and 24 to 64 bytes in base64. The receiver has the same.`).
+			withDefault(`""`).asSecret(),
+		keyOf("webhook", "timeout", func(c *Config) *Duration { return &c.Webhook.Timeout }, checkDuration(time.Second, time.Minute),
+			"Time that the receiver has to answer, 1s to 1m."),
+		keyOf("mail", "server", func(c *Config) *string { return &c.Mail.Server }, nil,
+			"SMTP server, host:port; 587 with starttls and 465 with tls are usual. If it is added later, buyers get mail from then on.").
+			withDefault(`"", no mail`).checkedBy(checkMail),
+		keyOf("mail", "from", func(c *Config) *string { return &c.Mail.From }, ifSet(checkSender),
+			`Sender of the mail, such as "Shop <shop@shop.example>".`).
+			withDefault(`"", the seller's address in the catalogue`),
+		keyOf("mail", "user", func(c *Config) *string { return &c.Mail.User }, nil,
+			"User name at the server.").
+			withDefault(`"", no login`),
+		keyOf("mail", "password", func(c *Config) *string { return &c.Mail.Password }, nil,
+			"Password at the server; it is sent only inside TLS.").
+			withDefault(`""`).asSecret(),
+		keyOf("mail", "tls", func(c *Config) *string { return &c.Mail.TLS }, checkOneOf("starttls", "tls", "none"),
+			"How the connection is secured: starttls, tls (from the first byte), or none. "+
+				"none shows names and addresses to the network in between; use it only for a server on this machine."),
+		keyOf("mail", "timeout", func(c *Config) *Duration { return &c.Mail.Timeout }, checkDuration(time.Second, 5*time.Minute),
+			"Time that one mail may take, 1s to 5m."),
 	}
 }
 
-func checkFolder(s string) string {
-	if s == "" {
-		return `the ledger needs a directory; write one such as "ledger"`
+// checkFolder returns a check that a folder has a name, with the problem if it has none.
+func checkFolder(problem string) func(string) string {
+	return func(s string) string {
+		if s == "" {
+			return problem
+		}
+		return ""
 	}
-	return ""
 }
 
 func checkHook(c *Config) string {
@@ -116,9 +90,6 @@ func checkMail(c *Config) string {
 }
 
 func checkSender(s string) string {
-	if s == "" {
-		return ""
-	}
 	if _, err := mail.ParseAddress(s); err != nil {
 		return fmt.Sprintf("%s is not a mail address; write one such as \"Shop <shop@shop.example>\"", quote(s))
 	}

@@ -18,39 +18,21 @@ const maxBar = 16
 // panelKeys are the keys of [panel].
 func panelKeys() []keySpec {
 	return []keySpec{
-		{
-			table: "panel", key: "health_pin",
-			doc:   `Pin of the health lamp, such as "GPIO27"; "none" for no lamp. "auto" uses the pin of the wiring in gpio/README.md.`,
-			at:    func(c *Config) any { return &c.Panel.HealthPin },
-			check: func(c *Config) string { return checkPin(c.Panel.HealthPin) },
-		}, {
-			table: "panel", key: "bar_pins",
-			doc:   `Pins of the load bar, lowest lamp first; 3 to 10 of them are easy to read. ["auto"] and ["none"] as for health_pin.`,
-			at:    func(c *Config) any { return &c.Panel.BarPins },
-			check: func(c *Config) string { return checkBar(c.Panel.BarPins) },
-		}, {
-			table: "panel", key: "button_pin",
-			doc:   `Pin of the button; "auto" and "none" as for health_pin.`,
-			at:    func(c *Config) any { return &c.Panel.ButtonPin },
-			check: func(c *Config) string { return checkPin(c.Panel.ButtonPin) },
-		}, {
-			table: "panel", key: "kernel_led",
-			doc: `The kernel's LED that shows health alone, by its name under /sys/class/leds; "none" for none. ` +
-				`"auto" is ACT, the green LED of every Pi.`,
-			at: func(c *Config) any { return &c.Panel.KernelLED },
-		}, {
-			table: "panel", key: "active_low",
-			doc: "Whether a low pin lights a lamp, because the lamps are wired to 3.3 V instead of ground.",
-			at:  func(c *Config) any { return &c.Panel.ActiveLow },
-		}, {
-			table: "panel", key: "pwm",
-			doc: "Whether lamps on pins with PWM have brightness; on other pins they are on or off.",
-			at:  func(c *Config) any { return &c.Panel.PWM },
-		}, {
-			table: "panel", key: "blinkt",
-			doc: "Whether a Blinkt! (eight APA102) replaces the lamps on pins.",
-			at:  func(c *Config) any { return &c.Panel.Blinkt },
-		},
+		keyOf("panel", "health_pin", func(c *Config) *string { return &c.Panel.HealthPin }, checkPin,
+			`Pin of the health lamp, such as "GPIO27"; "none" for no lamp. "auto" uses the pin of the wiring in gpio/README.md.`),
+		keyOf("panel", "bar_pins", func(c *Config) *[]string { return &c.Panel.BarPins }, checkBar,
+			`Pins of the load bar, lowest lamp first; 3 to 10 of them are easy to read. ["auto"] and ["none"] as for health_pin.`),
+		keyOf("panel", "button_pin", func(c *Config) *string { return &c.Panel.ButtonPin }, checkPin,
+			`Pin of the button; "auto" and "none" as for health_pin.`),
+		keyOf("panel", "kernel_led", func(c *Config) *string { return &c.Panel.KernelLED }, nil,
+			`The kernel's LED that shows health alone, by its name under /sys/class/leds; "none" for none. `+
+				`"auto" is ACT, the green LED of every Pi.`),
+		keyOf("panel", "active_low", func(c *Config) *bool { return &c.Panel.ActiveLow }, nil,
+			"Whether a low pin lights a lamp, because the lamps are wired to 3.3 V instead of ground."),
+		keyOf("panel", "pwm", func(c *Config) *bool { return &c.Panel.PWM }, nil,
+			"Whether lamps on pins with PWM have brightness; on other pins they are on or off."),
+		keyOf("panel", "blinkt", func(c *Config) *bool { return &c.Panel.Blinkt }, nil,
+			"Whether a Blinkt! (eight APA102) replaces the lamps on pins."),
 	}
 }
 

@@ -20,91 +20,45 @@ const (
 // tlsKeys are the keys of [tls].
 func tlsKeys() []keySpec {
 	return []keySpec{
-		{
-			table: "tls", key: "listen", defaultText: `"", no https`,
-			doc: `Address of the public pages over https, such as ":443", the port that browsers use. ` +
-				"Empty: a rack in a classroom needs none.",
-			at:    func(c *Config) any { return &c.TLS.Listen },
-			check: func(c *Config) string { return checkTLSListen(c.TLS) },
-		}, {
-			table: "tls", key: "certificate_files",
-			doc: "PEM files, each with a certificate and its chain up to the CA, at most 64; a relative path starts at the directory of bramble.toml. " +
-				"They are read again when they change.",
-			at:    func(c *Config) any { return &c.TLS.CertificateFiles },
-			check: func(c *Config) string { return checkPairs(c.TLS) },
-		}, {
-			table: "tls", key: "key_files",
-			doc: "PEM files with the private keys of certificate_files, in the same order.",
-			at:  func(c *Config) any { return &c.TLS.KeyFiles },
-		}, {
-			table: "tls", key: "acme_domains",
-			doc: "Host names for which the rack gets certificates from a CA (ACME, RFC 8555), at most 64; one board does it for the whole rack. " +
-				"Each name must resolve to a board that the internet reaches at port 443 or 80. By listing one you accept the CA's terms of service.",
-			at:    func(c *Config) any { return &c.TLS.ACMEDomains },
-			check: func(c *Config) string { return checkACME(c.TLS) },
-		}, {
-			table: "tls", key: "acme_directory_url",
-			doc: "Directory URL of that CA. " +
-				"Let's Encrypt requires only the name.",
-			at: func(c *Config) any { return &c.TLS.ACMEDirectoryURL },
-			check: func(c *Config) string {
-				u, err := url.Parse(c.TLS.ACMEDirectoryURL)
-				if err != nil || u.Scheme != "https" || !validHost(u.Hostname(), false) || u.User != nil {
-					return quote(c.TLS.ACMEDirectoryURL) + " is not the URL of a CA; write one such as " + letsEncrypt
-				}
-				return ""
-			},
-		}, {
-			table: "tls", key: "acme_email", defaultText: `"", none`,
-			doc: "Mail address that the CA may write to.",
-			at:  func(c *Config) any { return &c.TLS.ACMEEmail },
-			check: func(c *Config) string {
-				if c.TLS.ACMEEmail == "" {
-					return ""
-				}
-				if at, err := mail.ParseAddress(c.TLS.ACMEEmail); err != nil || at.Address != c.TLS.ACMEEmail {
-					return quote(c.TLS.ACMEEmail) + ` is not a mail address; write one such as "ops@shop.example"`
-				}
-				return ""
-			},
-		}, {
-			table: "tls", key: "acme_ca_root", defaultText: `"", the CAs that the system trusts`,
-			doc: "PEM file with the root certificate of the CA's own server, for a private CA.",
-			at:  func(c *Config) any { return &c.TLS.ACMECARoot },
-		}, {
-			table: "tls", key: "acme_storage",
-			doc: "Directory for the certificates from the CA and their keys; a relative path starts at the directory of bramble.toml. " +
-				"Each board has all of them.",
-			at: func(c *Config) any { return &c.TLS.ACMEStorage },
-			check: func(c *Config) string {
-				if c.TLS.ACMEStorage == "" {
-					return `certificates need a directory; write one such as "certificates"`
-				}
-				return ""
-			},
-		}, {
-			table: "tls", key: "redirect_http",
-			doc: "Whether plain HTTP redirects clients to https (308), for names that have a certificate from a file or a CA. " +
-				"Off, because TLS handshakes are the most expensive work for a board at a launch.",
-			at: func(c *Config) any { return &c.TLS.RedirectHTTP },
-		}, {
-			table: "tls", key: "hsts_max_age",
-			doc: "Time for which browsers must use https only (HSTS, RFC 6797), 0s to 87600h. " +
-				"0s sends no such field, because browsers remember it.",
-			at:    func(c *Config) any { return &c.TLS.HSTSMaxAge },
-			check: func(c *Config) string { return checkDuration(c.TLS.HSTSMaxAge, 0, 87600*time.Hour) },
-		}, {
-			table: "tls", key: "max_pending_handshakes",
-			doc: "Clients that may wait for their TLS handshake to begin, 1 to 10000, half of them from one address; more are closed at once. " +
-				"A first Pi completes 128 within header_timeout.",
-			at:    func(c *Config) any { return &c.TLS.MaxPendingHandshakes },
-			check: func(c *Config) string { return checkInt(c.TLS.MaxPendingHandshakes, 1, 10_000) },
-		},
+		keyOf("tls", "listen", func(c *Config) *string { return &c.TLS.Listen }, nil,
+			`Address of the public pages over https, such as ":443", the port that browsers use. `+
+				"Empty: a rack in a classroom needs none.").
+			withDefault(`"", no https`).checkedBy(checkTLSListen),
+		keyOf("tls", "certificate_files", func(c *Config) *[]string { return &c.TLS.CertificateFiles }, nil,
+			"PEM files, each with a certificate and its chain up to the CA, at most 64; a relative path starts at the directory of bramble.toml. "+
+				"They are read again when they change.").
+			checkedBy(checkPairs),
+		keyOf("tls", "key_files", func(c *Config) *[]string { return &c.TLS.KeyFiles }, nil,
+			"PEM files with the private keys of certificate_files, in the same order."),
+		keyOf("tls", "acme_domains", func(c *Config) *[]string { return &c.TLS.ACMEDomains }, checkList(maxCertificates, "names", checkACMEDomain),
+			"Host names for which the rack gets certificates from a CA (ACME, RFC 8555), at most 64; one board does it for the whole rack. "+
+				"Each name must resolve to a board that the internet reaches at port 443 or 80. By listing one you accept the CA's terms of service."),
+		keyOf("tls", "acme_directory_url", func(c *Config) *string { return &c.TLS.ACMEDirectoryURL }, checkDirectoryURL,
+			"Directory URL of that CA. "+
+				"Let's Encrypt requires only the name."),
+		keyOf("tls", "acme_email", func(c *Config) *string { return &c.TLS.ACMEEmail }, ifSet(checkEmail),
+			"Mail address that the CA may write to.").
+			withDefault(`"", none`),
+		keyOf("tls", "acme_ca_root", func(c *Config) *string { return &c.TLS.ACMECARoot }, nil,
+			"PEM file with the root certificate of the CA's own server, for a private CA.").
+			withDefault(`"", the CAs that the system trusts`),
+		keyOf("tls", "acme_storage", func(c *Config) *string { return &c.TLS.ACMEStorage }, checkFolder(`certificates need a directory; write one such as "certificates"`),
+			"Directory for the certificates from the CA and their keys; a relative path starts at the directory of bramble.toml. "+
+				"Each board has all of them."),
+		keyOf("tls", "redirect_http", func(c *Config) *bool { return &c.TLS.RedirectHTTP }, nil,
+			"Whether plain HTTP redirects clients to https (308), for names that have a certificate from a file or a CA. "+
+				"Off, because TLS handshakes are the most expensive work for a board at a launch."),
+		keyOf("tls", "hsts_max_age", func(c *Config) *Duration { return &c.TLS.HSTSMaxAge }, checkDuration(0, 87600*time.Hour),
+			"Time for which browsers must use https only (HSTS, RFC 6797), 0s to 87600h. "+
+				"0s sends no such field, because browsers remember it."),
+		keyOf("tls", "max_pending_handshakes", func(c *Config) *int { return &c.TLS.MaxPendingHandshakes }, checkInt(1, 10_000),
+			"Clients that may wait for their TLS handshake to begin, 1 to 10000, half of them from one address; more are closed at once. "+
+				"A first Pi completes 128 within header_timeout."),
 	}
 }
 
-func checkTLSListen(t TLSSettings) string {
-	switch {
+func checkTLSListen(c *Config) string {
+	switch t := c.TLS; {
 	case t.Listen != "":
 		return checkListen(t.Listen)
 	case len(t.CertificateFiles) > 0 || len(t.ACMEDomains) > 0:
@@ -113,7 +67,8 @@ func checkTLSListen(t TLSSettings) string {
 	return ""
 }
 
-func checkPairs(t TLSSettings) string {
+func checkPairs(c *Config) string {
+	t := c.TLS
 	if problem := checkCount(len(t.CertificateFiles), maxCertificates, "files"); problem != "" {
 		return problem
 	}
@@ -123,18 +78,28 @@ func checkPairs(t TLSSettings) string {
 	return ""
 }
 
-func checkACME(t TLSSettings) string {
-	if problem := checkCount(len(t.ACMEDomains), maxCertificates, "names"); problem != "" {
-		return problem
+func checkDirectoryURL(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" || !validHost(u.Hostname(), false) || u.User != nil {
+		return quote(s) + " is not the URL of a CA; write one such as " + letsEncrypt
 	}
-	for _, name := range t.ACMEDomains {
-		_, ip := netip.ParseAddr(name)
-		switch {
-		case strings.HasPrefix(name, "*."):
-			return quote(name) + " is a wildcard, which a CA certifies over DNS only; write each name, or use a certificate file"
-		case ip == nil, !validHost(name, false), !strings.Contains(name, "."), checkSiteHost(name) != "", name != strings.ToLower(name):
-			return quote(name) + ` is not a name that a CA certifies; write a host name in small letters, such as "shop.example"`
-		}
+	return ""
+}
+
+func checkEmail(s string) string {
+	if at, err := mail.ParseAddress(s); err != nil || at.Address != s {
+		return quote(s) + ` is not a mail address; write one such as "ops@shop.example"`
+	}
+	return ""
+}
+
+func checkACMEDomain(name string) string {
+	_, ip := netip.ParseAddr(name)
+	switch {
+	case strings.HasPrefix(name, "*."):
+		return quote(name) + " is a wildcard, which a CA certifies over DNS only; write each name, or use a certificate file"
+	case ip == nil, !validHost(name, false), !strings.Contains(name, "."), checkSiteHost(name) != "", name != strings.ToLower(name):
+		return quote(name) + ` is not a name that a CA certifies; write a host name in small letters, such as "shop.example"`
 	}
 	return ""
 }
