@@ -102,7 +102,7 @@ func TestCardsThatLieAreFound(t *testing.T) {
 // TestFaultsAreFound: with a fault in the ledger's code, some seed or scenario fails.
 func TestFaultsAreFound(t *testing.T) {
 	if testing.Short() {
-		t.Skip("compiles the world three times")
+		t.Skip("compiles the world four times")
 	}
 	ledger, err := filepath.Abs("../../cluster/ledger")
 	if err != nil {
@@ -127,6 +127,9 @@ func TestFaultsAreFound(t *testing.T) {
 			{in("barrier.go"), "awaitFuture(ctx, r.VerifyLeader())", "error(nil)"},
 			{in("barrier.go"), "r.State() != raft.Leader || ", ""},
 		}, "old leader cut off with a follower", "passed a barrier without"},
+		{"a board votes only for a candidate that its configuration has", []fault{
+			{in("votes.go"), "len(voters) > 0 &&", "false &&"},
+		}, "voter that one board does not know yet", "takes no order"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, err := newMachine(t.Context(), "", c.faults...)

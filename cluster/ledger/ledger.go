@@ -210,6 +210,8 @@ func (l *Ledger) startRaft() error {
 		// its decoder is gone, its sender waits for it, and the follower gets
 		// heartbeats but no entries.
 		MaxRPCsInFlight: 1})
+	votes := &voteTransport{trans, make(chan raft.RPC),
+		func() []raft.Server { return listMembers(l.runningRaft()) }}
 	bootstrap := bootstrapConfig{id.Ledger, id.FirstVoters}
 	if slices.ContainsFunc(bootstrap.Voters, func(s raftServer) bool { return s.ID == id.Server }) {
 		if err := l.files.bootstrapLog(bootstrap.raftConfiguration()); err != nil {
@@ -220,12 +222,13 @@ func (l *Ledger) startRaft() error {
 	if err != nil {
 		return err
 	}
-	r, err := raft.NewRaft(conf, l.applier, logs, l.files.log, keepingSnapshots{l.files.snapshots, l.files.log}, trans)
+	r, err := raft.NewRaft(conf, l.applier, logs, l.files.log, keepingSnapshots{l.files.snapshots, l.files.log}, votes)
 	if err != nil {
 		trans.Close()
 		s.Close()
 		return err
 	}
+	go votes.relayRequests(s.done) // stopRaft closes the streams
 	l.mu.Lock()
 	l.raft, l.streams = r, s
 	l.requestSurvey() // the other boards learn of this start

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -169,13 +170,15 @@ func chooseLedger(hellos []helloResponse, self string, only ledgerID) (founded *
 			gone[id] = true
 		}
 	}
-	boards, hasEntries := map[ledgerID][]string{}, map[ledgerID]bool{}
+	boards, holders := map[ledgerID][]string{}, map[ledgerID][]helloResponse{}
 	for _, hello := range hellos {
 		if hello.Ledger == 0 || gone[hello.Ledger] || (only != 0 && only != hello.Ledger) {
 			continue
 		}
 		boards[hello.Ledger] = append(boards[hello.Ledger], hello.Server.Name)
-		hasEntries[hello.Ledger] = hasEntries[hello.Ledger] || hello.hasEntries()
+		if hello.hasEntries() {
+			holders[hello.Ledger] = append(holders[hello.Ledger], hello)
+		}
 		if hello.HasLeader || slices.ContainsFunc(hello.FirstVoters, func(s raftServer) bool { return s.ID == self }) {
 			founded = &hello
 		}
@@ -192,12 +195,15 @@ func chooseLedger(hellos []helloResponse, self string, only ledgerID) (founded *
 		return founded, ""
 	}
 	for id, names := range boards {
-		if !hasEntries[id] {
+		if len(holders[id]) == 0 {
 			return nil, fmt.Sprintf("%s joined a ledger and has nothing of it: start the missing boards; if their cards are lost for good: "+
 				"bramble ledger found", strings.Join(names, ", "))
 		}
+		most := slices.MaxFunc(holders[id], func(a, b helloResponse) int {
+			return cmp.Or(cmp.Compare(a.LastTerm, b.LastTerm), cmp.Compare(a.Index, b.Index), cmp.Compare(b.Server.Name, a.Server.Name))
+		}).Server.Name
 		why = fmt.Sprintf("%s has the ledger, and no majority of its voters: start the missing boards; if their cards are lost for good: "+
-			"bramble ledger recover %s", strings.Join(names, ", "), names[0])
+			"bramble ledger recover %s", most, most)
 	}
 	return nil, why
 }

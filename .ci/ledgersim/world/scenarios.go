@@ -18,6 +18,7 @@ var scenarios = []scenario{
 	{"two of three cards re-made", twoCards},
 	{"joined, and nothing arrived", joinedBare},
 	{"old leader cut off with a follower", oldLeader},
+	{"voter that one board does not know yet", unknownVoter},
 }
 
 // begin starts a rack of n boards and waits until it has taken an order.
@@ -153,27 +154,11 @@ func (w *world) startInOrder(sites ...*site) {
 func oldLeader(w *world) {
 	w.begin(4)
 	w.wait(5 * time.Second)
-	var leader *site
-	for _, s := range w.sites {
-		if s.run.Status().Leading {
-			leader = s
-		}
-	}
+	leader, voters, others := w.roles()
 	if leader == nil {
-		w.failf("no board leads; %s", w.describe())
 		return
 	}
-	var voters []*site
-	follower := leader
-	for _, s := range w.sites {
-		switch {
-		case s == leader:
-		case slices.Contains(leader.run.Status().Voters, s.name):
-			voters = append(voters, s)
-		default:
-			follower = s
-		}
-	}
+	follower := others[0]
 	for _, s := range voters {
 		for _, old := range []*site{leader, follower} {
 			for _, l := range []link{{s.name, old.name}, {old.name, s.name}} {
@@ -192,5 +177,61 @@ func oldLeader(w *world) {
 	for end := time.Now().Add(8 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		w.submit(voters[0].run, time.Second)
 	}
+	w.conclude()
+}
+
+// roles returns the board that leads, the other voters and the boards without a vote.
+func (w *world) roles() (leader *site, voters, others []*site) {
+	if !w.await("a board leads", func() bool {
+		i := slices.IndexFunc(w.sites, func(s *site) bool { return s.run.Status().Leading })
+		if i >= 0 {
+			leader = w.sites[i]
+		}
+		return i >= 0
+	}) {
+		return nil, nil, nil
+	}
+	for _, s := range w.sites {
+		switch {
+		case s == leader:
+		case slices.Contains(leader.run.Status().Voters, s.name):
+			voters = append(voters, s)
+		default:
+			others = append(others, s)
+		}
+	}
+	return leader, voters, others
+}
+
+// unknownVoter: a voter lags when another board is promoted in its place. The leader dies
+// before it has demoted the one that lags. The promoted board has the longest log, so it
+// alone can win, and it needs the vote of the board that does not know it as a voter.
+func unknownVoter(w *world) {
+	w.begin(4)
+	w.wait(5 * time.Second)
+	leader, voters, others := w.roles()
+	if leader == nil {
+		return
+	}
+	current, lagging, promoted := voters[0], voters[1], others[0]
+	cut := func(a, b *site) {
+		for _, l := range []link{{a.name, b.name}, {b.name, a.name}} {
+			w.net.set(l, func(l *linkState) { l.isCut = true })
+		}
+	}
+	for _, s := range w.sites {
+		if s != lagging {
+			cut(lagging, s)
+		}
+	}
+	if !w.await("a board is promoted", func() bool { return len(leader.run.Status().Voters) == 4 }) {
+		return
+	}
+	cut(leader, current)
+	w.submit(leader.run, 500*time.Millisecond) // it reaches the promoted board alone
+	w.kill(leader, keepAll)
+	w.net.heal()
+	w.wait(3 * time.Second)
+	w.mustOrder(promoted)
 	w.conclude()
 }

@@ -17,7 +17,7 @@ const (
 type prospect int
 
 const (
-	mayDoEither prospect = iota // it depends on the entry that a leader could not complete
+	mayDoEither prospect = iota // it depends on an entry that a leader could not complete, or on a founding that was not completed
 	mustGoOn
 	mustStop
 )
@@ -44,6 +44,10 @@ func (w *world) conclude() {
 	case mustStop:
 		w.checkStopped()
 		w.recover()
+	case mayDoEither:
+		if !w.goesOn() {
+			w.recover()
+		}
 	}
 	w.checkOrders()
 	w.checkLinear()
@@ -65,10 +69,19 @@ func (w *world) expected() prospect {
 	switch {
 	case with > 0 && without > 0:
 		return mayDoEither
-	case with > 0, !w.isFounded(), w.isAllBlank():
+	case with > 0, !w.isFounded():
+		return mustGoOn
+	case without == 0 && !w.hasAcknowledged():
+		return mayDoEither // the boards that agreed to found it may still do so
+	case w.isAllBlank():
 		return mustGoOn
 	}
 	return mustStop
+}
+
+// hasAcknowledged reports whether the present ledger has acknowledged an order.
+func (w *world) hasAcknowledged() bool {
+	return slices.ContainsFunc(w.orders, func(o *order) bool { return !o.acked.IsZero() && !o.isGivenUp })
 }
 
 // settle waits until every board takes an order and all have applied the same.
@@ -106,6 +119,19 @@ func (w *world) isSettled() bool {
 		}
 	}
 	return true
+}
+
+// goesOn reports whether the rack takes an order by itself.
+func (w *world) goesOn() bool {
+	for end := time.Now().Add(settleTime); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		for _, b := range w.running() {
+			if _, err := w.submit(b, time.Second); err == nil {
+				w.settle()
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // checkStopped checks that a rack that lost too many cards takes no orders.

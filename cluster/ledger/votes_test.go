@@ -1,0 +1,56 @@
+package ledger
+
+import (
+	"testing"
+
+	"github.com/hashicorp/raft"
+)
+
+// TestACandidateThatIsNoVoterHereIsAdmitted: raft sees an id that its configuration has as a
+// voter, and the address of the candidate itself.
+func TestACandidateThatIsNoVoterHereIsAdmitted(t *testing.T) {
+	a := raft.Server{ID: "a.1", Suffrage: raft.Voter}
+	b := raft.Server{ID: "b.1", Suffrage: raft.Nonvoter}
+	for _, c := range []struct {
+		name          string
+		configuration []raft.Server
+		candidate, id string
+	}{
+		{"a voter", []raft.Server{b, a}, "a.1", "a.1"},
+		{"a board without a vote", []raft.Server{b, a}, "b.1", "a.1"},
+		{"an unknown board", []raft.Server{b, a}, "c.1", "a.1"},
+		{"no configuration", nil, "c.1", "c.1"},
+		{"no voter", []raft.Server{b}, "c.1", "c.1"},
+	} {
+		v := &voteTransport{configuration: func() []raft.Server { return c.configuration }}
+		header := raft.RPCHeader{ID: []byte(c.candidate), Addr: []byte(c.candidate)}
+		vote, preVote := &raft.RequestVoteRequest{RPCHeader: header}, &raft.RequestPreVoteRequest{RPCHeader: header}
+		entries := &raft.AppendEntriesRequest{RPCHeader: header}
+		for _, request := range []any{vote, preVote, entries} {
+			v.admitCandidate(request)
+		}
+		for _, got := range []raft.RPCHeader{vote.RPCHeader, preVote.RPCHeader} {
+			if string(got.ID) != c.id || string(got.Addr) != c.candidate {
+				t.Errorf("%s: raft sees %s at %s, want %s at %s", c.name, got.ID, got.Addr, c.id, c.candidate)
+			}
+		}
+		if string(entries.ID) != c.candidate {
+			t.Errorf("%s: entries of %s are said to be of %s", c.name, c.candidate, entries.ID)
+		}
+	}
+}
+
+// TestTheBoardWithMostOfTheLedgerIsNamed: without a leader, the way out names a board that
+// has something to recover.
+func TestTheBoardWithMostOfTheLedgerIsNamed(t *testing.T) {
+	hello := func(name string, entries, term, index uint64) helloResponse {
+		h := helloResponse{Server: raftServer{Name: name, ID: name + ".1"}, Ledger: 7, LastTerm: term, Index: index}
+		h.Life.Entries = entries
+		return h
+	}
+	founded, why := chooseLedger([]helloResponse{hello("bare", 1, 0, 0), hello("old", 9, 1, 20), hello("most", 9, 2, 12), hello("less", 9, 2, 11)}, "new.1", 0)
+	want := "most has the ledger, and no majority of its voters: start the missing boards; if their cards are lost for good: bramble ledger recover most"
+	if founded != nil || why != want {
+		t.Errorf("got %v, %q\nwant %q", founded, why, want)
+	}
+}
