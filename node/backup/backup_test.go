@@ -28,15 +28,15 @@ func newTestBook(t testing.TB, n int) *orders.Book {
 	}
 	t.Cleanup(func() { b.Close() })
 	at := time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
-	batch := [][]byte{orders.Offer{
+	batch := [][]byte{orders.Encode(orders.Offer{
 		Operation: orders.Operation{Operator: orders.CatalogueOperator, OpID: 1}, Product: "berry", Mode: orders.FirstCome,
 		Stock: 1_000_000, Limit: 2, Opens: at, Price: 22_00, Currency: "GBP", Countries: []orders.Country{{Code: "GB"}},
-	}.Encode()}
+	})}
 	for i := range n {
-		batch = append(batch, orders.PlaceOrder{
+		batch = append(batch, orders.Encode(orders.PlaceOrder{
 			ID: orders.ID(i+1) * 7919, Product: "berry", Kind: orders.KindOrder, Quantity: 1, Total: 22_00, Currency: "GBP",
 			Person: orders.Person{Name: fmt.Sprintf("Person %d", i), Email: fmt.Sprintf("person%d@example.org", i), Line1: fmt.Sprintf("%d Hedgerow Lane", i), City: "Cambridge", Country: "GB"},
-		}.Encode())
+		}))
 	}
 	for index := uint64(1); len(batch) > 0; index++ {
 		part := batch[:min(len(batch), 1000)]

@@ -169,7 +169,7 @@ func (a *applyTx) remove(from *bbolt.Bucket, key []byte) {
 // breaks an invariant stops the book.
 func (a *applyTx) applyCommand(data []byte) ([]byte, error) {
 	c, err := DecodeCommand(data)
-	if err != nil || !a.rules.knows(data[0], c) || c.Check() != nil {
+	if err != nil || !a.rules.knows(data[0], c) || c.checkFields() != nil {
 		return Answer{Outcome: Malformed}.Encode(), nil
 	}
 	answer := a.executeCommand(c, data)

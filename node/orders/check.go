@@ -82,6 +82,9 @@ func isControlRune(c rune) bool {
 	return false
 }
 
+// Check returns the first problem of a command's fields, a *FieldError.
+func Check(c Command) error { return c.checkFields() }
+
 // Check returns a *FieldError for a field that is wrong.
 func (p Person) Check() error {
 	return firstError(
@@ -146,15 +149,23 @@ func checkDuration(field string, d time.Duration) error {
 	return requireField(d >= 0 && d <= most && d%time.Millisecond == 0, field, "is not a duration of up to ten years in whole milliseconds")
 }
 
-// Check returns a *FieldError for a field that is wrong.
-func (o Operation) Check() error {
+func (o Operation) checkFields() error {
 	return firstError(checkText("Operator", o.Operator, 1, MaxOperator), requireField(o.OpID != 0, "OpID", "is missing"))
 }
 
+// checkAboutSale checks what every operator's command about a sale has.
+func checkAboutSale(by Operation, product string) error {
+	return firstError(by.checkFields(), checkProduct(product))
+}
+
+func (o OpenSale) checkFields() error   { return checkAboutSale(o.Operation, o.Product) }
+func (c CloseSale) checkFields() error  { return checkAboutSale(c.Operation, c.Product) }
+func (r RetireSale) checkFields() error { return checkAboutSale(r.Operation, r.Product) }
+func (h HandOver) checkFields() error   { return checkAboutSale(h.Operation, h.Product) }
+
 func checkID(id ID) error { return requireField(id.Valid(), "ID", "is not an order's") }
 
-// Check returns a *FieldError for a field that is wrong.
-func (p PlaceOrder) Check() error {
+func (p PlaceOrder) checkFields() error {
 	return firstError(
 		checkID(p.ID),
 		checkProduct(p.Product),
@@ -166,21 +177,18 @@ func (p PlaceOrder) Check() error {
 	)
 }
 
-// Check returns a *FieldError for a field that is wrong.
-func (c Cancel) Check() error {
+func (c Cancel) checkFields() error {
 	var by error
 	if c.By != (Operation{}) {
-		by = c.By.Check()
+		by = c.By.checkFields()
 	}
 	return firstError(checkID(c.ID), by, checkText("Reason", c.Reason, 0, MaxText))
 }
 
-// Check returns a *FieldError for a field that is wrong.
-func (o Offer) Check() error {
+func (o Offer) checkFields() error {
 	ballot := o.Mode == Ballot
 	return firstError(
-		o.Operation.Check(),
-		checkProduct(o.Product),
+		checkAboutSale(o.Operation, o.Product),
 		requireField(o.Mode >= FirstCome && o.Mode <= Interest, "Mode", "is not a mode of sale"),
 		requireField(o.Stock >= 0 && o.Stock <= MaxStock, "Stock", fmt.Sprintf("is not 0 to %d", MaxStock)),
 		requireField(o.Limit >= 1 && o.Limit <= MaxLimit, "Limit", fmt.Sprintf("is not 1 to %d", MaxLimit)),
@@ -204,9 +212,9 @@ func checkInvitations(d time.Duration) error {
 	return checkDuration("Invitations", d)
 }
 
-// Check returns a *FieldError for a field that is wrong. Fields that are not revised do not count.
-func (r ReviseOffer) Check() error {
-	errs := []error{r.Operation.Check(), checkProduct(r.Product),
+// Fields that are not revised do not count.
+func (r ReviseOffer) checkFields() error {
+	errs := []error{checkAboutSale(r.Operation, r.Product),
 		requireField(r.Fields != 0 && r.Fields < reviseEnd, "Fields", "are none of an offer")}
 	if r.Fields&RevisePrice != 0 {
 		errs = append(errs, requireField(r.Price >= 0 && r.Price <= MaxAmount, "Price", "is negative or too large"))
@@ -221,28 +229,15 @@ func (r ReviseOffer) Check() error {
 	return firstError(errs...)
 }
 
-// Check returns a *FieldError for a field that is wrong.
-func (r RetireSale) Check() error {
-	return firstError(r.Operation.Check(), checkProduct(r.Product))
+func (m MarkSent) checkFields() error {
+	return firstError(m.Operation.checkFields(), checkID(m.ID), checkText("Note", m.Note, 0, MaxText))
 }
 
-// Check returns a *FieldError for a field that is wrong.
-func (h HandOver) Check() error {
-	return firstError(h.Operation.Check(), checkProduct(h.Product))
+func (r ReturnOrder) checkFields() error {
+	return firstError(r.Operation.checkFields(), checkID(r.ID), checkText("Reason", r.Reason, 0, MaxText))
 }
 
-// Check returns a *FieldError for a field that is wrong.
-func (m MarkSent) Check() error {
-	return firstError(m.Operation.Check(), checkID(m.ID), checkText("Note", m.Note, 0, MaxText))
-}
-
-// Check returns a *FieldError for a field that is wrong.
-func (r ReturnOrder) Check() error {
-	return firstError(r.Operation.Check(), checkID(r.ID), checkText("Reason", r.Reason, 0, MaxText))
-}
-
-// Check returns a *FieldError for a field that is wrong.
-func (f FinishWebhook) Check() error {
+func (f FinishWebhook) checkFields() error {
 	return firstError(checkID(f.ID), requireField(f.Kind == JobCancelled || f.Kind == JobReturned, "Kind", "is not such a webhook job"))
 }
 
@@ -276,79 +271,57 @@ func checkCountries(list []Country) error {
 	return nil
 }
 
-// Check returns a *FieldError for a field that is wrong.
-func (s Stock) Check() error {
+func (s Stock) checkFields() error {
 	return firstError(
-		s.Operation.Check(),
-		checkProduct(s.Product),
+		checkAboutSale(s.Operation, s.Product),
 		requireField(s.Delta != 0 && s.Delta >= -MaxStock && s.Delta <= MaxStock, "Delta", "is 0 or too large"),
 	)
 }
 
-// Check returns a *FieldError for a field that is wrong.
-func (o OpenSale) Check() error {
-	return firstError(o.Operation.Check(), checkProduct(o.Product))
-}
-
-// Check returns a *FieldError for a field that is wrong.
-func (c CloseSale) Check() error {
-	return firstError(c.Operation.Check(), checkProduct(c.Product))
-}
-
-// Check returns a *FieldError for a field that is wrong. Whether a ballot has both times is
-// checked when the command is carried out.
-func (s SetTimes) Check() error {
-	return firstError(s.Operation.Check(), checkProduct(s.Product), checkTimes(s.Opens, s.Closes, false),
+// Whether a ballot has both times is checked when the command is carried out.
+func (s SetTimes) checkFields() error {
+	return firstError(checkAboutSale(s.Operation, s.Product), checkTimes(s.Opens, s.Closes, false),
 		requireField(!(s.KeepOpens && s.KeepCloses), "KeepCloses", "would change nothing with KeepOpens"),
 		requireField(!s.KeepOpens || s.Opens.IsZero(), "Opens", "is given and kept"),
 		requireField(!s.KeepCloses || s.Closes.IsZero(), "Closes", "is given and kept"))
 }
 
-// Check returns a *FieldError for a field that is wrong.
-func (a Announce) Check() error {
-	return firstError(a.Operation.Check(), checkText("Text", a.Text, 0, MaxText))
+func (a Announce) checkFields() error {
+	return firstError(a.Operation.checkFields(), checkText("Text", a.Text, 0, MaxText))
 }
 
-// Check returns a *FieldError for a field that is wrong.
-func (i Invite) Check() error {
+func (i Invite) checkFields() error {
 	return firstError(
-		i.Operation.Check(),
-		checkProduct(i.Product),
+		checkAboutSale(i.Operation, i.Product),
 		requireField(i.Count >= 1 && i.Count <= MaxPerCommand, "Count", fmt.Sprintf("is not 1 to %d", MaxPerCommand)),
 		checkTime("Until", i.Until, true),
 	)
 }
 
-// Check returns a *FieldError for a field that is wrong. Whether a drand round lies after the
-// close is checked when the command is carried out.
-func (m MakeDraw) Check() error {
-	err := firstError(m.Operation.Check(), checkProduct(m.Product))
+// Whether a drand round lies after the close is checked when the command is carried out.
+func (m MakeDraw) checkFields() error {
+	err := firstError(checkAboutSale(m.Operation, m.Product))
 	if err == nil && m.Public.Check() != nil {
 		err = &FieldError{"Public", "is not public randomness of its kind"}
 	}
 	return err
 }
 
-// Check returns a *FieldError for a field that is wrong.
-func (b BeginFulfilment) Check() error { return checkID(b.ID) }
+func (b BeginFulfilment) checkFields() error { return checkID(b.ID) }
 
-// Check returns a *FieldError for a field that is wrong.
-func (f FinishFulfilment) Check() error {
+func (f FinishFulfilment) checkFields() error {
 	return firstError(checkID(f.ID), checkText("How", f.How, 0, MaxText))
 }
 
-// Check returns a *FieldError for a field that is wrong.
-func (f FinishMail) Check() error {
+func (f FinishMail) checkFields() error {
 	return firstError(checkID(f.ID), requireField(f.Kind.IsMail(), "Kind", "is not a mail job"))
 }
 
-// Check returns a *FieldError for a field that is wrong.
-func (e Erase) Check() error {
+func (e Erase) checkFields() error {
 	if e.ID != 0 {
-		return firstError(e.Operation.Check(), checkID(e.ID), requireField(e.Email == "", "Email", "does not go with an ID"))
+		return firstError(e.Operation.checkFields(), checkID(e.ID), requireField(e.Email == "", "Email", "does not go with an ID"))
 	}
-	return firstError(e.Operation.Check(), checkEmail("Email", e.Email))
+	return firstError(e.Operation.checkFields(), checkEmail("Email", e.Email))
 }
 
-// Check returns nil: any Until will do.
-func (Tick) Check() error { return nil }
+func (Tick) checkFields() error { return nil }

@@ -6,12 +6,11 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// Command is a change of the book. Encode returns its bytes for the ledger, and
-// DecodeCommand reads them. Check returns the first problem of the fields, for a
-// programmer; the book refuses a command that does not pass it (Malformed).
+// Command is a change of the book. The book refuses one that does not pass Check
+// (Malformed).
 type Command interface {
-	Encode() []byte
-	Check() error
+	encodeCommand() []byte
+	checkFields() error
 }
 
 // Operation makes an operator's command idempotent. OpID is its idempotency key, a random

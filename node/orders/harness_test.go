@@ -45,10 +45,10 @@ func openBook(t testing.TB) *Book {
 
 func (t *testBook) do(c Command) Answer {
 	t.t.Helper()
-	if err := c.Check(); err != nil {
+	if err := Check(c); err != nil {
 		t.t.Fatalf("%T: %v", c, err)
 	}
-	return t.apply(c.Encode())
+	return t.apply(Encode(c))
 }
 
 func (t *testBook) apply(data []byte) Answer {

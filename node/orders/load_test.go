@@ -21,7 +21,7 @@ func crowd(from, n int, k Kind) [][]byte {
 			ID: spread(from + i), Product: "pi", Kind: k, Quantity: 1, Total: 43_00, Currency: "USD",
 			Person: person(from + i),
 		}
-		batch[i] = c.Encode()
+		batch[i] = Encode(c)
 	}
 	return batch
 }

@@ -290,7 +290,7 @@ func TestModel(t *testing.T) {
 		d := &testBook{t: t, book: openBook(t), now: start.Add(-time.Minute)}
 		second := openBook(t)
 		m := newModel(rt, d)
-		if _, err := second.Apply(d.index, d.now, MaxRules, [][]byte{m.offer.Encode()}); err != nil {
+		if _, err := second.Apply(d.index, d.now, MaxRules, [][]byte{Encode(m.offer)}); err != nil {
 			rt.Fatal(err)
 		}
 		steps := rapid.IntRange(5, 60).Draw(rt, "steps")
@@ -303,7 +303,7 @@ func TestModel(t *testing.T) {
 			if got := d.do(c); got.Outcome != want {
 				rt.Fatalf("%T %+v: %v, the model says %v", c, c, got.Outcome, want)
 			}
-			if _, err := second.Apply(d.index, d.now, MaxRules, [][]byte{c.Encode()}); err != nil {
+			if _, err := second.Apply(d.index, d.now, MaxRules, [][]byte{Encode(c)}); err != nil {
 				rt.Fatal(err)
 			}
 			m.compare(rt, d)

@@ -68,17 +68,15 @@ type FinishRestore struct{ Operation }
 // CancelRestore drops the chunks of any restore in progress.
 type CancelRestore struct{ Operation }
 
-// Check returns a *FieldError for a field that is wrong.
-func (b BeginRestore) Check() error {
+func (b BeginRestore) checkFields() error {
 	return firstError(
-		b.Operation.Check(),
+		b.Operation.checkFields(),
 		requireField(b.Chunks >= 1 && b.Chunks <= MaxRestoreChunks, "Chunks", fmt.Sprintf("is not 1 to %d", MaxRestoreChunks)),
 		requireField(len(b.ReceiptKeys) <= MaxReceiptKeys, "ReceiptKeys", fmt.Sprintf("are more than %d", MaxReceiptKeys)),
 	)
 }
 
-// Check returns a *FieldError for a field that is wrong.
-func (a AddRestoreChunk) Check() error {
+func (a AddRestoreChunk) checkFields() error {
 	return firstError(
 		requireField(a.OpID != 0, "OpID", "is missing"),
 		requireField(a.Number >= 0 && a.Number < MaxRestoreChunks, "Number", "is not a chunk's"),

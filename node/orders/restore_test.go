@@ -213,8 +213,8 @@ func TestRestoreOnAFullDisk(t *testing.T) {
 		twin.want(Done, c)
 	}
 	d.id = source.id
-	order := d.newOrder(1000, KindWaiting).Encode()
-	batch := [][]byte{Tick{}.Encode(), commands[len(commands)-1].Encode(), order}
+	order := Encode(d.newOrder(1000, KindWaiting))
+	batch := [][]byte{Encode(Tick{}), Encode(commands[len(commands)-1]), order}
 	before := dump(t, d.book)
 	room := d.book.commit
 	d.book.commit = func(tx *bbolt.Tx) error { return errors.Join(syscall.ENOSPC, tx.Rollback()) }

@@ -201,7 +201,7 @@ func TestBrokenBookStops(t *testing.T) {
 	d.want(Done, d.someOffer())
 	d.book.sales[0].Free++
 	for i := range 2 {
-		_, err := d.book.Apply(d.index+1+uint64(i), d.now, MaxRules, [][]byte{Tick{}.Encode()})
+		_, err := d.book.Apply(d.index+1+uint64(i), d.now, MaxRules, [][]byte{Encode(Tick{})})
 		if !errors.Is(err, ErrBroken) || !strings.Contains(err.Error(), "sold 0 + held 0 + free 4, stock 3") {
 			t.Fatalf("%v", err)
 		}
@@ -217,7 +217,7 @@ func TestFullDiskChangesNothing(t *testing.T) {
 	full, twin := newTestBook(t), newTestBook(t)
 	room := full.book.commit
 	for _, command := range []Command{full.someOffer(), full.newOrder(1, KindOrder), full.newOrder(2, KindOrder), full.newOrder(2, KindOrder)} {
-		data := command.Encode()
+		data := Encode(command)
 		before, sale, index := full.book.Digest(), fmt.Sprint(full.book.Sale("pi")), full.index
 		full.book.commit = func(tx *bbolt.Tx) error { return errors.Join(syscall.ENOSPC, tx.Rollback()) }
 		for range 2 {
@@ -340,7 +340,7 @@ func TestOldOperationsAreDropped(t *testing.T) {
 	d.want(Done, d.someOffer())
 	var batch [][]byte
 	for range MaxOperations + 10 {
-		batch = append(batch, Stock{d.by(), "pi", 1}.Encode())
+		batch = append(batch, Encode(Stock{d.by(), "pi", 1}))
 	}
 	d.index++
 	if _, err := d.book.Apply(d.index, d.now, MaxRules, batch); err != nil {

@@ -232,7 +232,7 @@ func (s *Service) putRestoreChunk(r *http.Request) (any, error) {
 
 // submitRestore submits a command of a restore until it is decided.
 func (s *Service) submitRestore(ctx context.Context, c orders.Command) (orders.Answer, error) {
-	if err := c.Check(); err != nil {
+	if err := orders.Check(c); err != nil {
 		return orders.Answer{}, fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	a, err := s.submitUntilDecided(ctx, c)

@@ -71,7 +71,7 @@ func (s *Service) whyRefused(o orders.Offer) string {
 	if o.Mode == orders.Ballot {
 		o.Secret[0] = 1 // a real one is drawn for each offer
 	}
-	if err := o.Check(); err != nil {
+	if err := orders.Check(o); err != nil {
 		return "the catalogue's " + err.Error()
 	}
 	if !s.cfg.Book.HasRoom(s.cfg.Ledger.Status().Rules) {

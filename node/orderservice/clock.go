@@ -76,10 +76,10 @@ func (s *Service) SetClock(ctx context.Context, c ClockCommand) (ClockResult, er
 			return result, fmt.Errorf("%w: the ledger's clock can be set to the years %d to %d", errMalformed, earliestYear, latestYear)
 		}
 	}
-	if err := command.Check(); err != nil {
+	if err := orders.Check(command); err != nil {
 		return result, fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	_, index, err := s.cfg.Ledger.SetClock(ctx, to, command.Encode())
+	_, index, err := s.cfg.Ledger.SetClock(ctx, to, orders.Encode(command))
 	switch {
 	case errors.Is(err, ledger.ErrUncertain):
 		return result, fmt.Errorf("it may have been done, but the ledger did not respond in time; look at \"bramble ledger clock\": %w", err)

@@ -26,7 +26,7 @@ func (l *slowLog) ReadLog(m ledger.StateMachine) (ledger.Recovery, error) {
 	if err := <-l.allow; err != nil {
 		return ledger.Recovery{}, err
 	}
-	_, err := m.Apply(ledger.Batch{Index: 1, At: time.Unix(1, 0), Rules: 1, Commands: [][]byte{berry().Encode(), testOrder(7).Encode()}})
+	_, err := m.Apply(ledger.Batch{Index: 1, At: time.Unix(1, 0), Rules: 1, Commands: [][]byte{orders.Encode(berry()), orders.Encode(testOrder(7))}})
 	return ledger.Recovery{Index: 1, Unproven: 2}, err
 }
 

@@ -50,7 +50,7 @@ func (s *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResul
 
 // submitOperation submits the command of an operator's command, and returns the result.
 func (s *Service) submitOperation(ctx context.Context, o OperatorCommand, command orders.Command) (OperatorResult, error) {
-	if err := command.Check(); err != nil {
+	if err := orders.Check(command); err != nil {
 		if field, ok := errors.AsType[*orders.FieldError](err); ok {
 			return OperatorResult{}, fmt.Errorf("%w: %s %s", errMalformed, strings.ToLower(field.Field), field.Reason)
 		}

@@ -91,9 +91,9 @@ func submitOrders(t *testing.T, l *ledger.Ledger, clients, from, to int) {
 				if n >= to {
 					return
 				}
-				reply, _, err := l.Submit(t.Context(), testOrder(n).Encode())
+				reply, _, err := l.Submit(t.Context(), orders.Encode(testOrder(n)))
 				for errors.Is(err, ledger.ErrBusy) || errors.Is(err, ledger.ErrNoMajority) {
-					reply, _, err = l.Submit(t.Context(), testOrder(n).Encode())
+					reply, _, err = l.Submit(t.Context(), orders.Encode(testOrder(n)))
 				}
 				if err != nil {
 					t.Error(err)
@@ -123,7 +123,7 @@ func buildLedger(t *testing.T, dir string) {
 		offer := berry()
 		offer.Stock, offer.LimitByAddress, offer.Mail = orders.MaxStock, true, true
 		for {
-			if _, _, err := l.Submit(t.Context(), offer.Encode()); err == nil {
+			if _, _, err := l.Submit(t.Context(), orders.Encode(offer)); err == nil {
 				break
 			}
 			time.Sleep(10 * time.Millisecond)

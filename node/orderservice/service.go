@@ -165,7 +165,7 @@ func (s *Service) CancelOrder(ctx context.Context, id orders.ID) error {
 // command of the order book is idempotent, so one whose outcome is not known is submitted
 // again.
 func (s *Service) submitUntilDecided(ctx context.Context, c orders.Command) (orders.Answer, error) {
-	encoded := c.Encode()
+	encoded := orders.Encode(c)
 	uncertain := false // an earlier attempt may have been committed
 	for {
 		reply, index, err := s.cfg.Ledger.Submit(ctx, encoded)
