@@ -90,10 +90,10 @@ no rack.`,
 				case do == "sent" && (n == 0) == (o.from == ""):
 					return usagef("sent needs references, or --from with a file of them")
 				}
-				if err := orderservice.CheckKind(o.kind); err != nil {
+				if _, err := orderservice.ParseKind(o.kind); err != nil {
 					return usagef("--kind: %v", err)
 				}
-				if err := orderservice.CheckState(o.state); err != nil {
+				if _, err := orderservice.ParseState(o.state); err != nil {
 					return usagef("--state: %v", err)
 				}
 				if o.ledger != "" {

@@ -118,12 +118,17 @@ func (a *applyTx) awardEntry(s *storedSale, o *storedOrder) {
 		a.storeOrder(o, a.withState(o, StateLost))
 		return
 	}
+	s.Draw.Winners++
+	a.put(a.ballotEntries, saleKey(s.number, uint64(o.ID)), entryValue(o.Number, o.Quantity, true))
+	a.storeOrder(o, a.wonEntry(s, o))
+}
+
+// wonEntry returns a copy of an entry that wins now.
+func (a *applyTx) wonEntry(s *storedSale, o *storedOrder) *storedOrder {
 	next := a.withState(o, StateWon)
 	next.Ready = a.now.Add(s.FulfilmentDelay)
 	a.queueMail(next, JobMailWon)
-	s.Draw.Winners++
-	a.put(a.ballotEntries, saleKey(s.number, uint64(o.ID)), entryValue(o.Number, o.Quantity, true))
-	a.storeOrder(o, next)
+	return next
 }
 
 // canRank reports whether a Tick would look for the next rank of a drawn ballot: a unit has become
@@ -170,10 +175,7 @@ func (a *applyTx) advanceRanks(s *storedSale, work int) int {
 		case int64(o.Quantity) <= s.Free && a.isWithinLimit(s, o):
 			a.remove(a.tickets, []byte(s.ranked))
 			a.appendAudit(automaticOperator, "draw "+s.Product+": a free unit goes to the next rank, "+o.ID.String())
-			next := a.withState(o, StateWon)
-			next.Ready = a.now.Add(s.FulfilmentDelay)
-			a.queueMail(next, JobMailWon)
-			a.storeOrder(o, next)
+			a.storeOrder(o, a.wonEntry(s, o))
 		}
 	}
 	return work
@@ -182,13 +184,5 @@ func (a *applyTx) advanceRanks(s *storedSale, work int) int {
 // isWithinLimit reports whether the person and the address of an order may have its units too.
 func (a *applyTx) isWithinLimit(s *storedSale, o *storedOrder) bool {
 	o.computeFingerprints(&a.rules)
-	units := 0
-	prefix := personPrefix(o.fingerprints.email, s.number, false)
-	for k, v := a.byPerson.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = a.byPerson.Next() {
-		units += int(binary.BigEndian.Uint32(v[1:]))
-	}
-	if s.LimitByAddress {
-		units = max(units, a.unitsAtAddress(s, o.fingerprints.address))
-	}
-	return units+o.Quantity <= s.Limit
+	return a.countUnits(s, o.fingerprints)+o.Quantity <= s.Limit
 }

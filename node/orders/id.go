@@ -3,6 +3,7 @@ package orders
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ID is an order's reference: 50 random bits, never 0, drawn by the board that receives the
@@ -105,10 +106,6 @@ func symbolValue(c byte) (byte, bool) {
 	case 'I', 'L':
 		c = '1'
 	}
-	for v := range len(symbols) {
-		if symbols[v] == c {
-			return byte(v), true
-		}
-	}
-	return 0, false
+	v := strings.IndexByte(symbols, c)
+	return byte(v), v >= 0
 }

@@ -4,27 +4,32 @@ import "strings"
 
 // What happens to an order after it is placed, except in its queue or ballot.
 
-// cancelOrder cancels an order, for its buyer or an operator.
-func (a *applyTx) cancelOrder(c Cancel) Answer {
-	o := a.orderByID(c.ID)
+// changeOrder answers a command about an order. change carries it out.
+func (a *applyTx) changeOrder(id ID, change func(*storedSale, *storedOrder) Outcome) Answer {
+	o := a.orderByID(id)
 	if o == nil {
 		return Answer{Outcome: NoOrder}
 	}
 	s := a.b.sales[o.sale]
-	byOperator := c.By != (Operation{})
-	answer := Answer{Outcome: Done, Order: o.ID}
-	switch {
-	case o.State == StateCancelled || o.State == StateLeft:
-		answer.Outcome = AlreadyDone
-	case o.State == StateFulfilling && !byOperator,
-		!o.Cancellable() && o.State != StateFulfilling,
-		o.Kind == KindEntry && o.State == StateOpen && !a.now.Before(s.Closes):
-		answer.Outcome = TooLate
-	default:
+	outcome := change(s, o)
+	return Answer{Outcome: outcome, Order: o.ID, State: s.StateAt(a.now)}
+}
+
+// cancelOrder cancels an order, for its buyer or an operator.
+func (a *applyTx) cancelOrder(c Cancel) Answer {
+	return a.changeOrder(c.ID, func(s *storedSale, o *storedOrder) Outcome {
+		byOperator := c.By != (Operation{})
+		switch {
+		case o.State == StateCancelled || o.State == StateLeft:
+			return AlreadyDone
+		case o.State == StateFulfilling && !byOperator,
+			!o.Cancellable() && o.State != StateFulfilling,
+			o.Kind == KindEntry && o.State == StateOpen && !a.now.Before(s.Closes):
+			return TooLate
+		}
 		a.withdrawOrder(s, o, c.Reason)
-	}
-	answer.State = s.StateAt(a.now)
-	return answer
+		return Done
+	})
 }
 
 // withdrawOrder cancels an order that can still be cancelled, and returns it.
@@ -47,43 +52,35 @@ func (a *applyTx) withdrawOrder(s *storedSale, o *storedOrder, reason string) *s
 
 // beginFulfilment marks an order as being passed to the fulfiller.
 func (a *applyTx) beginFulfilment(c BeginFulfilment) Answer {
-	o := a.orderByID(c.ID)
-	if o == nil {
-		return Answer{Outcome: NoOrder}
-	}
-	answer := Answer{Outcome: AlreadyDone, Order: o.ID, State: a.b.sales[o.sale].StateAt(a.now)}
-	switch {
-	case o.State == StateFulfilling || o.State == StateFulfilled:
-	case o.awaitsFulfilment():
+	return a.changeOrder(c.ID, func(_ *storedSale, o *storedOrder) Outcome {
+		switch {
+		case o.State == StateFulfilling || o.State == StateFulfilled:
+			return AlreadyDone
+		case !o.awaitsFulfilment():
+			return TooLate
+		}
 		next := a.withState(o, StateFulfilling)
 		next.HandedOver = true
 		a.storeOrder(o, next)
-		answer.Outcome = Done
-	default:
-		answer.Outcome = TooLate
-	}
-	return answer
+		return Done
+	})
 }
 
 // finishFulfilment marks an order as fulfilled, also one whose fulfilment was never begun,
 // because an operator may fulfil it by hand.
 func (a *applyTx) finishFulfilment(c FinishFulfilment) Answer {
-	o := a.orderByID(c.ID)
-	if o == nil {
-		return Answer{Outcome: NoOrder}
-	}
-	answer := Answer{Outcome: AlreadyDone, Order: o.ID, State: a.b.sales[o.sale].StateAt(a.now)}
-	switch {
-	case o.State == StateFulfilled:
-	case o.awaitsFulfilment():
+	return a.changeOrder(c.ID, func(_ *storedSale, o *storedOrder) Outcome {
+		switch {
+		case o.State == StateFulfilled:
+			return AlreadyDone
+		case !o.awaitsFulfilment():
+			return TooLate
+		}
 		next := a.withState(o, StateFulfilled)
 		next.Note, next.HandedOver = c.How, true
 		a.storeOrder(o, next)
-		answer.Outcome = Done
-	default:
-		answer.Outcome = TooLate
-	}
-	return answer
+		return Done
+	})
 }
 
 // finishMail removes a mail job, unless a newer one has replaced it.
@@ -99,42 +96,35 @@ func (a *applyTx) finishWebhook(c FinishWebhook) Answer {
 // finishJob removes a job from an order if it is still the one of this kind. job returns where the
 // order has the job and its time.
 func (a *applyTx) finishJob(id ID, kind JobKind, job func(*storedOrder) (*JobKind, *int64)) Answer {
-	o := a.orderByID(id)
-	if o == nil {
-		return Answer{Outcome: NoOrder}
-	}
-	answer := Answer{Outcome: AlreadyDone, Order: o.ID, State: a.b.sales[o.sale].StateAt(a.now)}
-	next := *o
-	if pending, since := job(&next); *pending == kind {
+	return a.changeOrder(id, func(_ *storedSale, o *storedOrder) Outcome {
+		next := *o
+		pending, since := job(&next)
+		if *pending != kind {
+			return AlreadyDone
+		}
 		*pending, *since = 0, 0
 		a.storeOrder(o, &next)
-		answer.Outcome = Done
-	}
-	return answer
+		return Done
+	})
 }
 
 // markSent marks an order as fulfilled by hand, or changes the note of one that is fulfilled.
 func (a *applyTx) markSent(c MarkSent) Answer {
-	o := a.orderByID(c.ID)
-	if o == nil {
-		return Answer{Outcome: NoOrder}
-	}
-	answer := Answer{Outcome: Done, Order: o.ID, State: a.b.sales[o.sale].StateAt(a.now)}
-	next := *o
-	switch {
-	case o.awaitsFulfilment():
-		next = *a.withState(o, StateFulfilled)
-	case o.State != StateFulfilled:
-		answer.Outcome = TooLate
-		return answer
-	case c.Note == "" || c.Note == o.Note:
-		answer.Outcome = AlreadyDone
-		return answer
-	}
-	next.Note = c.Note
-	a.queueMail(&next, JobMailSent)
-	a.storeOrder(o, &next)
-	return answer
+	return a.changeOrder(c.ID, func(_ *storedSale, o *storedOrder) Outcome {
+		next := *o
+		switch {
+		case o.awaitsFulfilment():
+			next = *a.withState(o, StateFulfilled)
+		case o.State != StateFulfilled:
+			return TooLate
+		case c.Note == "" || c.Note == o.Note:
+			return AlreadyDone
+		}
+		next.Note = c.Note
+		a.queueMail(&next, JobMailSent)
+		a.storeOrder(o, &next)
+		return Done
+	})
 }
 
 // returnOrder takes a fulfilled order back.
@@ -143,14 +133,14 @@ func (a *applyTx) returnOrder(c ReturnOrder) (Answer, string) {
 	if c.Restock {
 		action += " to the stock"
 	}
-	o := a.orderByID(c.ID)
-	if o == nil {
-		return Answer{Outcome: NoOrder}, action
-	}
-	s := a.b.sales[o.sale]
-	answer := Answer{Outcome: Done, Order: o.ID}
-	switch o.State {
-	case StateFulfilled:
+	return a.changeOrder(c.ID, func(s *storedSale, o *storedOrder) Outcome {
+		switch o.State {
+		case StateFulfilled:
+		case StateReturned:
+			return AlreadyDone
+		default:
+			return TooLate
+		}
 		next := a.withState(o, StateReturned)
 		next.Note, next.Restocked = noteOfReturn(o.Note, c.Reason), c.Restock
 		a.queueMail(next, JobMailReturned)
@@ -159,13 +149,8 @@ func (a *applyTx) returnOrder(c ReturnOrder) (Answer, string) {
 			s.Stock -= int64(o.Quantity)
 			s.Free -= int64(o.Quantity)
 		}
-	case StateReturned:
-		answer.Outcome = AlreadyDone
-	default:
-		answer.Outcome = TooLate
-	}
-	answer.State = s.StateAt(a.now)
-	return answer, action
+		return Done
+	}), action
 }
 
 // noteReturned is in the note of a returned order, between how it was sent and why it came back.

@@ -1,6 +1,9 @@
 package orders
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // The words for kinds, states and outcomes in /status.json, exports and logs.
 
@@ -11,17 +14,27 @@ func wordAt(words []string, n int) string {
 	return "unknown"
 }
 
-// parseWord returns the value from first to last whose String is word.
+// parseWord returns the value from first to last whose String is word. The error lists the words.
 func parseWord[T interface {
 	~uint8
 	fmt.Stringer
-}](word string, first, last T) (T, bool) {
+}](word string, first, last T) (T, error) {
+	var words []string
 	for v := first; v <= last; v++ {
 		if v.String() == word {
-			return v, true
+			return v, nil
 		}
+		words = append(words, v.String())
 	}
-	return 0, false
+	return 0, fmt.Errorf("%q is none of %s", word, strings.Join(words, ", "))
+}
+
+// ParseKind returns the kind of orders that a word of String stands for.
+func ParseKind(word string) (Kind, error) { return parseWord(word, KindOrder, KindWaiting) }
+
+// ParseOrderState returns the state of an order that a word of String stands for.
+func ParseOrderState(word string) (OrderState, error) {
+	return parseWord(word, StateOpen, StateReturned)
 }
 
 // String returns the kind's word.
@@ -35,36 +48,10 @@ func (m Mode) String() string {
 }
 
 // ParseMode returns the mode that a word of the catalogue stands for.
-func ParseMode(word string) (Mode, bool) { return parseWord(word, FirstCome, Interest) }
-
-// MarshalText returns the mode's word.
-func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
-
-// UnmarshalText reads the mode's word.
-func (m *Mode) UnmarshalText(text []byte) error {
-	v, ok := ParseMode(string(text))
-	if !ok {
-		return fmt.Errorf("orders: %q is not a mode of sale", text)
-	}
-	*m = v
-	return nil
-}
+func ParseMode(word string) (Mode, error) { return parseWord(word, FirstCome, Interest) }
 
 // ParseSaleState returns the state that a word of /status.json stands for.
-func ParseSaleState(word string) (SaleState, bool) { return parseWord(word, SaleUnknown, SaleDrawn) }
-
-// MarshalText returns the state's word.
-func (s SaleState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// UnmarshalText reads the state's word.
-func (s *SaleState) UnmarshalText(text []byte) error {
-	v, ok := ParseSaleState(string(text))
-	if !ok {
-		return fmt.Errorf("orders: %q is not a state of a sale", text)
-	}
-	*s = v
-	return nil
-}
+func ParseSaleState(word string) (SaleState, error) { return parseWord(word, SaleUnknown, SaleDrawn) }
 
 // String returns the state's word, as in /status.json.
 func (s SaleState) String() string {

@@ -126,6 +126,20 @@ func (a *applyTx) idByNumber(number uint64) ID {
 	return 0
 }
 
+// countUnits returns the units of the live orders of a person in a sale, or of the address if the
+// limit holds for addresses too and that has more.
+func (a *applyTx) countUnits(s *storedSale, prints fingerprints) int {
+	units := 0
+	prefix := personPrefix(prints.email, s.number, false)
+	for k, v := a.byPerson.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = a.byPerson.Next() {
+		units += int(binary.BigEndian.Uint32(v[1:]))
+	}
+	if s.LimitByAddress {
+		units = max(units, a.unitsAtAddress(s, prints.address))
+	}
+	return units
+}
+
 // unitsAtAddress returns the units of the live orders of an address in a sale.
 func (a *applyTx) unitsAtAddress(s *storedSale, address fingerprint) int {
 	units := 0
@@ -222,15 +236,7 @@ func (a *applyTx) createOrder(s *storedSale, c *PlaceOrder, split Split, prints 
 // verifyLimit checks an invariant after an order is stored: the indexes give no person more
 // units than the limit, and no address if the limit holds for addresses too.
 func (a *applyTx) verifyLimit(s *storedSale, prints fingerprints) {
-	units := 0
-	prefix := personPrefix(prints.email, s.number, false)
-	for k, v := a.byPerson.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = a.byPerson.Next() {
-		units += int(binary.BigEndian.Uint32(v[1:]))
-	}
-	if s.LimitByAddress {
-		units = max(units, a.unitsAtAddress(s, prints.address))
-	}
-	if units > s.Limit {
+	if units := a.countUnits(s, prints); units > s.Limit {
 		a.fail(fmt.Errorf("%w: %s: a person or an address has %d units, but the limit is %d", ErrBroken, s.Product, units, s.Limit))
 	}
 }

@@ -182,11 +182,9 @@ func (a *applyTx) isUntouched() bool {
 	}
 	c := a.bucket(bucketAudit).Cursor()
 	for k, v := c.First(); k != nil; k, v = c.Next() {
-		d := decoder{data: v}
-		d.time()
-		operator, action := d.text(), d.text()
-		changesNothing := strings.Contains(action, auditRefused) || strings.HasPrefix(action, auditSetClock) || strings.HasPrefix(action, auditKeptClock)
-		if operator != CatalogueOperator && operator != ledgerOperator && !changesNothing {
+		e, _ := decodeAudit(k, v)
+		changesNothing := strings.Contains(e.Action, auditRefused) || strings.HasPrefix(e.Action, auditSetClock) || strings.HasPrefix(e.Action, auditKeptClock)
+		if e.Operator != CatalogueOperator && e.Operator != ledgerOperator && !changesNothing {
 			return false
 		}
 	}
@@ -239,17 +237,17 @@ func (a *applyTx) finishRestore(c FinishRestore) Answer {
 		a.dropRestore()
 		return Answer{Outcome: TooLate}
 	}
-	missing := 0
+	var chunks []io.Reader
 	for n := range r.command.Chunks {
-		if a.restore.Get(binary.BigEndian.AppendUint32([]byte(restoreChunkKey), uint32(n))) == nil {
-			missing++
+		if data := a.restore.Get(binary.BigEndian.AppendUint32([]byte(restoreChunkKey), uint32(n))); data != nil {
+			chunks = append(chunks, bytes.NewReader(data))
 		}
 	}
-	if missing > 0 {
+	if missing := r.command.Chunks - len(chunks); missing > 0 {
 		return Answer{Outcome: NotEnough, Remaining: missing}
 	}
 	sum := sha256.New()
-	next, err := a.b.buildFrom(io.TeeReader(&chunkReader{bucket: a.restore}, sum))
+	next, err := a.b.buildFrom(io.TeeReader(io.MultiReader(chunks...), sum))
 	switch {
 	case errors.Is(err, ErrSnapshot), errors.Is(err, ErrBroken):
 		a.dropRestore()
@@ -330,25 +328,6 @@ func readReceiptKeys(restore *bbolt.Bucket) [][]byte {
 		keys = append(keys, bytes.Clone(v))
 	}
 	return keys
-}
-
-// chunkReader reads the chunks of a restore, one after the other.
-type chunkReader struct {
-	bucket *bbolt.Bucket
-	next   uint32
-	left   []byte
-}
-
-func (c *chunkReader) Read(p []byte) (int, error) {
-	if len(c.left) == 0 {
-		if c.left = c.bucket.Get(binary.BigEndian.AppendUint32([]byte(restoreChunkKey), c.next)); c.left == nil {
-			return 0, io.EOF
-		}
-		c.next++
-	}
-	n := copy(p, c.left)
-	c.left = c.left[n:]
-	return n, nil
 }
 
 // ReceiptKeys returns the keys that verify receipts of racks whose backups were restored.

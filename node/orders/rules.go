@@ -36,7 +36,9 @@ type ruleSet struct {
 	lastMail JobKind
 	maxSales int
 	maxAudit uint64
-	// normalEmail, addressText and personText give the texts whose fingerprints are compared.
+	// normalEmail, addressText and personText give the texts whose fingerprints are compared; mail
+	// goes to the address as it was typed. Rules 2 ignore characters that nobody sees in it, such as
+	// a zero-width space.
 	normalEmail func(string) string
 	addressText func(*Person) []byte
 	personText  func(*Person) []byte
@@ -61,14 +63,6 @@ func rulesOf(version uint32) ruleSet {
 		r.countsRefusals, r.skipsHead, r.notifiesCancel = true, true, true
 	}
 	return r
-}
-
-// NormalEmail returns the form of an e-mail address by which the book identifies a person, under the newest
-// rules. normalEmail1 documents it; rules 2 ignore characters that nobody sees, such as a
-// zero-width space. It is only for comparing; mail goes to the address as it was typed.
-func NormalEmail(email string) string {
-	r := rulesOf(MaxRules)
-	return r.normalEmail(email)
 }
 
 // withoutInvisible removes the characters that have no width: Unicode's category Cf.

@@ -140,52 +140,30 @@ func (s *Service) listOrders(r *http.Request) (any, error) {
 // listQuery parses the query of a list of orders.
 func listQuery(q url.Values) (f orders.Filter, after uint64, limit int, err error) {
 	f.Product = q.Get("product")
-	if f.Kind, err = parseKind(q.Get("kind")); err != nil {
+	if f.Kind, err = ParseKind(q.Get("kind")); err != nil {
 		return f, 0, 0, fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	if f.State, err = parseState(q.Get("state")); err != nil {
+	if f.State, err = ParseState(q.Get("state")); err != nil {
 		return f, 0, 0, fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	after, limit, err = pageQuery(q)
 	return f, after, limit, err
 }
 
-// CheckKind returns an error unless word is a kind of order or empty.
-func CheckKind(word string) error {
-	_, err := parseKind(word)
-	return err
-}
-
-// CheckState returns an error unless word is a state of an order or empty.
-func CheckState(word string) error {
-	_, err := parseState(word)
-	return err
-}
-
-func parseKind(word string) (orders.Kind, error) {
-	return parseWord(word, orders.KindOrder, orders.KindWaiting)
-}
-
-func parseState(word string) (orders.OrderState, error) {
-	return parseWord(word, orders.StateOpen, orders.StateReturned)
-}
-
-// parseWord returns the value from first to last whose String is word; 0 for "".
-func parseWord[T interface {
-	~uint8
-	fmt.Stringer
-}](word string, first, last T) (T, error) {
+// ParseKind returns the kind of order that a word stands for; 0 for "".
+func ParseKind(word string) (orders.Kind, error) {
 	if word == "" {
 		return 0, nil
 	}
-	var words []string
-	for v := first; v <= last; v++ {
-		if v.String() == word {
-			return v, nil
-		}
-		words = append(words, v.String())
+	return orders.ParseKind(word)
+}
+
+// ParseState returns the state of an order that a word stands for; 0 for "".
+func ParseState(word string) (orders.OrderState, error) {
+	if word == "" {
+		return 0, nil
 	}
-	return 0, fmt.Errorf("%q is none of %s", word, strings.Join(words, ", "))
+	return orders.ParseOrderState(word)
 }
 
 // pageQuery parses the beginning of a page and its number of entries.

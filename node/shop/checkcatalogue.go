@@ -287,8 +287,8 @@ func (c *checker) checkProduct(at string, cat *Catalogue, r *rawProduct) Product
 func (c *checker) checkSaleTerms(at string, p *Product, r *rawProduct) {
 	p.Mode, p.LimitByAddress, p.FulfilmentDelay = orders.FirstCome, true, defaultFulfilmentDelay
 	if r.Mode != nil {
-		var known bool
-		if p.Mode, known = orders.ParseMode(*r.Mode); !known {
+		var err error
+		if p.Mode, err = orders.ParseMode(*r.Mode); err != nil {
 			c.addError(at+"mode", fmt.Sprintf("%q is not a mode of sale", clipPrintable(*r.Mode)))
 		}
 	}

@@ -60,7 +60,7 @@ func TestPausedPages(t *testing.T) {
 				t.Errorf("%s %s does not change back: %d %s", c.pause, path, w.Code, textOf(w.Body.String()))
 			}
 		}
-		if st := x.Status(opening); !st.TakesOrders || st.Reason != nil || !x.SharesPages() {
+		if st := x.buildStatus(x.readPageState(opening)); !st.TakesOrders || st.Reason != nil || !x.SharesPages() {
 			t.Errorf("%s: /status.json after it: %+v", c.pause, st)
 		}
 	}

@@ -297,8 +297,8 @@ func TestEachStateHasItsForm(t *testing.T) {
 		if got := hidden(w.Body.String())["kind"]; got != c.kind || w.Code != 200 {
 			t.Errorf("%s: %d, the form is for %q", name, w.Code, got)
 		}
-		st := x.Status(x.book.now).Products[0]
-		if form := st.Form; st.State != c.state || (form == nil) != (c.kind == "") || form != nil && *form != c.kind {
+		st := x.buildStatus(x.readPageState(x.book.now)).Products[0]
+		if form := st.Form; st.State != c.state.String() || (form == nil) != (c.kind == "") || form != nil && *form != c.kind {
 			t.Errorf("%s: status.json says %+v", name, st)
 		}
 		if c.kind == "" {

@@ -79,7 +79,7 @@ func TestStates(t *testing.T) {
 			}
 		}
 		var st Status
-		if err := json.Unmarshal(request(s, "GET", "/status.json").Body.Bytes(), &st); err != nil || st.Products[0].State != c.want || st.TakesOrders {
+		if err := json.Unmarshal(request(s, "GET", "/status.json").Body.Bytes(), &st); err != nil || st.Products[0].State != c.want.String() || st.TakesOrders {
 			t.Errorf("%s: /status.json says %+v, %v", c.name, st, err)
 		}
 	}

@@ -1,7 +1,6 @@
 package shop
 
 import (
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -30,22 +29,22 @@ type StatusAnnouncement struct {
 
 // StatusProduct is a product in /status.json.
 type StatusProduct struct {
-	Slug        string           `json:"slug"`
-	Name        string           `json:"name"`
-	URL         string           `json:"url"`    // path of the product's page
-	Mode        orders.Mode      `json:"mode"`   // first-come, ballot or interest
-	State       orders.SaleState `json:"state"`  // upcoming, in_stock, sold_out, closed, open, drawing, drawn or unknown
-	Form        *string          `json:"form"`   // on its order page now: order, entry, interest or waiting; null = none
-	Opens       *string          `json:"opens"`  // RFC 3339, UTC; null = no opening moment
-	Closes      *string          `json:"closes"` // RFC 3339, UTC; null = no closing moment
-	Stock       int              `json:"stock"`  // free units
-	PerPerson   int              `json:"limit_per_person"`
-	WaitingList bool             `json:"waiting_list"` // there is one once it is sold out
-	Waiting     int              `json:"waiting"`      // people on it
-	Interested  int              `json:"interested"`   // registrations of interest
-	Entries     int              `json:"entries"`      // in the ballot
-	Draw        *string          `json:"draw"`         // path of the page about the draw; null = none
-	Price       StatusPrice      `json:"price"`        // of one unit, before shipping and local tax
+	Slug        string      `json:"slug"`
+	Name        string      `json:"name"`
+	URL         string      `json:"url"`    // path of the product's page
+	Mode        string      `json:"mode"`   // first-come, ballot or interest
+	State       string      `json:"state"`  // upcoming, in_stock, sold_out, closed, open, drawing, drawn or unknown
+	Form        *string     `json:"form"`   // on its order page now: order, entry, interest or waiting; null = none
+	Opens       *string     `json:"opens"`  // RFC 3339, UTC; null = no opening moment
+	Closes      *string     `json:"closes"` // RFC 3339, UTC; null = no closing moment
+	Stock       int         `json:"stock"`  // free units
+	PerPerson   int         `json:"limit_per_person"`
+	WaitingList bool        `json:"waiting_list"` // there is one once it is sold out
+	Waiting     int         `json:"waiting"`      // people on it
+	Interested  int         `json:"interested"`   // registrations of interest
+	Entries     int         `json:"entries"`      // in the ballot
+	Draw        *string     `json:"draw"`         // path of the page about the draw; null = none
+	Price       StatusPrice `json:"price"`        // of one unit, before shipping and local tax
 }
 
 // StatusPrice is an amount in /status.json, as text and as a whole number.
@@ -54,9 +53,6 @@ type StatusPrice struct {
 	Amount   string `json:"amount"`   // "35.00"
 	Minor    int64  `json:"minor"`    // 3500
 }
-
-// Status returns the content of /status.json at a moment.
-func (s *Shop) Status(now time.Time) Status { return s.buildStatus(s.readPageState(now)) }
 
 // buildStatus returns the status that a page state has.
 func (s *Shop) buildStatus(state *pageState) Status {
@@ -71,8 +67,8 @@ func (s *Shop) buildStatus(state *pageState) Status {
 			Slug:        sale.Slug,
 			Name:        sale.Name,
 			URL:         sale.Path,
-			Mode:        sale.Mode,
-			State:       sale.State,
+			Mode:        sale.Mode.String(),
+			State:       sale.State.String(),
 			Form:        orNull(sale.FormKind),
 			Opens:       timestampOrNull(sale.Opens),
 			Closes:      timestampOrNull(sale.Closes),
@@ -123,16 +119,10 @@ func (s *Shop) serveStatusJSON(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	state := s.readPageState(s.now())
-	body, err := json.MarshalIndent(s.buildStatus(state), "", "  ")
-	if err != nil {
-		s.sendServerError(w, err)
-		return
-	}
 	policy := statusPolicy()
 	if state.changesFast() {
 		policy = livePolicy()
 	}
-	w.Header().Set("Cache-Control", policy.cacheControl(state.untilChange))
 	w.Header().Set("Surrogate-Key", s.surrogateKeys("shop status"))
-	sendContent(w, r, "application/json", append(body, '\n'))
+	s.sendJSON(w, r, s.buildStatus(state), policy.cacheControl(state.untilChange))
 }

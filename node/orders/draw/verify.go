@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 )
 
 // ErrFile: the file is not the result of a draw with its secret, entries and public
@@ -79,13 +78,10 @@ func Verify(f File) error {
 
 // firstDifference returns the first index at which two lists differ, or -1.
 func firstDifference(a, b []string) int {
-	if slices.Equal(a, b) {
-		return -1
-	}
-	for i := range min(len(a), len(b)) {
-		if a[i] != b[i] {
+	for i := range max(len(a), len(b)) {
+		if i >= len(a) || i >= len(b) || a[i] != b[i] {
 			return i
 		}
 	}
-	return min(len(a), len(b))
+	return -1
 }
