@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -207,7 +206,7 @@ func (s *Service) checkRestore(r RestoreRequest) (orders.BeginRestore, error) {
 func (s *Service) missingProducts(h *backup.Header) string {
 	var missing []string
 	for _, product := range h.Products {
-		if !slices.ContainsFunc(s.cfg.Offers, func(o orders.Offer) bool { return o.Product == product }) {
+		if _, known := s.findOffer(product); !known {
 			missing = append(missing, product)
 		}
 	}

@@ -6,41 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 
 	"bramble/node/orders"
 )
 
 // The catalogue and the order book. The leader offers what the book does not have, once. What the book
 // refuses is not offered again: each board can tell by itself what that is, and Refused says so.
-
-// refusals are the offers that the book refused for a reason that could not be told before, by product.
-type refusals struct {
-	mu sync.Mutex // guards by
-	by map[string]string
-}
-
-func (r *refusals) add(product, why string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.by == nil {
-		r.by = map[string]string{}
-	}
-	r.by[product] = why
-}
-
-// clear forgets all: another board leads, and this one may offer them again when it leads next.
-func (r *refusals) clear() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.by = nil
-}
-
-func (r *refusals) get(product string) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.by[product]
-}
 
 // Refused returns the products of the catalogue that are not on sale because the order book refuses
 // them or an operator has retired them, with the reason in words for the operator.
@@ -58,11 +29,9 @@ func (s *Service) Refused() map[string]string {
 
 // IsRefused reports whether Refused has a product that the order book does not have.
 func (s *Service) IsRefused(product string) bool {
-	i := slices.IndexFunc(s.cfg.Offers, func(o orders.Offer) bool { return o.Product == product })
-	if _, known := s.cfg.Book.Sale(product); known || i < 0 {
-		return false
-	}
-	return s.whyRefused(s.cfg.Offers[i]) != ""
+	_, known := s.cfg.Book.Sale(product)
+	offer, isOffered := s.findOffer(product)
+	return !known && isOffered && s.whyRefused(offer) != ""
 }
 
 // whyRefused returns why the order book refuses an offer of a product that it does not have, "" if it does not.
@@ -77,7 +46,9 @@ func (s *Service) whyRefused(o orders.Offer) string {
 	if !s.cfg.Book.HasRoom(s.cfg.Ledger.Status().Rules) {
 		return fmt.Sprintf("the order book is full: it has had %d products", orders.MaxSales)
 	}
-	return s.refused.get(o.Product)
+	why, _ := s.refused.Load(o.Product)
+	reason, _ := why.(string)
+	return reason
 }
 
 // offerCatalogue submits the sales that the catalogue has and the order book does not. A
@@ -99,7 +70,7 @@ func (s *Service) offerCatalogue(ctx context.Context) (complete bool) {
 			return false
 		}
 		if outcome != orders.Done && outcome != orders.AlreadyDone {
-			s.refused.add(o.Product, "the order book's answer is "+outcome.String())
+			s.refused.Store(o.Product, "the order book's answer is "+outcome.String())
 		}
 	}
 	return true

@@ -66,7 +66,7 @@ func (s *Service) runTasks(ctx context.Context) {
 		}
 		if !s.updateLeading(ctx) {
 			offered, followed = false, false
-			s.refused.clear()
+			s.refused.Clear() // this board may offer them again when it leads next
 			continue
 		}
 		// The rules may have risen meanwhile, and with them the number of products.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -75,7 +76,8 @@ type Service struct {
 	// lostReceipt is the reference of an order that was acknowledged and that the ledger does not
 	// have; nil if none was asked for.
 	lostReceipt atomic.Pointer[string]
-	refused     refusals
+	// refused has why the book refused an offer, by product, if it could not be told before.
+	refused sync.Map
 	// backingUp holds one element while a backup is written.
 	backingUp chan struct{}
 	unposted  unpostedOrders
