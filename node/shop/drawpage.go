@@ -1,7 +1,6 @@
 package shop
 
 import (
-	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
@@ -73,25 +72,16 @@ func (s *Shop) serveDrawJSON(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	body, err := json.MarshalIndent(file, "", "  ")
-	if err != nil {
-		s.sendServerError(w, err)
-		return
-	}
-	w.Header().Set("Cache-Control", pagePolicy().cacheControl(-1))
 	w.Header().Set("Surrogate-Key", "shop product:"+p.Slug)
-	sendContent(w, r, "application/json", append(body, '\n'))
+	s.sendJSON(w, r, file, pagePolicy().cacheControl(-1))
 }
 
 // drawProgress describes what the draw of a closed ballot is waiting for.
 func drawProgress(sale *productSale) string {
-	if sale.book.Draw.Public != (draw.Public{}) {
-		return "The draw is under way"
-	}
-	switch sale.book.Draw.PublicKind {
-	case draw.Dice:
+	switch isGiven := sale.book.Draw.Public != (draw.Public{}); {
+	case !isGiven && sale.book.Draw.PublicKind == draw.Dice:
 		return "The draw is waiting for the dice"
-	case draw.Drand:
+	case !isGiven && sale.book.Draw.PublicKind == draw.Drand:
 		return "The draw is waiting for a round of drand"
 	}
 	return "The draw is under way"

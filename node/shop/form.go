@@ -2,6 +2,7 @@ package shop
 
 import (
 	"bufio"
+	"encoding/hex"
 	"errors"
 	"io"
 	"mime"
@@ -224,37 +225,19 @@ func trimPartialEscape(s string) string {
 // decodePercent decodes a form's percent-encoding. ok is false if there was a percent sign
 // without two hexadecimal digits; it stays as it is.
 func decodePercent(s string) (out string, ok bool) {
-	ok = true
-	if !strings.ContainsAny(s, "%+") {
-		return s, ok
-	}
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '+':
-			b = append(b, ' ')
-		case s[i] != '%':
-			b = append(b, s[i])
-		case i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
-			b = append(b, hexValue(s[i+1])<<4|hexValue(s[i+2]))
-			i += 2
-		default:
-			b = append(b, '%')
-			ok = false
+	text, rest, found := strings.Cut(strings.ReplaceAll(s, "+", " "), "%")
+	b, ok := []byte(text), true
+	for found {
+		text, rest, found = strings.Cut(rest, "%")
+		code, err := hex.DecodeString(text[:min(2, len(text))])
+		if isEscape := err == nil && len(code) == 1; isEscape {
+			b, text = append(b, code...), text[2:]
+		} else {
+			b, ok = append(b, '%'), false
 		}
+		b = append(b, text...)
 	}
 	return string(b), ok
-}
-
-func isHex(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
-}
-
-func hexValue(c byte) byte {
-	if c <= '9' {
-		return c - '0'
-	}
-	return c&^0x20 - 'A' + 10
 }
 
 // normaliseLine makes one line of text: in NFC, so that a name typed on two keyboards is one

@@ -102,30 +102,17 @@ func alertForProblems(f *form) *formAlert {
 	return alert
 }
 
-// formHeading returns the heading of a kind of form.
-func formHeading(kind, name string) string {
+// formTexts returns the heading of a kind of form, and the text of the button that sends it.
+func formTexts(kind string) (heading, button string) {
 	switch kind {
 	case formEntry:
-		return "Enter the ballot: " + name
+		return "Enter the ballot", "Enter the ballot"
 	case formInterest:
-		return "Register your interest: " + name
+		return "Register your interest", "Register my interest"
 	case formWaiting:
-		return "Join the waiting list: " + name
+		return "Join the waiting list", "Join the waiting list"
 	}
-	return "Order: " + name
-}
-
-// buttonText returns the text of the button that sends a kind of form.
-func buttonText(kind string) string {
-	switch kind {
-	case formEntry:
-		return "Enter the ballot"
-	case formInterest:
-		return "Register my interest"
-	case formWaiting:
-		return "Join the waiting list"
-	}
-	return "Place the order"
+	return "Order", "Place the order"
 }
 
 // renderOrder renders the order page.
@@ -134,8 +121,9 @@ func (s *Shop) renderOrder(state *pageState, sale *productSale, content *formCon
 	data := s.newTemplateData(state)
 	data.Sale = sale
 	data.CanonicalPath = sale.OrderPath
+	heading, button := formTexts(content.kind)
 	data.Form = &formData{
-		Title:           formHeading(content.kind, sale.Name),
+		Title:           heading + ": " + sale.Name,
 		Kind:            content.kind,
 		Alert:           content.alert,
 		Country:         f.get("country"),
@@ -143,7 +131,7 @@ func (s *Shop) renderOrder(state *pageState, sale *productSale, content *formCon
 		Quantity:        f.get("quantity"),
 		QuantityProblem: f.problemWith("quantity"),
 		OfferInAddition: content.inAddition == inAdditionOffered,
-		Button:          buttonText(content.kind),
+		Button:          button,
 	}
 	data.Title = data.Form.Title
 	if content.alert != nil && len(content.alert.Problems) > 0 {

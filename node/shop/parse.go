@@ -2,6 +2,7 @@ package shop
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -90,108 +91,67 @@ type (
 // remedyFor returns the valid values of a key, with an example. It is the catalogue's
 // reference.
 func remedyFor(key string) string {
-	switch key {
-	case "name":
-		return `write name = "The launch"`
-	case "tagline", "product.tagline":
-		return `write tagline = "One sentence about it."`
-	case "currency":
-		return `write currency = "USD", or another ISO 4217 code that the shop knows`
-	case "tax_note":
-		return `write tax_note = "Prices include VAT." or your own note`
-	case "notice":
-		return `write notice = "The small print." or leave the line out`
-	case "seller":
-		return "write a [seller] table with name, address and email"
-	case "seller.name":
-		return `write name = "The seller's name" under [seller]`
-	case "seller.address":
-		return `write address = ["1 High Street", "Town", "Country"] under [seller]`
-	case "seller.email":
-		return `write email = "shop@example.org" under [seller]`
-	case "shipping":
-		return "write a [[shipping]] table with country, name and price for each country, " + atMost(maxCountries)
-	case "shipping.country":
-		return `write country = "DE", two capital letters (ISO 3166), each country once`
-	case "shipping.name":
-		return `write name = "Germany"`
-	case "shipping.price":
-		return `write price = "8.00", in quotes, "0.00" if delivery is free`
-	case "shipping.tax_percent":
-		return `write tax_percent = "19", in quotes, in percent of price and delivery together, with up to two decimals ("7.75"), from 0 to 100, or leave the line out`
-	case "announcement":
-		return "write an [[announcement]] table with time and text for each, " + atMost(maxAnnouncements)
-	case "announcement.time":
-		return "write time = 2012-02-29T06:00:00Z, a whole second with its zone"
-	case "announcement.text":
-		return `write text = "One or two sentences."`
-	case "product":
-		return "write a [[product]] table for each product, " + atMost(maxProducts)
-	case "product.slug":
-		return `write slug = "small-letters-digits-and-dashes", each product its own`
-	case "product.name":
-		return `write name = "The product's name"`
-	case "product.description":
-		return `write description = ["A paragraph.", "Another."], ` + atMost(maxParagraphs)
-	case "product.price":
-		return `write price = "35.00", in quotes`
-	case "product.stock":
-		return fmt.Sprintf("write stock = 10000, a whole number from 0 to %d", maxStock)
-	case "product.limit_per_person":
-		return fmt.Sprintf("write limit_per_person = 1, a whole number from 1 to %d", maxPerPerson)
-	case "product.opens":
-		return "write opens = 2012-02-29T06:00:00Z, a whole second with its zone; a ballot must have it, others may leave the line out"
-	case "product.closes":
-		return "write closes = 2012-03-07T06:00:00Z, a whole second with its zone and after opens; a ballot must have it, others may leave the line out"
-	case "product.mode":
-		return `write mode = "first-come", "ballot" or "interest", or leave the line out for first-come`
-	case "product.waiting_list":
-		return "write waiting_list = true or false, or leave the line out for false; an interest list cannot have one"
-	case "product.limit_by_address":
-		return "write limit_by_address = true or false, or leave the line out for true"
-	case "product.fulfilment_delay":
-		return fmt.Sprintf(`write fulfilment_delay = "24h", in hours, minutes and seconds ("1h30m"), from "0s" to "%dh", or leave the line out for 1h`, int(maxFulfilmentDelay/time.Hour))
-	case "product.invitation_time":
-		return fmt.Sprintf(`write invitation_time = "48h", from "1m" to "%dh", or "0s" if only you invite people, or leave the line out for 48h`, int(maxFulfilmentDelay/time.Hour))
-	case "product.draw":
-		return `write draw = "commitment", "dice" or "drand", in a ballot only, or leave the line out for commitment`
-	case "product.state":
-		return `write state = "closed" or state = "sold_out", or leave the line out to go by clock and stock`
-	case "product.picture":
-		return fmt.Sprintf(`write picture = "model-b.svg": a .svg, .png, .jpg, .webp or .avif of up to %d KB, small letters, in the folder %q beside the catalogue`,
-			maxPictureBytes>>10, pictureFolder)
-	case "product.picture_alt":
-		return `write picture_alt = "What the picture shows, for people who cannot see it."`
-	case "product.specification":
-		return "write a [[product.specification]] table with name and value for each row, " + atMost(maxRows)
-	case "product.specification.name":
-		return `write name = "Memory"`
-	case "product.specification.value":
-		return `write value = "256 MB"`
+	remedies := map[string]string{
+		"name":                     `write name = "The launch"`,
+		"tagline":                  `write tagline = "One sentence about it."`,
+		"product.tagline":          `write tagline = "One sentence about it."`,
+		"currency":                 `write currency = "USD", or another ISO 4217 code that the shop knows`,
+		"tax_note":                 `write tax_note = "Prices include VAT." or your own note`,
+		"notice":                   `write notice = "The small print." or leave the line out`,
+		"seller":                   "write a [seller] table with name, address and email",
+		"seller.name":              `write name = "The seller's name" under [seller]`,
+		"seller.address":           `write address = ["1 High Street", "Town", "Country"] under [seller]`,
+		"seller.email":             `write email = "shop@example.org" under [seller]`,
+		"shipping":                 "write a [[shipping]] table with country, name and price for each country, " + atMost(maxCountries),
+		"shipping.country":         `write country = "DE", two capital letters (ISO 3166), each country once`,
+		"shipping.name":            `write name = "Germany"`,
+		"shipping.price":           `write price = "8.00", in quotes, "0.00" if delivery is free`,
+		"shipping.tax_percent":     `write tax_percent = "19", in quotes, in percent of price and delivery together, with up to two decimals ("7.75"), from 0 to 100, or leave the line out`,
+		"announcement":             "write an [[announcement]] table with time and text for each, " + atMost(maxAnnouncements),
+		"announcement.time":        "write time = 2012-02-29T06:00:00Z, a whole second with its zone",
+		"announcement.text":        `write text = "One or two sentences."`,
+		"product":                  "write a [[product]] table for each product, " + atMost(maxProducts),
+		"product.slug":             `write slug = "small-letters-digits-and-dashes", each product its own`,
+		"product.name":             `write name = "The product's name"`,
+		"product.description":      `write description = ["A paragraph.", "Another."], ` + atMost(maxParagraphs),
+		"product.price":            `write price = "35.00", in quotes`,
+		"product.stock":            fmt.Sprintf("write stock = 10000, a whole number from 0 to %d", maxStock),
+		"product.limit_per_person": fmt.Sprintf("write limit_per_person = 1, a whole number from 1 to %d", maxPerPerson),
+		"product.opens":            "write opens = 2012-02-29T06:00:00Z, a whole second with its zone; a ballot must have it, others may leave the line out",
+		"product.closes":           "write closes = 2012-03-07T06:00:00Z, a whole second with its zone and after opens; a ballot must have it, others may leave the line out",
+		"product.mode":             `write mode = "first-come", "ballot" or "interest", or leave the line out for first-come`,
+		"product.waiting_list":     "write waiting_list = true or false, or leave the line out for false; an interest list cannot have one",
+		"product.limit_by_address": "write limit_by_address = true or false, or leave the line out for true",
+		"product.fulfilment_delay": fmt.Sprintf(`write fulfilment_delay = "24h", in hours, minutes and seconds ("1h30m"), from "0s" to "%dh", or leave the line out for 1h`, int(maxFulfilmentDelay/time.Hour)),
+		"product.invitation_time":  fmt.Sprintf(`write invitation_time = "48h", from "1m" to "%dh", or "0s" if only you invite people, or leave the line out for 48h`, int(maxFulfilmentDelay/time.Hour)),
+		"product.draw":             `write draw = "commitment", "dice" or "drand", in a ballot only, or leave the line out for commitment`,
+		"product.state":            `write state = "closed" or state = "sold_out", or leave the line out to go by clock and stock`,
+		"product.picture": fmt.Sprintf(`write picture = "model-b.svg": a .svg, .png, .jpg, .webp or .avif of up to %d KB, small letters, in the folder %q beside the catalogue`,
+			maxPictureBytes>>10, pictureFolder),
+		"product.picture_alt":         `write picture_alt = "What the picture shows, for people who cannot see it."`,
+		"product.specification":       "write a [[product.specification]] table with name and value for each row, " + atMost(maxRows),
+		"product.specification.name":  `write name = "Memory"`,
+		"product.specification.value": `write value = "256 MB"`,
 	}
-	return "see the built-in catalogue for an example"
+	return cmp.Or(remedies[key], unknownRemedy)
 }
+
+// unknownRemedy is the remedy for a key that the catalogue does not have.
+const unknownRemedy = "see the built-in catalogue for an example"
 
 // atMost returns the remedy for a list with too many elements.
 func atMost(n int) string { return "at most " + strconv.Itoa(n) }
 
-// knownKeys lists the keys of a table, for the error about an unknown one.
+// knownKeys lists the keys of a table, for the error about an unknown one; "": there is no such table.
 func knownKeys(table string) string {
-	switch table {
-	case "":
-		return "name, tagline, currency, tax_note, notice, [seller], [[shipping]], [[announcement]], [[product]]"
-	case "seller":
-		return "name, address, email"
-	case "shipping":
-		return "country, name, price, tax_percent"
-	case "announcement":
-		return "time, text"
-	case "product":
-		return "slug, name, tagline, description, price, stock, limit_per_person, opens, closes, state, mode, waiting_list, limit_by_address, fulfilment_delay, invitation_time, draw, picture, picture_alt, [[product.specification]]"
-	case "product.specification":
-		return "name, value"
-	}
-	return "nothing"
+	return map[string]string{
+		"":                      "name, tagline, currency, tax_note, notice, [seller], [[shipping]], [[announcement]], [[product]]",
+		"seller":                "name, address, email",
+		"shipping":              "country, name, price, tax_percent",
+		"announcement":          "time, text",
+		"product":               "slug, name, tagline, description, price, stock, limit_per_person, opens, closes, state, mode, waiting_list, limit_by_address, fulfilment_delay, invitation_time, draw, picture, picture_alt, [[product.specification]]",
+		"product.specification": "name, value",
+	}[table]
 }
 
 // parseCatalogue reads a catalogue. file appears in errors only; find finds its pictures.
@@ -227,7 +187,7 @@ func explainTOMLError(file string, text []byte, err error) *CatalogueError {
 	}
 	// For a value of the wrong type the decoder returns the whole key. For bad syntax and
 	// for a duplicate key the decoder's own message is better.
-	if key := strings.ToLower(strings.Join(wrong.Key(), ".")); remedyFor(key) != remedyFor("") {
+	if key := strings.ToLower(strings.Join(wrong.Key(), ".")); remedyFor(key) != unknownRemedy {
 		e.Key = clipPrintable(key)
 		e.Problem = "the value has the wrong type"
 		e.Remedy = remedyFor(key)
@@ -239,7 +199,7 @@ func explainTOMLError(file string, text []byte, err error) *CatalogueError {
 // knownTable returns the innermost known table around an unknown key.
 func knownTable(key []string) string {
 	for n := len(key) - 1; n > 0; n-- {
-		if table := strings.ToLower(strings.Join(key[:n], ".")); knownKeys(table) != knownKeys("-") {
+		if table := strings.ToLower(strings.Join(key[:n], ".")); knownKeys(table) != "" {
 			return table
 		}
 	}

@@ -34,29 +34,15 @@ type pictureFinder func(name string) ([]byte, error)
 // pictureType returns the media type for a file name's extension; "" for a type that not
 // every browser shows as a picture.
 func pictureType(name string) string {
-	switch path.Ext(name) {
-	case ".svg":
-		return "image/svg+xml"
-	case ".png":
-		return "image/png"
-	case ".jpg":
-		return "image/jpeg"
-	case ".webp":
-		return "image/webp"
-	case ".avif":
-		return "image/avif"
-	}
-	return ""
+	return map[string]string{
+		".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".avif": "image/avif",
+	}[path.Ext(name)]
 }
 
 // isPlainName reports whether a file name is safe in a folder and in a URL: lower-case
 // letters, digits, dots and dashes, not starting with a dot.
 func isPlainName(name string) bool {
-	ok := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '.'
-	}
-	return name != "" && len(name) <= maxName && name[0] != '.' &&
-		!strings.ContainsFunc(name, func(r rune) bool { return !ok(r) })
+	return name != "" && len(name) <= maxName && name[0] != '.' && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
 }
 
 // newPicture returns a picture with its URL.

@@ -27,7 +27,7 @@ func (s *Shop) serveOrderForm(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		http.Redirect(w, r, pageAddress{page: "order", product: p}.path(), http.StatusFound)
 	default:
-		s.rejectMethod(w, r, "GET, HEAD, POST")
+		s.rejectMethod(w, r, "GET, HEAD, POST", formPageRefusal)
 	}
 }
 
@@ -213,11 +213,14 @@ func (s *Shop) rejectFormType(w http.ResponseWriter, r *http.Request, back strin
 	})
 }
 
-// rejectMethod answers 405 to a method that a page with a form does not have.
-func (s *Shop) rejectMethod(w http.ResponseWriter, r *http.Request, allow string) {
+// formPageRefusal is the title of the reply to a method that a page with a form does not have.
+const formPageRefusal = "This page does not accept that request"
+
+// rejectMethod answers 405 to a method that a page does not have.
+func (s *Shop) rejectMethod(w http.ResponseWriter, r *http.Request, allow, title string) {
 	w.Header().Set("Allow", allow)
 	s.sendErrorPage(w, r, http.StatusMethodNotAllowed, errorMessage{
-		Title: "This page does not accept that request",
+		Title: title,
 		Text:  "Your program sent a request that this page does not accept. Nothing was changed and nothing was ordered.",
 	})
 }

@@ -2,7 +2,6 @@ package shop
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -50,11 +49,8 @@ func (s *Shop) newReceiptData(state *pageState, order orders.Order, position int
 		Path:        s.receiptPath(order.ID),
 		Erased:      order.Person == orders.Person{},
 	}
-	for i := range state.sales {
-		if state.sales[i].Slug == order.Product {
-			data.Sale = &state.sales[i]
-			data.ProductName = data.Sale.Name
-		}
+	if p := s.cat.findProduct(order.Product); p != nil {
+		data.Sale, data.ProductName = state.saleOf(p), p.Name
 	}
 	if to := s.cat.shippingTo(order.Person.Country); to != nil {
 		data.Country = to.Name
@@ -309,7 +305,7 @@ func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
 		}
 		confirmed = f.statusCode() == 0 && f.get("sure") == "yes"
 	default:
-		s.rejectMethod(w, r, "GET, HEAD, POST")
+		s.rejectMethod(w, r, "GET, HEAD, POST", formPageRefusal)
 		return
 	}
 	order, ok := s.findOrder(w, r, r.PathValue("token"))
@@ -424,12 +420,6 @@ func (s *Shop) receiptJSON(w http.ResponseWriter, r *http.Request, data *receipt
 		body.Person = &ReceiptPerson{Name: order.Person.Name, Email: order.Person.Email, Line1: order.Person.Line1,
 			Line2: order.Person.Line2, Postcode: order.Person.Postcode, City: order.Person.City, Country: order.Person.Country}
 	}
-	text, err := json.MarshalIndent(body, "", "  ")
-	if err != nil {
-		s.sendServerError(w, err)
-		return
-	}
 	hideFromSearch(w.Header())
-	w.Header().Set("Cache-Control", "no-store")
-	sendContent(w, r, "application/json", append(text, '\n'))
+	s.sendJSON(w, r, body, "no-store")
 }

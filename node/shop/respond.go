@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -65,6 +66,17 @@ func sendContent(w http.ResponseWriter, r *http.Request, mime string, content []
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 }
 
+// sendJSON answers GET and HEAD with v as JSON, for people too.
+func (s *Shop) sendJSON(w http.ResponseWriter, r *http.Request, v any, cacheControl string) {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		s.sendServerError(w, err)
+		return
+	}
+	w.Header().Set("Cache-Control", cacheControl)
+	sendContent(w, r, "application/json", append(body, '\n'))
+}
+
 // requireCanonicalURL lets only GET and HEAD of a page's one URL through. Other URLs are
 // redirected to it, and the redirect is not stored: invented query strings must not push
 // pages out of a cache.
@@ -89,11 +101,7 @@ func (s *Shop) requireReadMethod(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return true
 	}
-	w.Header().Set("Allow", "GET, HEAD")
-	s.sendErrorPage(w, r, http.StatusMethodNotAllowed, errorMessage{
-		Title: "This page can only be read",
-		Text:  "Your program sent a request that this page does not accept. Nothing was changed and nothing was ordered.",
-	})
+	s.rejectMethod(w, r, "GET, HEAD", "This page can only be read")
 	return false
 }
 

@@ -112,12 +112,7 @@ func (s *Shop) serveProduct(w http.ResponseWriter, r *http.Request) {
 
 // productFromURL returns the product that the URL names; nil if there is none.
 func (s *Shop) productFromURL(r *http.Request) *Product {
-	for i := range s.cat.Products {
-		if s.cat.Products[i].Slug == r.PathValue("slug") {
-			return &s.cat.Products[i]
-		}
-	}
-	return nil
+	return s.cat.findProduct(r.PathValue("slug"))
 }
 
 // surrogateKeys adds every product to the surrogate keys of a page that shows them all.
