@@ -1,12 +1,15 @@
 package backup
 
 import (
+	"bufio"
 	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"filippo.io/age"
+	"github.com/pierrec/lz4/v4"
 )
 
 const (
@@ -19,6 +22,9 @@ const (
 	maxScryptWorkFactor = 20
 	// MinPassphrase is the least length of a passphrase, in bytes.
 	MinPassphrase = 12
+	// lz4Start and gzipStart begin a compressed stream.
+	lz4Start  = "\x04\x22\x4d\x18"
+	gzipStart = "\x1f\x8b"
 	// MaxRecipients limits the recipients of one backup.
 	MaxRecipients = 20
 )
@@ -86,8 +92,20 @@ func (k *Keyring) Seal(to io.Writer, write func(io.Writer) error) error {
 	if err != nil {
 		return fmt.Errorf("backup: encrypting: %w", err)
 	}
-	packed, err := gzip.NewWriterLevel(sealed, gzip.BestSpeed)
-	if err != nil {
+	if err := packStream(sealed, write); err != nil {
+		return err
+	}
+	if err := sealed.Close(); err != nil {
+		return fmt.Errorf("backup: encrypting: %w", err)
+	}
+	return nil
+}
+
+// packStream compresses the stream that write writes.
+func packStream(to io.Writer, write func(io.Writer) error) error {
+	packed := lz4.NewWriter(to)
+	// age and the stream have a checksum each; concurrent blocks need memory, and a first Pi has one core.
+	if err := packed.Apply(lz4.BlockSizeOption(lz4.Block256Kb), lz4.ChecksumOption(false), lz4.ConcurrencyOption(1)); err != nil {
 		return fmt.Errorf("backup: compressing: %w", err)
 	}
 	if err := write(packed); err != nil {
@@ -96,10 +114,24 @@ func (k *Keyring) Seal(to io.Writer, write func(io.Writer) error) error {
 	if err := packed.Close(); err != nil {
 		return fmt.Errorf("backup: compressing: %w", err)
 	}
-	if err := sealed.Close(); err != nil {
-		return fmt.Errorf("backup: encrypting: %w", err)
-	}
 	return nil
+}
+
+// unpackStream is the reverse of packStream, and reads the gzip of earlier versions, too.
+func unpackStream(from *bufio.Reader) (io.Reader, error) {
+	switch start, err := from.Peek(len(lz4Start)); {
+	case string(start) == lz4Start:
+		return lz4.NewReader(from), nil
+	case strings.HasPrefix(string(start), gzipStart):
+		unpacked, err := gzip.NewReader(from)
+		if err != nil {
+			return nil, damageOf(err)
+		}
+		return unpacked, nil
+	case err != nil && err != io.EOF:
+		return nil, damageOf(err)
+	}
+	return nil, ErrNotBackup
 }
 
 // Open decrypts and checks a whole backup; use is as in ReadStream. Errors are ErrNotBackup,
@@ -113,12 +145,17 @@ func (k *Keyring) Open(from io.Reader, use func(h Header, book io.Reader) error)
 	case err != nil:
 		return Header{}, fmt.Errorf("%w, or its beginning is damaged", ErrNotBackup)
 	}
-	unpacked, err := gzip.NewReader(opened)
-	switch {
-	case errors.Is(err, gzip.ErrHeader):
-		return Header{}, ErrNotBackup
-	case err != nil:
-		return Header{}, damageOf(err)
+	packed := bufio.NewReader(opened)
+	unpacked, err := unpackStream(packed)
+	if err != nil {
+		return Header{}, err
 	}
-	return ReadStream(unpacked, use)
+	h, err := ReadStream(unpacked, use)
+	if err != nil {
+		return h, err
+	}
+	if _, err := packed.ReadByte(); err != io.EOF {
+		return h, fmt.Errorf("%w (there is data after its end)", ErrDamaged)
+	}
+	return h, nil
 }
