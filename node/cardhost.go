@@ -53,9 +53,7 @@ const (
 type BoardHandle struct{ b *board }
 
 // Leading reports whether the board leads the ledger.
-func (h BoardHandle) Leading() bool {
-	return h.b.orders != nil && h.b.orders.ledger.Status().Leading
-}
+func (h BoardHandle) Leading() bool { return h.b.orders.status().Leading }
 
 // Drained reports whether the board has no clients. It stays true until the end: a board
 // that stops slowly for another version still runs the old program, and a rollout must

@@ -215,11 +215,7 @@ func (s *consoleSource) callBoard(ctx context.Context, board string, undo bool, 
 	if undo {
 		path += "?undo=1"
 	}
-	r, err := http.NewRequest(http.MethodPost, "https://board"+path, nil)
-	if err != nil {
-		return fmt.Errorf("calling %s: %w", board, err)
-	}
-	resp, err := s.b.link.Control(ctx, board, r)
+	resp, err := s.b.requestBoard(ctx, board, http.MethodPost, path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", console.ErrUnavailable, err)
 	}

@@ -35,26 +35,18 @@ type fulfilmentWatch struct {
 
 // run refreshes the state until ctx ends.
 func (f *fulfilmentWatch) run(ctx context.Context) {
-	ticker := time.NewTicker(watchInterval)
-	defer ticker.Stop()
-	for {
+	repeatEvery(ctx, watchInterval, func() {
 		state, err := f.callDeliverer(ctx, http.MethodGet)
 		if err != nil {
-			state = f.readHere()
-			state.Board = ""
+			state = f.readHere("")
 		}
 		f.last.Store(&state)
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
+	})
 }
 
-// readHere returns this board's own state.
-func (f *fulfilmentWatch) readHere() orderservice.FulfilmentJSON {
-	return orderservice.FulfilmentJSON{Board: f.b.cfg.Board.Name, Stats: f.b.orders.sender.Stats(), Unposted: f.b.orders.service.Unposted()}
+// readHere returns this board's own figures. deliverer is this board's name if it delivers.
+func (f *fulfilmentWatch) readHere(deliverer string) orderservice.FulfilmentJSON {
+	return orderservice.FulfilmentJSON{Board: deliverer, Stats: f.b.orders.sender.Stats(), Unposted: f.b.orders.service.Unposted()}
 }
 
 // callDeliverer returns the state of the board that delivers. With POST that board first
@@ -69,15 +61,11 @@ func (f *fulfilmentWatch) callDeliverer(ctx context.Context, method string) (ord
 		if method == http.MethodPost {
 			f.b.orders.sender.Retry()
 		}
-		return f.readHere(), nil
+		return f.readHere(leader), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, "https://board"+fulfilmentPath, nil)
-	if err != nil {
-		return state, fmt.Errorf("asking %s: %w", leader, err)
-	}
-	resp, err := f.b.link.Control(ctx, leader, r)
+	resp, err := f.b.requestBoard(ctx, leader, method, fulfilmentPath)
 	if err != nil {
 		return state, fmt.Errorf("%s, which delivers, does not answer: %w", leader, err)
 	}
@@ -96,7 +84,7 @@ func (f *fulfilmentWatch) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		f.b.orders.sender.Retry()
 	}
-	writeFulfilment(w, http.StatusOK, f.readHere())
+	writeFulfilment(w, http.StatusOK, f.readHere(f.b.cfg.Board.Name))
 }
 
 // serveOperator answers an operator with the state of the board that delivers.
@@ -107,8 +95,7 @@ func (f *fulfilmentWatch) serveOperator(w http.ResponseWriter, r *http.Request) 
 		return
 	}
 	if err != nil {
-		state = f.readHere()
-		state.Board = ""
+		state = f.readHere("")
 	}
 	writeFulfilment(w, http.StatusOK, state)
 }

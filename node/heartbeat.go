@@ -13,6 +13,7 @@ import (
 	"bramble/cluster"
 	"bramble/node/front"
 	"bramble/node/host"
+	"bramble/node/orderservice"
 )
 
 const (
@@ -40,17 +41,23 @@ type selfHealth struct {
 // gossip, console and panel, until ctx ends. It also completes a drain and a halt, which
 // wait for a sample without clients.
 func (b *board) runHeartbeat(ctx context.Context) {
-	ticker := time.NewTicker(heartbeatInterval)
+	repeatEvery(ctx, heartbeatInterval, func() {
+		b.publishVitals()
+		b.completeDrainIfIdle()
+		b.completeHaltIfDrained()
+	})
+}
+
+// repeatEvery calls do now and then at every interval, until ctx ends.
+func repeatEvery(ctx context.Context, interval time.Duration, do func()) {
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
-	b.publishVitals()
 	for {
+		do()
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			b.publishVitals()
-			b.completeDrainIfIdle()
-			b.completeHaltIfDrained()
 		}
 	}
 }
@@ -134,9 +141,9 @@ func (b *board) currentFaults() cluster.Faults {
 	if !b.purger.LeaseValid() && b.state.get() != cluster.Starting && b.state.get() != cluster.Joining {
 		faults |= cluster.CutOff
 	}
-	ledgersFault, ownDiffers := b.orders.clockFaults()
-	b.clockDiffers.Store(ownDiffers)
-	if !b.clockIsSet() || ledgersFault {
+	clock := b.orders.status().Clock
+	b.clockDiffers.Store(clock.OwnDiffers())
+	if !b.clockIsSet() || orderservice.ClockFault(clock) {
 		faults |= cluster.ClockNotSet
 	}
 	if !b.orders.acceptsOrders() {
@@ -215,19 +222,12 @@ func (b *board) watchPi(ctx context.Context) {
 		}
 	}
 	reader := host.NewPiReader(os.DirFS("/"), folder, func() (int64, bool) { return host.FreeSpace(folder) })
-	tick := time.NewTicker(piReadInterval)
-	defer tick.Stop()
-	for {
+	repeatEvery(ctx, piReadInterval, func() {
 		health := reader.Read()
 		if last := b.pi.Swap(&health); last == nil || *last != health {
 			for _, notice := range piNotices(b.cfg.Board.Name, health) {
 				b.log.Warn(notice)
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
+	})
 }

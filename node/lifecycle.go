@@ -150,7 +150,7 @@ func (b *board) joinRack(ctx context.Context) {
 func (b *board) awaitOrders(ctx context.Context) {
 	lastSeen := time.Now()
 	waitUntil(ctx, catchUpWait, func() bool {
-		if _, isCatchingUp := b.orders.catchUpLag(); isCatchingUp {
+		if b.orders.status().CatchingUp {
 			lastSeen = time.Now()
 			return false
 		}
@@ -252,16 +252,14 @@ func (b *board) endWith(reason error) {
 
 // checkReady reports whether clients may be sent here and, if not, why.
 func (b *board) checkReady() (bool, string) {
-	lag, isCatchingUp := b.orders.catchUpLag()
-	state := b.state.get()
+	ledger, state := b.orders.status(), b.state.get()
 	switch {
-	case isCatchingUp && (state == cluster.Serving || state == cluster.Joining):
-		return false, fmt.Sprintf("this board is catching up with the order book: %d entries of the ledger are still to be applied", lag)
+	case ledger.CatchingUp && (state == cluster.Serving || state == cluster.Joining):
+		return false, fmt.Sprintf("this board is catching up with the order book: %d entries of the ledger are still to be applied", ledger.Lag)
 	case state != cluster.Serving:
 		return false, "this board is " + state.String()
-	}
-	if halted := b.orders.halted(); halted != "" {
-		return false, "the ledger of this board has halted: " + halted
+	case ledger.Halted != "": // its pages show what was in stock when it did
+		return false, "the ledger of this board has halted: " + ledger.Halted
 	}
 	return true, ""
 }

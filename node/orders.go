@@ -215,47 +215,22 @@ func (s *orderStack) run(ctx context.Context) error {
 	return err
 }
 
+// status returns the state of the ledger; the zero value without orders.
+func (s *orderStack) status() ledger.Status {
+	if s == nil {
+		return ledger.Status{}
+	}
+	return s.ledger.Status()
+}
+
 // acceptsOrders reports whether this board accepts orders, has no shop to accept any for, or
 // will accept them as soon as it has caught up: the ledger has its majority then.
 func (s *orderStack) acceptsOrders() bool {
-	if s == nil || s.service.AcceptsOrders() {
-		return true
-	}
-	_, isCatchingUp := s.catchUpLag()
-	return isCatchingUp
-}
-
-// catchUpLag returns the entries of the ledger that this board still has to apply before it
-// shows what was ordered; false if it has caught up, or there is no leader to tell.
-func (s *orderStack) catchUpLag() (entries uint64, isCatchingUp bool) {
-	if s == nil {
-		return 0, false
-	}
-	status := s.ledger.Status()
-	return status.Lag, status.CatchingUp
-}
-
-// halted returns why this board's ledger has halted, "" if it has not. Its pages show what was in
-// stock when it did, and it accepts no orders.
-func (s *orderStack) halted() string {
-	if s == nil {
-		return ""
-	}
-	return s.ledger.Status().Halted
+	return s == nil || s.service.AcceptsOrders() || s.status().CatchingUp
 }
 
 // isReady reports whether this board's pages can show what can be ordered.
 func (s *orderStack) isReady() bool { return s == nil || s.service.Ready() }
-
-// clockFaults reports whether the ledger's clock needs an operator, and whether this board's
-// own differs from it.
-func (s *orderStack) clockFaults() (ledgers, ownDiffers bool) {
-	if s == nil {
-		return false, false
-	}
-	clock := s.ledger.Status().Clock
-	return orderservice.ClockFault(clock), clock.OwnDiffers()
-}
 
 // notices returns what an operator must know about the ledger, a sentence each.
 func (s *orderStack) notices(board string) []string {

@@ -190,7 +190,7 @@ func (b *board) currentFlags() cluster.Flags {
 	if b.panel.located.Load() {
 		flags |= cluster.Located
 	}
-	if b.orders != nil && b.orders.ledger.Status().Leading {
+	if b.orders.status().Leading {
 		flags |= cluster.Leading
 	}
 	return flags

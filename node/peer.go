@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"net/http"
 
 	"bramble/cluster/purge"
@@ -26,6 +27,15 @@ func (b *board) peerRoutes() http.Handler {
 	}
 	b.orders.addRoutes(mux)
 	return mux
+}
+
+// requestBoard sends another board a request without a body for a path of its peerRoutes.
+func (b *board) requestBoard(ctx context.Context, board, method, path string) (*http.Response, error) {
+	r, err := http.NewRequest(method, "https://board"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	return b.link.Control(ctx, board, r)
 }
 
 // handleUndoable carries out the command of another board's console, or undoes it.

@@ -136,10 +136,8 @@ type certRack struct{ b *board }
 // Peers returns the live boards without this one.
 func (c certRack) Peers() []string {
 	var names []string
-	for _, board := range c.b.members.Boards() {
-		if board.Alive && !board.Self && board.Link != "" {
-			names = append(names, board.Name)
-		}
+	for _, peer := range (roster{members: c.b.members}).Peers() {
+		names = append(names, peer.Name)
 	}
 	return names
 }

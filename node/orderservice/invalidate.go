@@ -39,11 +39,11 @@ func newPageInvalidator(s *Service) *pageInvalidator {
 }
 
 // run checks until ctx ends.
-func (p *pageInvalidator) run(ctx context.Context) { runPageChecks(ctx, p.purgeChanged) }
+func (p *pageInvalidator) run(ctx context.Context) { runChecks(ctx, pageCheckInterval, p.purgeChanged) }
 
-// runPageChecks calls check at every pageCheckInterval until ctx ends.
-func runPageChecks(ctx context.Context, check func(now time.Time)) {
-	ticker := time.NewTicker(pageCheckInterval)
+// runChecks calls check at every interval until ctx ends.
+func runChecks(ctx context.Context, interval time.Duration, check func(now time.Time)) {
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		select {

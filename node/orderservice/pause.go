@@ -112,7 +112,7 @@ type acceptance struct {
 func (s *Service) Pause() orders.Pause { return orders.Pause(s.pause.Load()) }
 
 // watchPause updates Pause until ctx ends.
-func (s *Service) watchPause(ctx context.Context) { runPageChecks(ctx, s.updatePause) }
+func (s *Service) watchPause(ctx context.Context) { runChecks(ctx, pageCheckInterval, s.updatePause) }
 
 // updatePause looks at the ledger once. One goroutine calls it.
 func (s *Service) updatePause(now time.Time) {

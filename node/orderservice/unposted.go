@@ -31,16 +31,8 @@ type unpostedOrders struct {
 
 // watchUnposted looks until ctx ends.
 func (s *Service) watchUnposted(ctx context.Context) {
-	ticker := time.NewTicker(unpostedInterval)
-	defer ticker.Stop()
-	for {
-		s.updateUnposted()
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
+	s.updateUnposted()
+	runChecks(ctx, unpostedInterval, func(time.Time) { s.updateUnposted() })
 }
 
 // updateUnposted looks once. A book that cannot be read changes nothing.
