@@ -60,7 +60,6 @@ func ReadCard(folder string) (*Card, error) {
 	return c, nil
 }
 
-// readLedgerFiles reads a ledger's directory.
 func readLedgerFiles(dir string) (_ *Card, err error) {
 	c := new(Card)
 	if c.dir, err = os.MkdirTemp("", "bramble-card-"); err != nil {

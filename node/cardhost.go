@@ -103,7 +103,6 @@ func (b *board) awaitDiskSpace(ctx context.Context, interval time.Duration, open
 	}
 }
 
-// tryOpenBook opens the order book and closes it again.
 func (b *board) tryOpenBook() error {
 	s, err := b.openLedger(slog.New(slog.DiscardHandler))
 	s.close()

@@ -107,7 +107,6 @@ func toBoardView(b cluster.Board, share float64, lamps gpio.Input) console.Board
 	return view
 }
 
-// membershipEvent converts an event of the rack's membership.
 func membershipEvent(e cluster.Event) console.Event {
 	kind := e.Kind.String()
 	if e.Kind == cluster.Changed {

@@ -129,7 +129,6 @@ func (s *sampler) takeSample(now time.Time) cluster.Vitals {
 	return v
 }
 
-// currentFaults collects the faults of all parts.
 func (b *board) currentFaults() cluster.Faults {
 	faults := piFaults(b.piHealth())
 	if alive, known := b.members.Known(); alive < known {
@@ -158,7 +157,6 @@ func (b *board) currentFaults() cluster.Faults {
 	return faults
 }
 
-// piFaults returns the faults of a reading.
 func piFaults(h host.PiHealth) cluster.Faults {
 	var faults cluster.Faults
 	if h.PowerLow {
@@ -173,7 +171,6 @@ func piFaults(h host.PiHealth) cluster.Faults {
 	return faults
 }
 
-// piHealth returns the last reading.
 func (b *board) piHealth() host.PiHealth {
 	if h := b.pi.Load(); h != nil {
 		return *h

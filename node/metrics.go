@@ -38,7 +38,6 @@ func (m metricSet) addFlag(name string, read func() bool) {
 	})
 }
 
-// newMetrics registers the metrics of all parts of the board.
 func (b *board) newMetrics() metricSet {
 	m := metricSet{metrics.NewSet()}
 	b.addFrontMetrics(m)

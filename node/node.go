@@ -175,7 +175,6 @@ func (b *board) newRackCache(budget int64, via string) (*rackcache.PageHandler, 
 	})
 }
 
-// newFront opens the public listener.
 func (b *board) newFront(budget int64) (*front.Front, error) {
 	handler, fastPath := b.publicHandler()
 	maxConnections, warning := host.LimitConnections(b.cfg.HTTP.MaxConnections)
@@ -321,7 +320,6 @@ func loadCatalogue(cfg config.ShopSettings) (*shop.Catalogue, error) {
 	return shop.Load(cfg.Catalogue)
 }
 
-// newSampler makes the sampler of the board's vitals.
 func (b *board) newSampler() *sampler {
 	now := time.Now()
 	s := &sampler{start: now, counts: b.front.Counts, stats: b.cache.Stats, readUsage: host.ReadUsage, last: totals{at: now}}

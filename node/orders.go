@@ -58,7 +58,6 @@ type orderStack struct {
 	backups *backup.Schedule // nil: none are configured
 }
 
-// openOrders opens the order stack in its folder.
 func (b *board) openOrders(catalogue *shop.Catalogue) (*orderStack, error) {
 	folder := b.cfg.Orders.Directory
 	if err := os.MkdirAll(folder, folderMode); err != nil {

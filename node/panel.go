@@ -117,7 +117,6 @@ func (b *board) queuePress(p gpio.ButtonPress) {
 	}
 }
 
-// handlePresses handles the presses of the button, until ctx ends.
 func (b *board) handlePresses(ctx context.Context) {
 	for {
 		select {
@@ -149,7 +148,6 @@ func (b *board) locateBoard(undo bool) {
 	b.refreshPanel(b.members.Self().Meta.Vitals)
 }
 
-// showPurge makes the lamps show a purge.
 func (b *board) showPurge(at time.Time) { b.panel.purged.Store(at.UnixNano()) }
 
 // updatePanel shows a sample of vitals: the panel's goroutine (runPanel) renders it at
@@ -177,7 +175,6 @@ func (b *board) panelInputOf(other cluster.Board) gpio.Input {
 	return b.buildPanelInput(other, time.Now())
 }
 
-// ownPanelInput returns what this board's own lamps must show.
 func (b *board) ownPanelInput(v cluster.Vitals, at time.Time) gpio.Input {
 	self := b.members.Self()
 	self.Meta.Vitals, self.Meta.Flags = v, b.currentFlags()

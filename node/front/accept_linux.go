@@ -63,7 +63,6 @@ func (a *fdAcceptor) acceptConn() (accepted arrival, err error) {
 // Close ends acceptConn.
 func (a *fdAcceptor) Close() error { return a.file.Close() }
 
-// addressOfSockaddr returns a client's address and port.
 func addressOfSockaddr(from syscall.Sockaddr) netip.AddrPort {
 	switch a := from.(type) {
 	case *syscall.SockaddrInet4:

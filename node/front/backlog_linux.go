@@ -28,7 +28,6 @@ func (f *Front) drainBacklog() {
 	}
 }
 
-// backlogSize returns the number of connections that wait to be accepted.
 func backlogSize(l net.Listener) (n uint32) {
 	tcp, ok := l.(*net.TCPListener)
 	if !ok {

@@ -177,7 +177,6 @@ func (c *conn) handOff() {
 	}
 }
 
-// refuseAndClose sends a client a refusal and ends its connection.
 func (c *conn) refuseAndClose() {
 	defer c.closeAndRemove()
 	if c.raw == nil {

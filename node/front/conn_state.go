@@ -90,7 +90,6 @@ func sweepsSince(word, sweep uint32) uint32 {
 	return (sweep<<sweepShift - word&^(1<<sweepShift-1)) >> sweepShift
 }
 
-// currentState returns the connection's state.
 func (c *conn) currentState() connState { return stateOf(c.state.Load()) }
 
 // enter begins a state. It reports false if the sweep has ended the connection. Only the

@@ -70,7 +70,6 @@ func (t *connTable) remove(c *conn) {
 // timeouts limits how long each state may last, in sweeps; 0: no limit.
 type timeouts [stateCount]uint32
 
-// timeouts returns the timeouts of this moment.
 func (cfg *Config) timeouts(interval time.Duration, open int64, draining bool) (t timeouts) {
 	sweeps := func(d time.Duration) uint32 { return uint32((d+interval-1)/interval) + 1 }
 	scaled := func(configured, least time.Duration) uint32 {

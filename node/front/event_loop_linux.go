@@ -265,7 +265,6 @@ func (l *eventLoop) detach(fd int) {
 	}
 }
 
-// stopEventLoops stops the event loops and ends the connections that are there.
 func (f *Front) stopEventLoops() {
 	for _, l := range f.loops {
 		l.stop()

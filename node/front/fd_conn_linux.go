@@ -52,7 +52,6 @@ func (c *fdConn) Write(p []byte) (int, error) {
 	return n, c.netError("write", err)
 }
 
-// Close closes the descriptor.
 func (c *fdConn) Close() error { return c.netError("close", c.file.Close()) }
 
 // CloseWrite closes this side.

@@ -118,7 +118,6 @@ func isCompleteClientHello(in []byte) bool {
 const wrongPort = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n" +
 	"This port is for https: type https:// in front of the address.\n"
 
-// countFailure counts a handshake that did not succeed.
 func (h *httpsFront) countFailure(err error) {
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) && record.Conn != nil && looksLikeHTTP(record.RecordHeader) {
@@ -132,7 +131,6 @@ func (h *httpsFront) countFailure(err error) {
 	h.failed.Add(1)
 }
 
-// looksLikeHTTP reports whether a record's header is the beginning of a request.
 func looksLikeHTTP(header [5]byte) bool {
 	switch string(header[:]) {
 	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO":

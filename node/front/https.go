@@ -86,7 +86,6 @@ type httpsFront struct {
 	failed, refused     atomic.Int64
 }
 
-// newHTTPS opens the listener.
 func (f *Front) newHTTPS(cfg *HTTPSConfig) (*httpsFront, error) {
 	open := cfg.Open
 	if open == nil {

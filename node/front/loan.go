@@ -65,7 +65,6 @@ func (l *loan) awaitClientEnd() error {
 	return err
 }
 
-// Write sends a part of the reply.
 func (l *loan) Write(p []byte) (int, error) {
 	if l.isReturned() {
 		return 0, net.ErrClosed
@@ -86,7 +85,6 @@ func (l *loan) CloseWrite() error {
 	return closeWrite(l.conn.replyConn())
 }
 
-// Close ends the loan.
 func (l *loan) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -110,7 +110,6 @@ func (l *eventLoop) findMemos(conns []readyConn) {
 	}
 }
 
-// sendMemos sends the replies that were found.
 func sendMemos(conns []readyConn) {
 	for i := range conns {
 		if ready := &conns[i]; ready.memo != nil && ready.memo.isValid() {

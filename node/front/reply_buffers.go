@@ -206,7 +206,6 @@ func (b *replyBuffers) hasRoom() bool {
 	return headBytes-b.headsUsed >= headRoom && b.partCount+2 <= maxParts
 }
 
-// addMemoisedReply adds a memoised reply.
 func (b *replyBuffers) addMemoisedReply(reply []byte) {
 	b.parts[b.partCount] = reply
 	b.partCount++
@@ -247,7 +246,6 @@ func (b *replyBuffers) addRefusal(isLast bool) {
 	b.tailInHeads = false
 }
 
-// unsent returns the parts to be sent.
 func (b *replyBuffers) unsent() [][]byte { return b.parts[:b.partCount] }
 
 // clearReplies drops the parts, and so the stored pages in them.

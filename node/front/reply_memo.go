@@ -34,7 +34,6 @@ type replyMemo struct {
 	pendingUses int // requests in the present batch of ready connections
 }
 
-// of returns the memo that belongs to a header block.
 func (m *replyMemos) of(header *http1.CachedHeader) *replyMemo { return &m[header.Index()] }
 
 // replyTo returns the memoised reply to a request with a header block's meaning (nil: no

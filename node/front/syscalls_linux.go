@@ -37,7 +37,6 @@ type sendVector struct {
 	parts   [maxParts]syscall.Iovec
 }
 
-// send sends the first count parts.
 func (v *sendVector) send(fd uintptr, count int) (int, syscall.Errno) {
 	v.message.Iov = &v.parts[0]
 	setLength(&v.message.Iovlen, count)

@@ -146,7 +146,6 @@ func (s *tlsState) flushRecords() (sentAll, ok bool) {
 	return true, true
 }
 
-// sendRepliesTLS is sendReplies over TLS.
 func (c *conn) sendRepliesTLS(b *replyBuffers) bool {
 	left, ok := c.tls.encryptAndSend(b.unsent())
 	if ok && len(left) > 0 {

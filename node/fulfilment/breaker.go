@@ -32,7 +32,6 @@ const (
 	BreakerGone     BreakerState = "gone"      // the receiver has unsubscribed (410): one attempt a day
 )
 
-// stateAt returns the breaker's state at a moment.
 func (b *breaker) stateAt(now time.Time) BreakerState {
 	switch {
 	case b.unsubscribed:

@@ -94,7 +94,6 @@ func configError(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...)
 }
 
-// checkURL parses the address of a webhook.
 func checkURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {

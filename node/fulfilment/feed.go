@@ -20,7 +20,6 @@ type jobFeeder struct {
 	ended bool       // the walk has reached the end, or the book failed
 }
 
-// restart begins at the start.
 func (f *jobFeeder) restart() { *f = jobFeeder{jobs: f.jobs, queue: f.queue} }
 
 // startTick begins at the start if the end was reached: there may be new jobs.

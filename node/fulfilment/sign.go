@@ -49,7 +49,6 @@ func ParseSecret(text string) (Secret, error) {
 	return Secret{key: key}, nil
 }
 
-// String never returns the secret.
 func (s Secret) String() string { return "webhook secret" }
 
 // GoString never returns it either.

@@ -132,7 +132,6 @@ func (c *channel) publishStats(leading bool, now time.Time) {
 	}
 }
 
-// countAttempt adds an attempt to Stats.
 func (c *channel) countAttempt(t *task, r attemptResult, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

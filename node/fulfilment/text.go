@@ -84,7 +84,6 @@ func (m *mailWriter) writeMail(o orders.Order, kind orders.JobKind, now time.Tim
 	return subject, b.String(), true
 }
 
-// placedText returns the text about a new order, by its kind.
 func (m *mailWriter) placedText(o orders.Order) (subject, news, next string, ok bool) {
 	ref := o.ID.String()
 	switch o.State {
@@ -158,7 +157,6 @@ func isPrintableASCII(s string) bool {
 	return s != ""
 }
 
-// isASCII reports whether a text has no byte beyond ASCII.
 func isASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {

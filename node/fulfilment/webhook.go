@@ -159,7 +159,6 @@ func newPoster(u *url.URL, secret Secret, timeout time.Duration, roots *x509.Cer
 	}
 }
 
-// postOrder makes one attempt to post an event about an order.
 func (p *poster) postOrder(ctx context.Context, o orders.Order, kind orders.JobKind) attemptResult {
 	body, id, err := encodeEvent(o, kind)
 	if err != nil { // a time beyond the year 9999
@@ -189,7 +188,6 @@ func (p *poster) postOrder(ctx context.Context, o orders.Order, kind orders.JobK
 
 func (p *poster) close() { p.client.CloseIdleConnections() }
 
-// statusResult converts the status of a reply.
 func statusResult(status int, retryAfter string, now time.Time) attemptResult {
 	v := attemptResult{detail: "status " + strconv.Itoa(status)}
 	switch {

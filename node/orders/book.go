@@ -120,7 +120,6 @@ func Open(dir string) (*Book, error) {
 	return b, nil
 }
 
-// nextWorkingCopy returns the name of the next working copy.
 func (b *Book) nextWorkingCopy() string {
 	b.workingCopies++
 	return filepath.Join(b.dir, fmt.Sprintf("book-%d.db", b.workingCopies))

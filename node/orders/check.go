@@ -21,7 +21,6 @@ type FieldError struct {
 // Error returns a sentence without personal data.
 func (f *FieldError) Error() string { return f.Field + " " + f.Reason }
 
-// requireField returns a FieldError unless ok.
 func requireField(ok bool, field, reason string) error {
 	if ok {
 		return nil
@@ -29,7 +28,6 @@ func requireField(ok bool, field, reason string) error {
 	return &FieldError{Field: field, Reason: reason}
 }
 
-// firstError returns the first error that is not nil.
 func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {

@@ -26,7 +26,6 @@ const idDigits = 10
 // Valid reports whether an order can have the ID.
 func (id ID) Valid() bool { return id > 0 && id <= MaxID }
 
-// String returns the text form.
 func (id ID) String() string {
 	var text [idDigits + 3]byte
 	at := 0

@@ -37,12 +37,10 @@ func ParseOrderState(word string) (OrderState, error) {
 	return parseWord(word, StateOpen, StateReturned)
 }
 
-// String returns the kind's word.
 func (k Kind) String() string {
 	return wordAt([]string{1: "order", "entry", "interest", "waiting"}, int(k))
 }
 
-// String returns the mode's word, as in the catalogue.
 func (m Mode) String() string {
 	return wordAt([]string{1: "first-come", "ballot", "interest"}, int(m))
 }
@@ -53,25 +51,21 @@ func ParseMode(word string) (Mode, error) { return parseWord(word, FirstCome, In
 // ParseSaleState returns the state that a word of /status.json stands for.
 func ParseSaleState(word string) (SaleState, error) { return parseWord(word, SaleUnknown, SaleDrawn) }
 
-// String returns the state's word, as in /status.json.
 func (s SaleState) String() string {
 	return wordAt([]string{"unknown", "upcoming", "in_stock", "sold_out", "closed", "open", "drawing", "drawn"}, int(s))
 }
 
-// String returns the state's word.
 func (o OrderState) String() string {
 	return wordAt([]string{1: "open", "invited", "won", "lost", "fulfilling", "fulfilled",
 		"cancelled", "left", "expired", "erased", "returned"}, int(o))
 }
 
-// String returns the outcome's word.
 func (o Outcome) String() string {
 	return wordAt([]string{1: "placed", "already_done", "differs", "over_limit", "sold_out", "not_open", "closed",
 		"price_changed", "no_such_sale", "wrong_kind", "no_shipping", "id_in_use", "malformed",
 		20: "done", "too_late", "no_order", "not_enough", "full", "not_closed", "restoring", "no_webhook"}, int(o))
 }
 
-// String returns the job's word.
 func (j JobKind) String() string {
 	return wordAt([]string{1: "webhook", "mail-placed", "mail-invited", "mail-won", "mail-cancelled",
 		"mail-sent", "mail-returned", "cancelled", "returned"}, int(j))

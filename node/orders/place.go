@@ -202,7 +202,6 @@ func checkTotal(s *storedSale, c *PlaceOrder) (split Split, wrong Answer, ok boo
 	return split, Answer{}, true
 }
 
-// createOrder creates and stores the order.
 func (a *applyTx) createOrder(s *storedSale, c *PlaceOrder, split Split, prints fingerprints) Answer {
 	a.b.meta.orders++
 	o := &storedOrder{

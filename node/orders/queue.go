@@ -67,7 +67,6 @@ func queuePosition(tx *bbolt.Tx, o *storedOrder) int {
 	return ahead + 1
 }
 
-// inviteNext carries out an Invite.
 func (a *applyTx) inviteNext(s *storedSale, c Invite) (Answer, string) {
 	if !c.Until.After(a.now) {
 		return Answer{Outcome: TooLate}, "invite nobody: the invitation's end has already passed"

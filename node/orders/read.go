@@ -217,7 +217,6 @@ func (b *Book) Draw(product string) (draw.File, error) {
 	return f, err
 }
 
-// withReadTx runs fn in a read transaction.
 func (b *Book) withReadTx(fn func(*readTx) error) error {
 	b.mu.RLock()
 	defer b.mu.RUnlock()

@@ -75,7 +75,6 @@ func withoutInvisible(s string) string {
 	}, s)
 }
 
-// fingerprintsOf returns a person's fingerprints.
 func (r *ruleSet) fingerprintsOf(p *Person) fingerprints {
 	return fingerprints{
 		email:   fingerprintOf([]byte(r.normalEmail(p.Email))),

@@ -18,7 +18,6 @@ const (
 	auditKeptClock = "confirm the ledger's clock"
 )
 
-// noteClock carries out a SetClock.
 func (a *applyTx) noteClock(c SetClock) (Answer, string) {
 	action := fmt.Sprintf(auditSetClock+" from %s to %s", formatTime(c.Before), formatTime(c.After))
 	if c.Before.Equal(c.After) {

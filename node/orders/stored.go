@@ -107,12 +107,10 @@ func (o *storedOrder) unitsHeld() int64 {
 	return 0
 }
 
-// isQueued reports whether the order is in its sale's queue.
 func (o *storedOrder) isQueued() bool {
 	return o.State == StateOpen && (o.Kind == KindWaiting || o.Kind == KindInterest)
 }
 
-// awaitsFulfilment reports whether the order still has to be fulfilled.
 func (o *storedOrder) awaitsFulfilment() bool {
 	return o.unitsSold() > 0 && o.isLive() && o.State != StateFulfilled
 }

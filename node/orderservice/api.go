@@ -58,7 +58,6 @@ func (s *Service) Handler(prefix string) http.Handler {
 	return mux
 }
 
-// operateJSON carries out the command in a request's body.
 func operateJSON[C, R any](r *http.Request, operate func(context.Context, C) (R, error)) (any, error) {
 	var c C
 	in := json.NewDecoder(r.Body)
@@ -72,7 +71,6 @@ func operateJSON[C, R any](r *http.Request, operate func(context.Context, C) (R,
 // errMalformed: the request is malformed. The error that wraps it has the reason.
 var errMalformed = errors.New("the request is not valid")
 
-// writeError responds with an error and the matching status.
 func writeError(w http.ResponseWriter, err error) {
 	status := http.StatusServiceUnavailable
 	switch {
@@ -137,7 +135,6 @@ func (s *Service) listOrders(r *http.Request) (any, error) {
 	return page, err
 }
 
-// listQuery parses the query of a list of orders.
 func listQuery(q url.Values) (f orders.Filter, after uint64, limit int, err error) {
 	f.Product = q.Get("product")
 	if f.Kind, err = ParseKind(q.Get("kind")); err != nil {

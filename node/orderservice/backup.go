@@ -129,7 +129,6 @@ func (s *Service) serveBackup(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// showBackups answers with the state of this board's scheduled backups.
 func (s *Service) showBackups(*http.Request) (any, error) {
 	if s.cfg.BackupStatus == nil {
 		return []backup.TargetStatus{}, nil
@@ -137,7 +136,6 @@ func (s *Service) showBackups(*http.Request) (any, error) {
 	return s.cfg.BackupStatus(), nil
 }
 
-// restoreStep carries out a step of a restore.
 func (s *Service) restoreStep(ctx context.Context, r RestoreRequest) (result OperatorResult, err error) {
 	by := orders.Operation{Operator: r.Operator, OpID: r.OpID}
 	switch r.Action {
@@ -217,7 +215,6 @@ func (s *Service) missingProducts(h *backup.Header) string {
 		". A backup has no catalogue: copy it from the old rack."
 }
 
-// putRestoreChunk adds a chunk to a restore.
 func (s *Service) putRestoreChunk(r *http.Request) (any, error) {
 	opID, err := strconv.ParseUint(r.PathValue("op"), 10, 64)
 	number, numberErr := strconv.Atoi(r.PathValue("number"))

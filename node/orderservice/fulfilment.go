@@ -61,7 +61,6 @@ func (f FulfilmentJSON) Notices(now time.Time) []string {
 	return all
 }
 
-// countWord returns a count with its word.
 func countWord(n int, word string) string {
 	switch {
 	case n == 1:

@@ -42,7 +42,6 @@ func (s *Service) Run(ctx context.Context) {
 	s.runTasks(ctx)
 }
 
-// runTasks runs the leader's tasks and the erasures.
 func (s *Service) runTasks(ctx context.Context) {
 	ticker := time.NewTicker(taskInterval)
 	defer ticker.Stop()

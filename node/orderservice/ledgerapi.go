@@ -32,7 +32,6 @@ type LedgerCommand struct {
 	Ledger    string `json:"ledger,omitempty"`    // choose: 16 hex digits
 }
 
-// addLedgerRoutes adds an operator's commands about the ledger.
 func addLedgerRoutes(operator LedgerOperator, handle func(method, path string, answer func(*http.Request) (any, error))) {
 	handle("GET", "ledger/boards", func(r *http.Request) (any, error) { return operator.Boards(r.Context()), nil })
 	for path, operate := range map[string]func(ctx context.Context, c LedgerCommand) (any, error){

@@ -177,7 +177,6 @@ func (s *Service) checkRandomness(c orders.MakeDraw) error {
 	return c.Public.Genuine()
 }
 
-// toCommand converts an operator's command to the order book's.
 func (o OperatorCommand) toCommand() (orders.Command, error) {
 	by := orders.Operation{Operator: o.Operator, OpID: o.OpID}
 	var id orders.ID

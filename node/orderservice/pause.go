@@ -111,7 +111,6 @@ type acceptance struct {
 // Pause returns why this board accepts no orders now. It answers from memory.
 func (s *Service) Pause() orders.Pause { return orders.Pause(s.pause.Load()) }
 
-// watchPause updates Pause until ctx ends.
 func (s *Service) watchPause(ctx context.Context) { runChecks(ctx, pageCheckInterval, s.updatePause) }
 
 // updatePause looks at the ledger once. One goroutine calls it.

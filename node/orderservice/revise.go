@@ -98,7 +98,6 @@ func (s *Service) describeCountries(list []orders.Country, currency string) map[
 	return all
 }
 
-// formatAmount writes an amount for operators.
 func (s *Service) formatAmount(minor int64, currency string) string {
 	if s.cfg.Amount == nil {
 		return fmt.Sprintf("%d %s", minor, currency)
@@ -114,7 +113,6 @@ func formatMoment(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// findOffer returns a product's offer in this board's catalogue.
 func (s *Service) findOffer(product string) (orders.Offer, bool) {
 	at := slices.IndexFunc(s.cfg.Offers, func(o orders.Offer) bool { return o.Product == product })
 	if at < 0 {

@@ -29,7 +29,6 @@ type unpostedOrders struct {
 	orders  map[uint64]string // the product of each order found, by number
 }
 
-// watchUnposted looks until ctx ends.
 func (s *Service) watchUnposted(ctx context.Context) {
 	s.updateUnposted()
 	runChecks(ctx, unpostedInterval, func(time.Time) { s.updateUnposted() })

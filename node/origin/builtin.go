@@ -12,7 +12,6 @@ import (
 // pages are a few kilobytes, so there is nothing to stream.
 type builtIn struct{ shop http.Handler }
 
-// fetch returns the shop's reply to a request.
 func (b builtIn) fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
 	page := &pageWriter{header: http.Header{}}
 	b.shop.ServeHTTP(page, r.WithContext(ctx))
@@ -55,7 +54,6 @@ func (p *pageWriter) WriteHeader(status int) {
 	}
 }
 
-// Write appends to the body.
 func (p *pageWriter) Write(b []byte) (int, error) {
 	p.WriteHeader(http.StatusOK)
 	return p.body.Write(b)

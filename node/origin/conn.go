@@ -139,12 +139,10 @@ type dialer struct {
 	onResult func(error)
 }
 
-// dialTCP opens a plain connection.
 func (d *dialer) dialTCP(ctx context.Context, network, addr string) (net.Conn, error) {
 	return d.dial(ctx, network, addr, nil)
 }
 
-// dialTLS opens a TLS connection.
 func (d *dialer) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {

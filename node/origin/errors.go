@@ -37,7 +37,6 @@ const Methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 // dialError distinguishes a failed dial from a broken connection.
 type dialError struct{ error }
 
-// Unwrap returns the system's error.
 func (e dialError) Unwrap() error { return e.error }
 
 // classifyError wraps a transport's error so that it matches one of those above.
@@ -52,7 +51,6 @@ func classifyError(err error) error {
 	}
 }
 
-// isTimeout reports whether an error is a timeout.
 func isTimeout(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout()

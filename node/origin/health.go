@@ -61,7 +61,6 @@ func (h *serverHealth) markDown(err error) {
 	h.downErr = fmt.Errorf("the origin is down: %w", err)
 }
 
-// markUp records that the server is up.
 func (h *serverHealth) markUp() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -83,7 +82,6 @@ func (h *serverHealth) markSuspect() {
 	}
 }
 
-// recordDial records the result of an attempt to connect.
 func (h *serverHealth) recordDial(err error) {
 	if err != nil {
 		h.markDown(classifyError(err))

@@ -23,7 +23,6 @@ type permits struct {
 	queue list.List // of chan struct{}, closed when its owner has a permit
 }
 
-// setLimit changes the number of permits.
 func (p *permits) setLimit(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -31,7 +30,6 @@ func (p *permits) setLimit(n int) {
 	p.grantWaiting()
 }
 
-// size returns the number of permits.
 func (p *permits) size() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,7 +88,6 @@ func (p *permits) acquire(ctx context.Context, timeout time.Duration, urgent boo
 	}
 }
 
-// release returns a permit.
 func (p *permits) release() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -135,7 +135,6 @@ func (s *replyScanner) addByte(c byte) (ended bool, err error) {
 	return false, nil
 }
 
-// endLine handles a complete line.
 func (s *replyScanner) endLine() error {
 	switch s.state {
 	case statusLine:
@@ -277,7 +276,6 @@ func (s *replyScanner) endSize() error {
 	return nil
 }
 
-// isDigit reports whether c is a decimal digit.
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // isToken reports whether b is a token (RFC 9110 §5.6.2).

@@ -185,7 +185,6 @@ type idleBody struct {
 	closed       atomic.Bool
 }
 
-// newIdleBody wraps a reply's body.
 func newIdleBody(inner io.ReadCloser, idle time.Duration, cancel context.CancelCauseFunc, release func(), ex *exchange) *idleBody {
 	b := &idleBody{inner: inner, idle: idle, cancel: cancel, release: release, exchange: ex}
 	b.timer = time.AfterFunc(idle, func() {

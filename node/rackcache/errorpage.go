@@ -42,7 +42,6 @@ func nextFor(r *http.Request, err error) template.HTML {
 	return unknownNext
 }
 
-// errorPageFor explains an upstream's error to a client.
 func errorPageFor(err error) errorPage {
 	switch {
 	case errors.Is(err, origin.ErrSlow):
@@ -78,7 +77,6 @@ func newFailHandler(log *slog.Logger) func(http.ResponseWriter, *http.Request, e
 	}
 }
 
-// writeRequestError rejects a request.
 func writeRequestError(w http.ResponseWriter, err error) {
 	status := http.StatusBadRequest
 	switch {

@@ -127,7 +127,6 @@ func (f originFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response
 // relayError is the failure of a request that another board may have sent to the origin.
 type relayError struct{ error }
 
-// Unwrap returns the reason.
 func (e relayError) Unwrap() error { return e.error }
 
 // fetchViaHolders sends the request to the boards that have a permit, one after

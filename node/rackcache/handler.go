@@ -170,7 +170,6 @@ func (h *PageHandler) isOwnView(u *url.URL) bool {
 	return h.Shop != nil && h.Sites.IsBuiltIn(u) && !h.Shop.SharesPages()
 }
 
-// isOwnViewKey is isOwnView for a key.
 func (h *PageHandler) isOwnViewKey(key string) bool {
 	page, err := url.Parse(key)
 	return err == nil && h.isOwnView(page)

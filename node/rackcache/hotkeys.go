@@ -27,7 +27,6 @@ type hotKeys struct {
 
 func newHotKeys(now time.Time) *hotKeys { return &hotKeys{start: now} }
 
-// countRequest records one request for a key.
 func (h *hotKeys) countRequest(key string, now time.Time) {
 	counter := h.counterOf(key)
 	span := h.spanAt(now)

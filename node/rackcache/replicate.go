@@ -69,7 +69,6 @@ func (r *replicator) queueReplica(o *cache.Object) {
 	}
 }
 
-// run sends replicas until ctx ends.
 func (r *replicator) run(ctx context.Context) {
 	var workers sync.WaitGroup
 	defer workers.Wait()

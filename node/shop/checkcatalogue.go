@@ -52,7 +52,6 @@ func checkCatalogue(file string, lines tomlfile.Lines, raw *rawCatalogue, find p
 	return cat, nil
 }
 
-// countPresent returns 1 if the key is there, else 0.
 func countPresent(s *string) int {
 	if s == nil {
 		return 0
@@ -121,7 +120,6 @@ func (c *checker) checkSellerEmail(path string, s *string) string {
 	return e
 }
 
-// checkMoney returns an amount.
 func (c *checker) checkMoney(path string, s *string, currency string) Money {
 	if s == nil {
 		c.addError(path, "missing")
@@ -134,7 +132,6 @@ func (c *checker) checkMoney(path string, s *string, currency string) Money {
 	return m
 }
 
-// checkNumber returns a number between two limits.
 func (c *checker) checkNumber(path string, n *int64, least, most int64) int {
 	if n == nil {
 		c.addError(path, "missing")
@@ -186,7 +183,6 @@ func (c *checker) checkSaleTime(path string, v any) time.Time {
 	return t
 }
 
-// checkShipping adds the countries that the shop delivers to.
 func (c *checker) checkShipping(cat *Catalogue, raw []rawShipping) {
 	c.requireOne("shipping", len(raw))
 	raw = limitList(c, "shipping", raw, maxCountries)
@@ -232,7 +228,6 @@ func (c *checker) checkAnnouncements(cat *Catalogue, raw []rawAnnouncement) {
 	slices.SortStableFunc(cat.Announcements, func(a, b Announcement) int { return a.Time.Compare(b.Time) })
 }
 
-// checkProducts adds the products.
 func (c *checker) checkProducts(cat *Catalogue, raw []rawProduct) {
 	c.requireOne("product", len(raw))
 	raw = limitList(c, "product", raw, maxProducts)
@@ -245,7 +240,6 @@ func (c *checker) checkProducts(cat *Catalogue, raw []rawProduct) {
 	}
 }
 
-// checkProduct returns one product.
 func (c *checker) checkProduct(at string, cat *Catalogue, r *rawProduct) Product {
 	p := Product{
 		Slug:        c.checkSlug(at+"slug", r.Slug),
@@ -283,7 +277,6 @@ func (c *checker) checkProduct(at string, cat *Catalogue, r *rawProduct) Product
 	return p
 }
 
-// checkSaleTerms sets how the product is sold.
 func (c *checker) checkSaleTerms(at string, p *Product, r *rawProduct) {
 	p.Mode, p.LimitByAddress, p.FulfilmentDelay = orders.FirstCome, true, defaultFulfilmentDelay
 	if r.Mode != nil {

@@ -49,7 +49,6 @@ func (s *Shop) ballotFromURL(w http.ResponseWriter, r *http.Request) *Product {
 	return nil
 }
 
-// serveDraw sends the page about a draw.
 func (s *Shop) serveDraw(w http.ResponseWriter, r *http.Request) {
 	if p := s.ballotFromURL(w, r); p != nil {
 		s.servePage(w, r, pageAddress{page: "draw", product: p}, pagePolicy(), "shop product:"+p.Slug)

@@ -82,7 +82,6 @@ func parseMoney(amount, currency string) (Money, error) {
 	return Money{Minor: minor, Currency: currency}, nil
 }
 
-// allDigits reports whether s has nothing but digits.
 func allDigits(s string) bool {
 	return strings.Trim(s, "0123456789") == ""
 }

@@ -115,7 +115,6 @@ func formTexts(kind string) (heading, button string) {
 	return "Order", "Place the order"
 }
 
-// renderOrder renders the order page.
 func (s *Shop) renderOrder(state *pageState, sale *productSale, content *formContent) ([]byte, error) {
 	f := content.form
 	data := s.newTemplateData(state)

@@ -67,7 +67,6 @@ func (s *Shop) rejectWithoutOrderBook(w http.ResponseWriter, r *http.Request, p 
 	s.sendErrorPage(w, r, http.StatusMethodNotAllowed, message)
 }
 
-// postedValues lists the filled-in fields by name.
 func postedValues(form url.Values) []formValue {
 	var list []formValue
 	for name, values := range form {

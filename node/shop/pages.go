@@ -25,7 +25,6 @@ type pageAssets struct {
 	favicon               []byte
 }
 
-// loadAssets parses the embedded templates and the style sheet.
 func loadAssets() (*pageAssets, error) {
 	sheet, err := pageFiles.ReadFile("page/style.css")
 	if err != nil {
@@ -149,7 +148,6 @@ func (s *Shop) renderPage(a pageAddress, state *pageState) ([]byte, error) {
 	return s.executeTemplate(a.page, data)
 }
 
-// renderErrorPage renders an error page.
 func (s *Shop) renderErrorPage(message errorMessage, state *pageState) ([]byte, error) {
 	data := s.newTemplateData(state)
 	data.Title = message.Title
@@ -157,7 +155,6 @@ func (s *Shop) renderErrorPage(message errorMessage, state *pageState) ([]byte, 
 	return s.executeTemplate("error", data)
 }
 
-// executeTemplate returns the page of a template.
 func (s *Shop) executeTemplate(page string, data *templateData) ([]byte, error) {
 	var b bytes.Buffer
 	if err := s.assets.templates.ExecuteTemplate(&b, page, data); err != nil {
@@ -166,7 +163,6 @@ func (s *Shop) executeTemplate(page string, data *templateData) ([]byte, error) 
 	return b.Bytes(), nil
 }
 
-// newTemplateData returns the data that all pages have.
 func (s *Shop) newTemplateData(state *pageState) *templateData {
 	data := &templateData{
 		Language:      language,

@@ -109,7 +109,6 @@ func (s *Shop) pageStatesToCheck() []*pageState {
 	return list
 }
 
-// formWithAllProblems returns a form with a problem in every field.
 func formWithAllProblems(sale *productSale) *formContent {
 	f := &form{values: map[string]string{"country": sale.book.Countries[0].Code}}
 	for _, field := range personFields() {

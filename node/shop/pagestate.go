@@ -129,14 +129,12 @@ func (s *Shop) pageStateAt(now time.Time, book func(string) (orders.Sale, bool),
 	return state
 }
 
-// noteChangeAt records that a text changes at t.
 func (state *pageState) noteChangeAt(t time.Time) {
 	if left := t.Sub(state.now); left > 0 && (state.untilChange < 0 || left < state.untilChange) {
 		state.untilChange = left
 	}
 }
 
-// saleOf returns the sale of a product of the catalogue.
 func (state *pageState) saleOf(p *Product) *productSale {
 	i := slices.IndexFunc(state.sales, func(sale productSale) bool { return sale.Product == p })
 	return &state.sales[i]

@@ -164,7 +164,6 @@ func parseCatalogue(file string, text []byte, find pictureFinder) (*Catalogue, e
 	return checkCatalogue(file, tomlfile.Index(text), &raw, find)
 }
 
-// explainTOMLError turns the decoder's error into a CatalogueError.
 func explainTOMLError(file string, text []byte, err error) *CatalogueError {
 	e := &CatalogueError{File: file, Line: 1, Problem: err.Error(), Remedy: "correct the TOML of this line: text in quotes, each key once"}
 	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(unknown.Errors) > 0 {

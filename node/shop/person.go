@@ -38,7 +38,6 @@ func personFields() []personField {
 	}
 }
 
-// personFromForm returns the form's person for the order book.
 func (f *form) personFromForm() orders.Person {
 	return orders.Person{
 		Name:     f.get("name"),
@@ -51,7 +50,6 @@ func (f *form) personFromForm() orders.Person {
 	}
 }
 
-// checkPerson adds the problems of the person's fields.
 func (f *form) checkPerson() {
 	for _, field := range personFields() {
 		switch value := f.get(field.Name); {

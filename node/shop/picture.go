@@ -45,7 +45,6 @@ func isPlainName(name string) bool {
 	return name != "" && len(name) <= maxName && name[0] != '.' && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
 }
 
-// newPicture returns a picture with its URL.
 func newPicture(name string, content []byte) picture {
 	sum := sha256.Sum256(content)
 	return picture{
@@ -55,7 +54,6 @@ func newPicture(name string, content []byte) picture {
 	}
 }
 
-// builtInPicture finds a picture in the binary.
 func builtInPicture(name string) ([]byte, error) {
 	return builtIn.ReadFile("art/" + name)
 }

@@ -77,7 +77,6 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 	s.replyNotPlaced(w, r, p, content, answer, err)
 }
 
-// replyWithProblems shows the form again with the problems of its fields.
 func (s *Shop) replyWithProblems(w http.ResponseWriter, r *http.Request, p *Product, content *formContent) {
 	state := s.readPageState(s.now())
 	sale := state.saleOf(p)
@@ -170,7 +169,6 @@ func (s *Shop) submitOrder(ctx context.Context, order *orders.PlaceOrder) (answe
 	return orders.Answer{}, fmt.Errorf("%w: no reference is free", orders.ErrNotCommitted)
 }
 
-// newOrderID returns a random valid reference.
 func newOrderID() orders.ID {
 	for {
 		var b [8]byte

@@ -11,7 +11,6 @@ import (
 	"bramble/node/orders"
 )
 
-// receiptPath returns the path of an order's receipt.
 func (s *Shop) receiptPath(id orders.ID) string { return ReceiptPath(id, s.orderService.Sign(id)) }
 
 // receiptData is a receipt's data for its template.
@@ -166,7 +165,6 @@ func describeOrder(data *receiptData, now time.Time) (heading string, lines []st
 	return "Your order is placed", append([]string{"It is stored on disk: a power cut does not lose it."}, cancelDeadlineText(order, now)...)
 }
 
-// ballotText describes the ballot's progress.
 func ballotText(data *receiptData) []string {
 	switch {
 	case data.Sale == nil:
@@ -205,7 +203,6 @@ func withNote(order orders.Order, line, introduction string) []string {
 	return []string{line, introduction + order.Note}
 }
 
-// serveReceipt sends a receipt, as a page or as JSON.
 func (s *Shop) serveReceipt(w http.ResponseWriter, r *http.Request) {
 	if !s.requireReadMethod(w, r) {
 		return
@@ -225,7 +222,6 @@ func (s *Shop) serveReceipt(w http.ResponseWriter, r *http.Request) {
 	s.showReceipt(w, r, http.StatusOK, state, data)
 }
 
-// showReceipt sends a receipt as a page.
 func (s *Shop) showReceipt(w http.ResponseWriter, r *http.Request, code int, state *pageState, receipt *receiptData) {
 	data := s.newTemplateData(state)
 	data.Title = receipt.Heading + " · " + receipt.Order.ID.String()
@@ -394,7 +390,6 @@ type ReceiptPerson struct {
 	Country  string `json:"country"`
 }
 
-// receiptJSON sends a receipt as JSON.
 func (s *Shop) receiptJSON(w http.ResponseWriter, r *http.Request, data *receiptData) {
 	order := data.Order
 	body := Receipt{

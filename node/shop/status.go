@@ -54,7 +54,6 @@ type StatusPrice struct {
 	Minor    int64  `json:"minor"`    // 3500
 }
 
-// buildStatus returns the status that a page state has.
 func (s *Shop) buildStatus(state *pageState) Status {
 	status := Status{Shop: s.cat.Name, Products: []StatusProduct{}}
 	if len(state.announcements) > 0 {
@@ -92,12 +91,10 @@ func (s *Shop) buildStatus(state *pageState) Status {
 	return status
 }
 
-// newStatusPrice returns an amount for JSON.
 func newStatusPrice(m Money) StatusPrice {
 	return StatusPrice{Currency: m.Currency, Amount: m.Amount(), Minor: m.Minor}
 }
 
-// orNull returns s, or nil if it is empty.
 func orNull(s string) *string {
 	if s == "" {
 		return nil
@@ -105,7 +102,6 @@ func orNull(s string) *string {
 	return &s
 }
 
-// timestampOrNull returns a timestamp, or nil for the zero time.
 func timestampOrNull(t time.Time) *string {
 	if t.IsZero() {
 		return nil
@@ -113,7 +109,6 @@ func timestampOrNull(t time.Time) *string {
 	return orNull(formatTimestamp(t))
 }
 
-// serveStatusJSON sends /status.json.
 func (s *Shop) serveStatusJSON(w http.ResponseWriter, r *http.Request) {
 	if !s.requireCanonicalURL(w, r, "/status.json") {
 		return

@@ -76,7 +76,6 @@ func AcceptHold(pressure float64) time.Duration {
 	return time.Duration(ramp(pressure, 0.25, 0.75) * float64(maxAcceptHold))
 }
 
-// pressureFromDelay converts a scheduling delay to pressure.
 func pressureFromDelay(delay time.Duration) float64 {
 	return ramp(float64(delay), float64(lowDelay), float64(fullDelay))
 }

@@ -115,7 +115,6 @@ func (l *ClientLimits) KeyOf(address netip.Addr) ClientKey {
 	}
 }
 
-// nowUnits is the time in units.
 func (l *ClientLimits) nowUnits() uint32 {
 	return uint32(time.Since(l.began) * rateUnits / time.Millisecond)
 }
