@@ -1,6 +1,6 @@
 // Package durable replaces whole files so that a power cut leaves the old file or
-// the new one, never a part of either. The ledger and the certificates write
-// their files with it.
+// the new one, never a part of either, and locks directories for one process. The ledger
+// and the certificates write their files with it.
 package durable
 
 import (

@@ -1,6 +1,8 @@
 package durable_test
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -47,4 +49,22 @@ func TestWriteFileThatFailsKeepsTheOldFile(t *testing.T) {
 	if err := durable.WriteFile(filepath.Join(dir, "missing", "state"), []byte("x"), 0o600); err == nil {
 		t.Error("a file was written into a missing directory")
 	}
+}
+
+func TestOneProcessLocksADirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	first, err := durable.LockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := durable.LockDir(dir)
+	if want := fmt.Sprintf("it is in use by process %d", os.Getpid()); !errors.Is(err, durable.ErrLocked) || err.Error() != want {
+		t.Fatalf("the second lock: %v, %v; want %s", second, err, want)
+	}
+	first.Release()
+	third, err := durable.LockDir(dir)
+	if err != nil {
+		t.Fatalf("after its release: %v", err)
+	}
+	third.Release()
 }

@@ -44,7 +44,7 @@ type boardFiles struct {
 	stable         *stableStore
 	log            *logStore
 	snapshots      *raft.FileSnapshotStore
-	lock           *dirLock // nil: they are a copy
+	lock           *durable.DirLock // nil: they are a copy
 	identity       boardIdentity
 	newestSnapshot atomic.Uint64 // index of the newest snapshot that this board took, or found at its start
 }
@@ -57,7 +57,7 @@ func (b *boardFiles) close() {
 		b.stable.close()
 	}
 	if b.lock != nil {
-		b.lock.release()
+		b.lock.Release()
 	}
 }
 

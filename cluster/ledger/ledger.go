@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"bramble/cluster/durable"
 )
 
 // Ledger is one board's part in the rack's ledger. All methods are safe for
@@ -80,13 +82,16 @@ func Open(cfg Config) (*Ledger, error) {
 	if err := cfg.checkAndSetDefaults(); err != nil {
 		return nil, err
 	}
-	lock, err := lockDir(cfg.Dir)
+	lock, err := durable.LockDir(cfg.Dir) // two processes would destroy it
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, fmt.Errorf("%w: another board runs on %s (%w): stop it, or give this board a directory of its own", ErrInUse, cfg.Dir, err)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("lock the ledger's directory: %w", err)
 	}
 	f, damaged, err := openOrSetAside(&cfg)
 	if err != nil {
-		lock.release()
+		lock.Release()
 		return nil, err
 	}
 	f.lock = lock

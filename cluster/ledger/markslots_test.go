@@ -1,8 +1,10 @@
 package ledger
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -34,4 +36,26 @@ func TestADamagedByteOfTheMark(t *testing.T) {
 			}
 		}
 	}
+}
+
+// FuzzMark: no bytes of a mark panic, and a mark that is read is what was written.
+func FuzzMark(f *testing.F) {
+	both := make([]byte, markSlots*sectorSize)
+	copy(both, encodeMarkSlot(4, logMark{9, 2, 8}))
+	copy(both[sectorSize:], encodeMarkSlot(5, logMark{10, 2, 9}))
+	torn := slices.Clone(both)
+	torn[sectorSize+3] ^= 1
+	for _, b := range [][]byte{nil, both, torn, both[:sectorSize], both[:markSlotSize-1], make([]byte, 2*sectorSize)} {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		number, m, ok := decodeMark(b)
+		if !ok {
+			return
+		}
+		slot := encodeMarkSlot(number, m)
+		if !bytes.Contains(b, slot) {
+			t.Errorf("%x was read from %x, which does not have it", slot, b)
+		}
+	})
 }

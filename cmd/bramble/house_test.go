@@ -50,6 +50,7 @@ func mayImport() map[string][]string {
 			"node/sockets",
 		},
 		"node/lab": {
+			"cluster/durable",
 			"gpio",
 			"node/config",
 			"node/console",

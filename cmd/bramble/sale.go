@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"bramble/cluster/ledger"
 	"bramble/node/console"
 	"bramble/node/console/client"
 	"bramble/node/orderservice"
@@ -80,6 +81,14 @@ operator's name.`,
 				if o.Action == "list" {
 					return listSales(ctx, w, c, f.all, *asJSON)
 				}
+				if o.Action == "invite" {
+					now, err := getLedgerTime(ctx, c)
+					if err != nil {
+						return err
+					}
+					until := now.Add(f.validFor).UTC().Truncate(time.Second)
+					o.Until = &until
+				}
 				return submitCommand(ctx, w, c, o, *asJSON)
 			}
 		},
@@ -124,10 +133,19 @@ func (f *saleFlags) buildCommand(args []string) (o orderservice.OperatorCommand,
 		if f.count < 1 {
 			return o, usagef("invite needs --count, the number of people")
 		}
-		until := time.Now().Add(f.validFor).UTC().Truncate(time.Second)
-		o.Count, o.Until = f.count, &until
+		o.Count = f.count
 	}
 	return o, nil
+}
+
+// getLedgerTime returns the time by the ledger's clock, by which invitations end: this
+// computer's may be wrong.
+func getLedgerTime(ctx context.Context, c *client.Client) (time.Time, error) {
+	var report ledger.ClockReport
+	if err := c.Shop(ctx, http.MethodGet, "ledger/clock", nil, &report); err != nil || report.Known {
+		return report.Time, err
+	}
+	return time.Time{}, errors.New("the ledger has no time yet: see bramble ledger clock")
 }
 
 // addTimes adds the hours to a command: a flag that is omitted changes nothing.

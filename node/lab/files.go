@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"bramble/cluster/durable"
 	"bramble/node/config"
 )
 
@@ -154,7 +155,8 @@ func withOwnHTTPSPort(template *config.ParsedFile, i int) *config.ParsedFile {
 }
 
 // stateFolder returns the folder of a lab and a function that removes it when the
-// lab ends. A folder that the options name is not removed.
+// lab ends. A folder that the options name is not removed, but locked: a second lab would
+// rewrite the settings of boards that run.
 func stateFolder(named string) (dir string, remove func(), err error) {
 	if named == "" {
 		dir, err = os.MkdirTemp("", "bramble-lab-")
@@ -164,12 +166,19 @@ func stateFolder(named string) (dir string, remove func(), err error) {
 		// Anything that cannot be removed is left for the system to clean up.
 		return dir, func() { os.RemoveAll(dir) }, nil
 	}
+	var lock *durable.DirLock
 	dir, err = filepath.Abs(named)
 	if err == nil {
 		err = os.MkdirAll(dir, dirMode)
 	}
-	if err != nil {
+	if err == nil {
+		lock, err = durable.LockDir(dir)
+	}
+	switch {
+	case errors.Is(err, durable.ErrLocked):
+		return "", nil, fmt.Errorf("another lab runs on %s (%w): stop it, or name another folder with --state", dir, err)
+	case err != nil:
 		return "", nil, fmt.Errorf("creating the lab's folder: %w", err)
 	}
-	return dir, func() {}, nil
+	return dir, lock.Release, nil
 }

@@ -1,11 +1,13 @@
 package lab
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"bramble/cluster/durable"
 	"bramble/node/config"
 )
 
@@ -171,6 +173,9 @@ func TestTemporaryFolderIsRemoved(t *testing.T) {
 	named, remove, err := stateFolder(filepath.Join(t.TempDir(), "a", "b"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, _, err := stateFolder(named); !errors.Is(err, durable.ErrLocked) {
+		t.Errorf("a second lab has the folder of the first: %v", err)
 	}
 	remove()
 	if _, err := os.Stat(named); err != nil {
