@@ -14,6 +14,10 @@ import (
 	"time"
 )
 
+func (c *Cache) PurgeURL(u string) int { return c.Purge(Selector{URL: u}) }
+
+func (c *Cache) PurgeAll() int { return c.Purge(Selector{All: true}) }
+
 // fakeUpstream answers with a function and counts.
 type fakeUpstream struct {
 	fetches atomic.Int64

@@ -147,16 +147,6 @@ func (o *Object) Key() string { return o.key }
 // Status is the stored reply's status code.
 func (o *Object) Status() int { return int(o.status) }
 
-// Size is the number of bytes in the body.
-func (o *Object) Size() int64 { return o.size }
-
-// Head is the stored fields as they go on the wire, "Name: value\r\n" each,
-// without Age, Content-Length and Cache-Status.
-func (o *Object) Head() string { return o.head }
-
-// Body returns the parts of the body in order. They must not be changed.
-func (o *Object) Body() [][]byte { return o.body }
-
 // Matches reports whether the object answers the request as far as Vary goes
 // (RFC 9111 §4.1).
 func (o *Object) Matches(r *http.Request) bool { return matchesVariantKey(o.variantKey, r) }

@@ -4,17 +4,6 @@ import (
 	"net/http"
 )
 
-// Get returns the stored variants of a key, the youngest first, and counts as a
-// use of them. It allocates nothing. The slice must not be changed.
-func (c *Cache) Get(key string) []*Object { return c.store.get(key) }
-
-// Freshness reports whether an object may be served now without asking upstream,
-// and its age and remaining lifetime in whole seconds.
-func (c *Cache) Freshness(o *Object) (age, ttl int64, fresh bool) {
-	now := c.Now()
-	return int64(o.age(now) / 1e9), int64(o.ttl(now) / 1e9), o.isFresh(now)
-}
-
 // HasFresh reports whether Serve would answer the request from memory, fresh.
 func (c *Cache) HasFresh(r *http.Request) bool {
 	o := matchVariant(c.store.peek(Key(r)), r)

@@ -64,14 +64,8 @@ func (c *Cache) purgeExcept(s Selector, except *Guard) int {
 	return n
 }
 
-// PurgeURL drops all variants of a URL; see [Cache.Purge].
-func (c *Cache) PurgeURL(u string) int { return c.Purge(Selector{URL: u}) }
-
 // PurgeTag drops every object that carries the tag; see [Cache.Purge].
 func (c *Cache) PurgeTag(tag string) int { return c.Purge(Selector{Tag: tag}) }
-
-// PurgeAll drops everything; see [Cache.Purge].
-func (c *Cache) PurgeAll() int { return c.Purge(Selector{All: true}) }
 
 // markInFlight records a purge in every flight and guard. hit reports whether the purge
 // may concern a flight, which then is not joined any more; head is nil until its

@@ -21,23 +21,13 @@ const (
 
 // String returns the kind in lower case, for logs and the console.
 func (k EventKind) String() string {
-	switch k {
-	case Joined:
-		return "joined"
-	case Returned:
-		return "returned"
-	case Died:
-		return "died"
-	case Departed:
-		return "left"
-	case Changed:
-		return "changed"
-	case Forgotten:
-		return "forgotten"
-	case Conflict:
-		return "conflict"
+	words := [...]string{
+		Joined: "joined", Returned: "returned", Died: "died", Departed: "left", Changed: "changed", Forgotten: "forgotten", Conflict: "conflict",
 	}
-	return fmt.Sprintf("event-%d", uint8(k))
+	if k < Joined || int(k) >= len(words) {
+		return fmt.Sprintf("event-%d", uint8(k))
+	}
+	return words[k]
 }
 
 // MarshalText encodes a kind as its word.

@@ -2,6 +2,8 @@ package cluster_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"bramble/cluster"
 )
@@ -52,8 +54,8 @@ func ExampleRing_Pick() {
 // Shares returns the fraction of all keys that each board owns.
 func ExampleRing_Shares() {
 	shares := newExampleRing().Shares()
-	for _, m := range newExampleRing().Members() {
-		fmt.Printf("%s: %.0f %%\n", m.Name, 100*shares[m.Name])
+	for _, board := range slices.Sorted(maps.Keys(shares)) {
+		fmt.Printf("%s: %.0f %%\n", board, 100*shares[board])
 	}
 	// Output:
 	// board-1: 35 %

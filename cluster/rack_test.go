@@ -119,7 +119,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 func ringOf(m *Members) string {
 	var names []string
-	for _, b := range m.Ring().Members() {
+	for _, b := range m.Ring().members {
 		if b.Weight > 0 {
 			names = append(names, b.Name)
 		}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -21,14 +22,7 @@ func (m *Members) rebuildLoop() {
 
 // rebuildRing rebuilds the ring if its members changed, and sends and logs the queued events.
 func (m *Members) rebuildRing() {
-	m.mu.Lock()
-	boards := make([]Board, 0, len(m.boards))
-	for _, b := range m.boards {
-		boards = append(boards, *b)
-	}
-	m.mu.Unlock()
-
-	members := ringMembers(boards)
+	members := ringMembers(m.Boards())
 	if old := m.ring.Load(); old == nil || !slices.Equal(old.members, members) {
 		m.ring.Store(NewRing(members))
 	}
@@ -100,12 +94,7 @@ func ringMembers(boards []Board) []RingMember {
 		}
 		members = append(members, RingMember{Name: b.Name, Weight: weight})
 	}
-	slices.SortFunc(members, func(a, b RingMember) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(members, func(a, b RingMember) int { return strings.Compare(a.Name, b.Name) })
 	return members
 }
 

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -98,11 +99,7 @@ func (m *Members) rejoinRound(s *rejoinState) (missing bool) {
 		}
 		cancel()
 	}
-	for addr, at := range s.reached {
-		if time.Since(at) >= reachedPause {
-			delete(s.reached, addr)
-		}
-	}
+	maps.DeleteFunc(s.reached, func(_ netip.AddrPort, at time.Time) bool { return time.Since(at) >= reachedPause })
 	candidates := lost
 	for _, addr := range hints {
 		if _, reached := s.reached[addr]; alone || !reached {

@@ -72,35 +72,16 @@ type Ring struct {
 // maxMembers bounds a ring. It is far above any rack, and lets a point name its board in two bytes.
 const maxMembers = 1024
 
-// A RingOption changes how NewRing builds.
-type RingOption func(*ringOptions)
-
-type ringOptions struct {
-	hash   func(string) uint64
-	points int
-}
-
-// WithHash makes the ring hash points and keys by h instead of xxhash64, so that a test can use readable
-// positions. All boards of a rack must use the same function.
-func WithHash(h func(string) uint64) RingOption {
-	return func(o *ringOptions) { o.hash = h }
-}
-
-// WithPoints makes a board of OrdinaryWeight have n points instead of PointsPerBoard.
-func WithPoints(n int) RingOption {
-	return func(o *ringOptions) { o.points = n }
-}
-
 // NewRing builds the ring of members. Point i of a board is at the hash of "name#i". Weights are clamped
 // to 0..MaxWeight; a board with any weight has at least one point. Of two members with one name the
 // heavier counts. Members after the first 1024 by name own nothing.
-func NewRing(members []RingMember, opts ...RingOption) *Ring {
-	o := ringOptions{hash: xxhash.Sum64String, points: PointsPerBoard}
-	for _, opt := range opts {
-		opt(&o)
-	}
+func NewRing(members []RingMember) *Ring {
+	return buildRing(members, PointsPerBoard, xxhash.Sum64String)
+}
 
-	r := &Ring{hash: o.hash, members: slices.Clone(members)}
+// buildRing is NewRing with perBoard points for a board of OrdinaryWeight, and a hash of points and keys.
+func buildRing(members []RingMember, perBoard int, hash func(string) uint64) *Ring {
+	r := &Ring{hash: hash, members: slices.Clone(members)}
 	for i := range r.members {
 		r.members[i].Weight = min(max(r.members[i].Weight, 0), MaxWeight)
 	}
@@ -120,7 +101,7 @@ func NewRing(members []RingMember, opts ...RingOption) *Ring {
 	var labels []byte // "name#0name#1…": a board's labels share one string
 	for i, m := range r.members {
 		r.weight += int64(m.Weight)
-		n := (m.Weight*o.points + OrdinaryWeight/2) / OrdinaryWeight
+		n := (m.Weight*perBoard + OrdinaryWeight/2) / OrdinaryWeight
 		if m.Weight > 0 {
 			n = max(n, 1)
 		}
@@ -133,7 +114,7 @@ func NewRing(members []RingMember, opts ...RingOption) *Ring {
 		}
 		text, from := string(labels), 0
 		for _, end := range ends {
-			points = append(points, point{o.hash(text[from:end]), uint16(i)})
+			points = append(points, point{hash(text[from:end]), uint16(i)})
 			from = end
 		}
 	}
@@ -276,9 +257,6 @@ func (r *Ring) Shares() map[string]float64 {
 	}
 	return shares
 }
-
-// Members returns the members sorted by name, including those that own nothing.
-func (r *Ring) Members() []RingMember { return slices.Clone(r.members) }
 
 // Len returns the number of boards that own keys.
 func (r *Ring) Len() int {

@@ -42,9 +42,9 @@ func clockHash(table map[string]float64) func(string) uint64 {
 
 func clockRing(weights ...int) *Ring {
 	members := []RingMember{{"a", weights[0]}, {"b", weights[1]}, {"c", weights[2]}}
-	return NewRing(members, WithPoints(2), WithHash(clockHash(map[string]float64{
+	return buildRing(members, 2, clockHash(map[string]float64{
 		"a#0": 10, "a#1": 50, "b#0": 20, "b#1": 30, "c#0": 70, "c#1": 90,
-	})))
+	}))
 }
 
 func TestRingOwnersOnAClock(t *testing.T) {
@@ -83,8 +83,8 @@ func TestRingDrainingBoardOwnsNothing(t *testing.T) {
 	if first, second := r.Owners("15"); first != "a" || second != "c" {
 		t.Errorf("Owners(15) = %s, %s; want a, c", first, second)
 	}
-	if r.Len() != 2 || len(r.Members()) != 3 {
-		t.Errorf("Len() = %d with %d members, want 2 with 3", r.Len(), len(r.Members()))
+	if r.Len() != 2 || len(r.members) != 3 {
+		t.Errorf("Len() = %d with %d members, want 2 with 3", r.Len(), len(r.members))
 	}
 	if share, listed := r.Shares()["b"]; share != 0 || !listed {
 		t.Errorf("share of the draining board: %v, listed %v; want 0, true", share, listed)
@@ -134,8 +134,8 @@ func TestRingIsTheSameInAnyOrder(t *testing.T) {
 // Two boards whose points all collide must still be ordered in the same way.
 func TestRingCollidingPoints(t *testing.T) {
 	same := func(s string) uint64 { return uint64(len(s)) << 60 }
-	a := NewRing([]RingMember{{"x", 100}, {"y", 100}}, WithHash(same))
-	b := NewRing([]RingMember{{"y", 100}, {"x", 100}}, WithHash(same))
+	a := buildRing([]RingMember{{"x", 100}, {"y", 100}}, PointsPerBoard, same)
+	b := buildRing([]RingMember{{"y", 100}, {"x", 100}}, PointsPerBoard, same)
 	for _, key := range []string{"", "1", "22", "333", "a long key"} {
 		a1, a2 := a.Owners(key)
 		b1, b2 := b.Owners(key)

@@ -30,21 +30,14 @@ const (
 
 // String returns the press in words.
 func (p ButtonPress) String() string {
-	switch p {
-	case NoPress:
-		return "none"
-	case ShortPress:
-		return "short press"
-	case DoublePress:
-		return "double press"
-	case LongPress:
-		return "long press"
-	case DrainPress:
-		return "held for three seconds"
-	case ShutdownPress:
-		return "held for eight seconds"
+	words := [...]string{
+		NoPress: "none", ShortPress: "short press", DoublePress: "double press", LongPress: "long press",
+		DrainPress: "held for three seconds", ShutdownPress: "held for eight seconds",
 	}
-	return "unknown press"
+	if int(p) >= len(words) {
+		return "unknown press"
+	}
+	return words[p]
 }
 
 // Button turns the edges of one contact into presses: it debounces them and measures

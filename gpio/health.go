@@ -36,21 +36,13 @@ const (
 
 // String returns the state in one lower-case word.
 func (h Health) String() string {
-	switch h {
-	case Stopped:
-		return "stopped"
-	case Starting:
-		return "starting"
-	case Joining:
-		return "joining"
-	case Serving:
-		return "serving"
-	case Draining:
-		return "draining"
-	case Drained:
-		return "drained"
+	words := [...]string{
+		Stopped: "stopped", Starting: "starting", Joining: "joining", Serving: "serving", Draining: "draining", Drained: "drained",
 	}
-	return "unknown"
+	if int(h) >= len(words) {
+		return "unknown"
+	}
+	return words[h]
 }
 
 // FaultCode is one fault of a board that still runs, as its lamps show it. Its number is
@@ -75,54 +67,35 @@ const (
 	lastFault  = BadSettings
 )
 
+// inWords returns a fault in words, and what to check first.
+func (f FaultCode) inWords() (name, advice string) {
+	words := [...][2]string{
+		PeerLost:    {"peer lost", "a board of the rack has died: its neighbours' bars point at it"},
+		OriginDown:  {"origin down", "pages not in memory cannot be fetched: check the shop's server"},
+		ClockNotSet: {"clock not set", "the date is not certain: check the network and the time server"},
+		CardFailing: {"card failing", "the SD card is read-only, full or failing: replace it"},
+		PowerLow:    {"power low", "too little voltage: use a stronger supply or a shorter cable"},
+		TooHot:      {"too hot", "hotter than 80 °C: give it air"},
+		NoMajority:  {"no majority", "too few boards to take orders: switch boards on again"},
+		ButtonStuck: {"button stuck", "something holds the button down: check the switch and its wires"},
+		BadSettings: {"settings broken", "bramble.toml has a mistake: the board's page names the line"},
+	}
+	if f < firstFault || f > lastFault {
+		return "unknown fault", ""
+	}
+	return words[f][0], words[f][1]
+}
+
 // String returns the fault in two or three lower-case words.
 func (f FaultCode) String() string {
-	switch f {
-	case PeerLost:
-		return "peer lost"
-	case OriginDown:
-		return "origin down"
-	case ClockNotSet:
-		return "clock not set"
-	case CardFailing:
-		return "card failing"
-	case PowerLow:
-		return "power low"
-	case TooHot:
-		return "too hot"
-	case NoMajority:
-		return "no majority"
-	case ButtonStuck:
-		return "button stuck"
-	case BadSettings:
-		return "settings broken"
-	}
-	return "unknown fault"
+	name, _ := f.inWords()
+	return name
 }
 
 // Advice returns what to check first, "" for an unknown fault.
 func (f FaultCode) Advice() string {
-	switch f {
-	case PeerLost:
-		return "a board of the rack has died: its neighbours' bars point at it"
-	case OriginDown:
-		return "pages not in memory cannot be fetched: check the shop's server"
-	case ClockNotSet:
-		return "the date is not certain: check the network and the time server"
-	case CardFailing:
-		return "the SD card is read-only, full or failing: replace it"
-	case PowerLow:
-		return "too little voltage: use a stronger supply or a shorter cable"
-	case TooHot:
-		return "hotter than 80 °C: give it air"
-	case NoMajority:
-		return "too few boards to take orders: switch boards on again"
-	case ButtonStuck:
-		return "something holds the button down: check the switch and its wires"
-	case BadSettings:
-		return "bramble.toml has a mistake: the board's page names the line"
-	}
-	return ""
+	_, advice := f.inWords()
+	return advice
 }
 
 // FaultSet is a set of faults, one bit each, small enough to be gossiped and
@@ -147,14 +120,6 @@ func (s FaultSet) With(f FaultCode) FaultSet {
 	return s | 1<<f
 }
 
-// Without returns the set without f.
-func (s FaultSet) Without(f FaultCode) FaultSet {
-	if f < firstFault || f > lastFault {
-		return s
-	}
-	return s &^ (1 << f)
-}
-
 // Has reports whether f is in the set.
 func (s FaultSet) Has(f FaultCode) bool { return f >= firstFault && f <= lastFault && s&(1<<f) != 0 }
 
@@ -167,10 +132,7 @@ func (s FaultSet) Len() int { return bits.OnesCount16(uint16(s.dropUnknown())) }
 // List returns the faults in the order in which they are flashed, fewest flashes
 // first.
 func (s FaultSet) List() []FaultCode {
-	if s.dropUnknown() == 0 {
-		return nil
-	}
-	list := make([]FaultCode, 0, s.Len())
+	var list []FaultCode
 	for f := firstFault; f <= lastFault; f++ {
 		if s.Has(f) {
 			list = append(list, f)

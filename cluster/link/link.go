@@ -137,9 +137,6 @@ func (l *Link) newHTTPTransport(conns int) *http.Transport {
 // Addr returns the address that the link listens on.
 func (l *Link) Addr() net.Addr { return l.listener.Addr() }
 
-// PeerTimeout bounds how long one client waits for boards that do not answer.
-func (l *Link) PeerTimeout() time.Duration { return l.peerTimeout }
-
 // Serve answers other boards until ctx ends, then waits for running requests for
 // at most one peer timeout. A handler learns the caller from PeerName.
 func (l *Link) Serve(ctx context.Context, handler http.Handler) error {
@@ -328,17 +325,8 @@ func addressRequest(ctx context.Context, r *http.Request, board string) *http.Re
 	return out
 }
 
-// Ping checks that a board answers, for at most three eighths of the peer
-// timeout. Concurrent callers share one ping.
-func (l *Link) Ping(board string) error {
-	p := l.findPeer(board)
-	if p == nil {
-		return fmt.Errorf("%s: %w", board, ErrUnknownPeer)
-	}
-	return l.pingPeer(p)
-}
-
-// pingPeer pings a peer and remembers whether it answered.
+// pingPeer pings a peer, for at most three eighths of the peer timeout, and remembers whether it
+// answered. Concurrent callers share one ping.
 func (l *Link) pingPeer(p *peerState) error {
 	_, err, _ := p.pings.Do("", func() (any, error) {
 		err := l.pingOnce(p)

@@ -86,8 +86,8 @@ func TestBoardsOfOneRackAuthenticateEachOther(t *testing.T) {
 	if want := "board one requests /a?b=c"; err != nil || body != want {
 		t.Errorf("got %q, %v; want %q", body, err, want)
 	}
-	if err := one.Ping("bücher.2"); err != nil {
-		t.Errorf("Ping: %v", err)
+	if err := one.pingPeer(one.findPeer("bücher.2")); err != nil {
+		t.Errorf("the ping: %v", err)
 	}
 	if !one.Up("bücher.2") || one.Up("board-9") {
 		t.Error("Up is wrong about which boards answer")
@@ -131,7 +131,7 @@ func TestKeyRotation(t *testing.T) {
 			serveLink(t, one, http.NotFoundHandler())
 			serveLink(t, two, http.NotFoundHandler())
 			one.SetPeers([]Peer{{Name: "board-2", Addr: two.Addr().String()}})
-			if err := one.Ping("board-2"); (err == nil) != c.want {
+			if err := one.pingPeer(one.findPeer("board-2")); (err == nil) != c.want {
 				t.Errorf("Ping: %v, want success: %v", err, c.want)
 			}
 		})
@@ -180,7 +180,7 @@ func TestSlowBoardIsAwaited(t *testing.T) {
 	}))
 	one.SetPeers([]Peer{{Name: "board-2", Addr: two.Addr().String()}})
 	// As the purge messages do, so that a ping finds an open connection.
-	for one.Ping("board-2") != nil {
+	for one.pingPeer(one.findPeer("board-2")) != nil {
 		time.Sleep(time.Millisecond)
 	}
 	if body, err := get(t, one, "board-2", "/"); err != nil || body != "slow but there" {

@@ -22,10 +22,8 @@ const (
 	maxKey = 256
 )
 
-// Handler is a slog.Handler that logs the same message once per interval and suppresses repetitions
-// (rate limiting and deduplication). When the message comes again after the interval, its text states the
-// number of suppressed ones. It is for messages whose rate others control: a board with another rack key that
-// knocks every second must not fill a board's card.
+// Handler is that slog.Handler. When a message comes again after the interval, its text states the number
+// of suppressed ones.
 //
 // Two messages are the same if level, text and attributes are equal, apart from network addresses and
 // ports: a repeated message differs only in those.

@@ -2,6 +2,7 @@ package purge
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -56,15 +57,11 @@ func (s *Syncer) updateLease() {
 		s.lease.Store(int64(s.Now() + s.timing.Lease))
 		return
 	}
-	times := make([]time.Duration, 0, len(s.contact))
-	for _, at := range s.contact {
-		times = append(times, at)
-	}
+	times := slices.Sorted(maps.Values(s.contact))
 	if len(times) < others {
 		s.lease.Store(0)
 		return
 	}
-	slices.Sort(times)
 	s.lease.Store(int64(times[len(times)-others] + s.timing.Lease))
 }
 

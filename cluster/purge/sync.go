@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -156,26 +157,10 @@ func (s *Syncer) dropAbsent(peers []link.Peer, busy map[string]*atomic.Bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for name := range s.vectors {
-		if !live[name] {
-			delete(s.vectors, name)
-		}
-	}
-	for name := range s.confirmSemaphores {
-		if !live[name] {
-			delete(s.confirmSemaphores, name)
-		}
-	}
-	for name := range s.contact {
-		if !live[name] {
-			delete(s.contact, name)
-		}
-	}
-	for name, flag := range busy {
-		if !live[name] && !flag.Load() {
-			delete(busy, name)
-		}
-	}
+	maps.DeleteFunc(s.vectors, func(name string, _ Vector) bool { return !live[name] })
+	maps.DeleteFunc(s.confirmSemaphores, func(name string, _ *semaphore.Weighted) bool { return !live[name] })
+	maps.DeleteFunc(s.contact, func(name string, _ time.Duration) bool { return !live[name] })
+	maps.DeleteFunc(busy, func(name string, flag *atomic.Bool) bool { return !live[name] && !flag.Load() })
 }
 
 // exchangeInBackground exchanges with a board and logs a failure, unless the link

@@ -40,10 +40,3 @@ func (b *Broadcaster) Publish(e Event) {
 		}
 	}
 }
-
-// Subscribers counts the subscriptions that have not ended.
-func (b *Broadcaster) Subscribers() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.subscribers)
-}

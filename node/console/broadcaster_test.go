@@ -13,7 +13,7 @@ func TestPublishNeverBlocks(t *testing.T) {
 	}
 	unsubscribe()
 	b.Publish(Event{})
-	if b.Subscribers() != 0 {
+	if len(b.subscribers) != 0 {
 		t.Error("an ended subscription is still there")
 	}
 }

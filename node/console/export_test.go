@@ -14,3 +14,10 @@ func (c *Console) HasSample() bool {
 	defer c.hub.mu.Unlock()
 	return c.hub.sampled
 }
+
+// Subscribers counts the subscriptions that have not ended.
+func (b *Broadcaster) Subscribers() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.subscribers)
+}
