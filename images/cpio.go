@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -59,12 +60,7 @@ func (c cpioTree) writeCPIO(w io.Writer, dated time.Time) error {
 			}
 		}
 	}
-	names := make([]string, 0, len(all))
-	for name := range all {
-		names = append(names, name)
-	}
-	slices.Sort(names) // a folder comes before its content
-	for i, name := range names {
+	for i, name := range slices.Sorted(maps.Keys(all)) { // a folder comes before its content
 		if err := writeNode(w, i+1, name, all[name], dated); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -122,12 +123,7 @@ func (b bootPartition) makeFAT(ctx context.Context, t toolbox, file string) erro
 			}
 		}
 	}
-	order := make([]string, 0, len(folders))
-	for dir := range folders {
-		order = append(order, dir)
-	}
-	slices.Sort(order) // a folder before those inside it
-	for _, dir := range order {
+	for _, dir := range slices.Sorted(maps.Keys(folders)) { // a folder before those inside it
 		if dir != "." {
 			if _, err := t.run(ctx, "mmd", "-i", file, "::/"+dir); err != nil {
 				return fmt.Errorf("filling the boot partition: %w", err)

@@ -123,16 +123,9 @@ func (c *Console) serveLocate(w http.ResponseWriter, r *http.Request) {
 // serveBoardAction carries out an action on one board.
 func (c *Console) serveBoardAction(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, board string, undo bool) error) {
 	var d drainRequest
-	if !c.readBody(w, r, &d) {
-		return
+	if c.readBody(w, r, &d) {
+		c.runAction(w, r, checkBoardName(d.Board), func(ctx context.Context) error { return do(ctx, d.Board, d.Undo) })
 	}
-	if err := checkBoardName(d.Board); err != nil {
-		c.writeFailure(w, r, err)
-		return
-	}
-	ctx, cancel := actionContext(w, r)
-	defer cancel()
-	c.writeActionResult(w, r, do(ctx, d.Board, d.Undo))
 }
 
 // serveLab carries out an action on the process of a lab's board; success is 204.
@@ -145,17 +138,11 @@ func (c *Console) serveLab(w http.ResponseWriter, r *http.Request) {
 	if !c.readBody(w, r, &l) {
 		return
 	}
-	if err := checkBoardName(l.Board); err != nil {
-		c.writeFailure(w, r, err)
-		return
+	mistake := checkBoardName(l.Board)
+	if mistake == nil && !slices.Contains(labActions, l.Action) {
+		mistake = fmt.Errorf("%w: action is one of %s", ErrBadRequest, strings.Join(labActions, ", "))
 	}
-	if !slices.Contains(labActions, l.Action) {
-		c.writeFailure(w, r, fmt.Errorf("%w: action is one of %s", ErrBadRequest, strings.Join(labActions, ", ")))
-		return
-	}
-	ctx, cancel := actionContext(w, r)
-	defer cancel()
-	c.writeActionResult(w, r, c.cfg.Lab.Do(ctx, l.Board, l.Action))
+	c.runAction(w, r, mistake, func(ctx context.Context) error { return c.cfg.Lab.Do(ctx, l.Board, l.Action) })
 }
 
 // serveShop passes on requests about orders. They concern names and addresses, so
@@ -193,8 +180,15 @@ func actionContext(w http.ResponseWriter, r *http.Request) (context.Context, con
 	return context.WithTimeout(r.Context(), actionTimeout)
 }
 
-// writeActionResult answers an action that returns nothing but an error.
-func (c *Console) writeActionResult(w http.ResponseWriter, r *http.Request, err error) {
+// runAction carries out an action that returns nothing but an error, unless the request has a
+// mistake, and answers.
+func (c *Console) runAction(w http.ResponseWriter, r *http.Request, mistake error, do func(context.Context) error) {
+	err := mistake
+	if err == nil {
+		ctx, cancel := actionContext(w, r)
+		defer cancel()
+		err = do(ctx)
+	}
 	if err != nil {
 		c.writeFailure(w, r, err)
 		return

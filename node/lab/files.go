@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -58,45 +59,36 @@ func loadRackKey(state string, template *config.ParsedFile) (config.RackKey, err
 // template's settings, overridden by those that a lab must set.
 func boardConfigText(p *Plan, i int, key config.RackKey, template *config.ParsedFile) []byte {
 	c := config.Default()
-	own := map[string]bool{}
 	if template != nil {
 		copied := *template.Config
 		c = &copied
 	}
-	set := func(name string) { own[name] = true }
+	own := []string{
+		"board.name", "http.listen", "console.listen", "rack.key", "rack.gossip_listen", "rack.link_listen", "rack.advertise",
+		"rack.join", "rack.expected_boards", "orders.directory", "rack.mdns",
+	}
 	here := p.Boards[i]
 	c.Board.Name = here.Name
-	set("board.name")
 	c.HTTP.Listen = here.HTTP.String()
-	set("http.listen")
 	c.Console.Listen = here.Console.String()
-	set("console.listen")
 	c.Rack.Key = key
-	set("rack.key")
 	c.Rack.GossipListen = here.Gossip.String()
-	set("rack.gossip_listen")
 	c.Rack.LinkListen = here.Link.String()
-	set("rack.link_listen")
 	c.Rack.Advertise = here.Gossip.Addr().String()
-	set("rack.advertise")
 	c.Rack.Join = nil
 	for j, other := range p.Boards {
 		if j != i {
 			c.Rack.Join = append(c.Rack.Join, other.Gossip.String())
 		}
 	}
-	set("rack.join")
 	c.Rack.ExpectedBoards = len(p.Boards)
-	set("rack.expected_boards")
 	c.Orders.Directory = ledgerFolder
-	set("orders.directory")
 	c.Rack.MDNS = false // the boards know each other's addresses, and must not search the LAN
-	set("rack.mdns")
 	return c.TOML(config.PrintOptions{
 		Secrets: true,
 		Only: func(table, key string) bool {
 			name := table + "." + key
-			return own[name] || template != nil && template.Written[name]
+			return slices.Contains(own, name) || template != nil && template.Written[name]
 		},
 	})
 }

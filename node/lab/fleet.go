@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -68,12 +69,10 @@ func (f *fleet) startBoard(b *labBoard) error {
 		return err
 	}
 	b.proc, b.state, b.since = p, running, time.Now()
-	f.watchers.Add(1)
-	go func() {
-		defer f.watchers.Done()
+	f.watchers.Go(func() {
 		<-p.exited
 		f.noteExit(b, p)
-	}()
+	})
 	return nil
 }
 
@@ -111,33 +110,21 @@ func (f *fleet) Do(ctx context.Context, name, action string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var b *labBoard
-	for _, candidate := range f.boards {
-		if candidate.addrs.Name == name {
-			b = candidate
-		}
-	}
-	if b == nil {
+	i := slices.IndexFunc(f.boards, func(b *labBoard) bool { return b.addrs.Name == name })
+	if i < 0 {
 		return fmt.Errorf("%w: the lab has board-1 to board-%d, not %q", console.ErrUnknownBoard, len(f.boards), truncateText(name, 40))
 	}
-	var do func(*labBoard) (string, error)
-	switch action {
-	case "stop":
-		do = f.stopBoard
-	case "kill":
-		do = f.killBoard
-	case "pause":
-		do = f.pauseBoard
-	case "revive":
-		do = f.reviveBoard
-	default:
+	do := map[string]func(*labBoard) (string, error){
+		"stop": f.stopBoard, "kill": f.killBoard, "pause": f.pauseBoard, "revive": f.reviveBoard,
+	}[action]
+	if do == nil {
 		return fmt.Errorf("%w: the actions on a board are stop, kill, pause and revive, not %q", console.ErrBadRequest, truncateText(action, 40))
 	}
-	text, err := do(b)
+	text, err := do(f.boards[i])
 	if err != nil {
 		return err
 	}
-	f.emitEvent(b, name+" "+text)
+	f.emitEvent(f.boards[i], name+" "+text)
 	return nil
 }
 
@@ -154,11 +141,9 @@ func (l *labBoard) beginAction(doing string, states ...runState) (*boardProcess,
 	if err := l.checkIdle(); err != nil {
 		return nil, err
 	}
-	for _, s := range states {
-		if l.state == s {
-			l.busy = doing
-			return l.proc, nil
-		}
+	if slices.Contains(states, l.state) {
+		l.busy = doing
+		return l.proc, nil
 	}
 	switch l.state {
 	case paused:
@@ -263,11 +248,7 @@ func (f *fleet) stopAll() {
 		p := b.proc
 		b.mu.Unlock()
 		if p != nil {
-			all.Add(1)
-			go func() {
-				defer all.Done()
-				p.stopOrKill(f.leaveTimeout, f.killNow)
-			}()
+			all.Go(func() { p.stopOrKill(f.leaveTimeout, f.killNow) })
 		}
 	}
 	all.Wait()

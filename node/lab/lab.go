@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -137,7 +138,7 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 		return nil
 	}
 	fmt.Fprint(o.Err, explainFailures(found, readyTimeout))
-	if !anyReady(found) {
+	if !slices.ContainsFunc(found, func(r startResult) bool { return r.ready }) {
 		return errors.New("no board of the lab came up; the end of each one's log is above")
 	}
 	up.Store(true)

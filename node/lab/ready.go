@@ -76,15 +76,6 @@ func (s *startResult) waitReady(ctx context.Context, p *boardProcess, checker re
 	}
 }
 
-func anyReady(results []startResult) bool {
-	for _, f := range results {
-		if f.ready {
-			return true
-		}
-	}
-	return false
-}
-
 // explainFailures returns which boards are not ready, why, and their last log lines; ""
 // if all are ready.
 func explainFailures(results []startResult, timeout time.Duration) string {

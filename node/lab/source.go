@@ -1,9 +1,11 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -186,16 +188,7 @@ func mergeReport(report console.RackView, fresh bool, known []boardStatus, versi
 
 // compareNames orders board-2 before board-10.
 func compareNames(a, b console.BoardView) int {
-	if d := len(a.Name) - len(b.Name); d != 0 {
-		return d
-	}
-	switch {
-	case a.Name < b.Name:
-		return -1
-	case a.Name > b.Name:
-		return 1
-	}
-	return 0
+	return cmp.Or(cmp.Compare(len(a.Name), len(b.Name)), strings.Compare(a.Name, b.Name))
 }
 
 // Purge purges pages from the caches of the rack, through a live board.
