@@ -81,22 +81,19 @@ Backups by a schedule are set under [backup] in the boards' file.`,
 						return err
 					}
 				}
-				c, err := connect(w)
-				if err != nil {
-					return err
-				}
-				defer c.Close()
-				if *status {
-					return printBackupStatus(ctx, w, c, *asJSON)
-				}
-				if *out == "-" {
-					return usagef("--out needs a file, because the backup is read back; - is none")
-				}
-				keyring, err := keys.sealFor(w, recipients)
-				if err != nil {
-					return err
-				}
-				return writeBackup(ctx, w, c, keyring, *out, *stale, *asJSON)
+				return connect(w, func(c *client.Client) error {
+					if *status {
+						return printBackupStatus(ctx, w, c, *asJSON)
+					}
+					if *out == "-" {
+						return usagef("--out needs a file, because the backup is read back; - is none")
+					}
+					keyring, err := keys.sealFor(w, recipients)
+					if err != nil {
+						return err
+					}
+					return writeBackup(ctx, w, c, keyring, *out, *stale, *asJSON)
+				})
 			}
 		},
 	}
@@ -117,15 +114,11 @@ func (k keyFlags) passphrase(w world) (string, error) {
 	if *k.passphraseFile == "" {
 		return w.getenv(passphraseVariable), nil
 	}
-	in := w.in
-	if *k.passphraseFile != "-" {
-		f, err := os.Open(*k.passphraseFile)
-		if err != nil {
-			return "", fmt.Errorf("opening the passphrase's file: %w", err)
-		}
-		defer f.Close()
-		in = f
+	in, err := openInput(w, *k.passphraseFile, "the passphrase's file")
+	if err != nil {
+		return "", err
 	}
+	defer in.Close()
 	text, err := io.ReadAll(io.LimitReader(in, 4<<10))
 	if err != nil {
 		return "", fmt.Errorf("reading the passphrase: %w", err)

@@ -17,18 +17,20 @@ const passwordVariable = "BRAMBLE_CONSOLE_PASSWORD"
 // defaultConsole is the default console of both a lab and a board.
 const defaultConsole = "http://127.0.0.1:8080"
 
-// addConsoleFlags declares the flags that name a console, and returns a function
-// that makes its client.
-func addConsoleFlags(fs *flagSet) func(w world) (*client.Client, error) {
+// consoleUser calls use with a client of the console that a command's flags name.
+type consoleUser func(w world, use func(*client.Client) error) error
+
+// addConsoleFlags declares the flags that name a console.
+func addConsoleFlags(fs *flagSet) consoleUser {
 	address := fs.String("console", "", "`URL` of the console of the lab or of any board (default "+defaultConsole+")")
 	file := fs.String("config", "", "read the console's address and password from this configuration `FILE`; "+
 		"the password in "+passwordVariable+" has priority")
-	return func(w world) (*client.Client, error) {
+	return func(w world, use func(*client.Client) error) error {
 		base, password := defaultConsole, ""
 		if *file != "" {
 			doc, err := config.LoadFile(*file)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			base, password = localURL(doc.Config.Console.Listen), doc.Config.Console.Password
 		}
@@ -40,28 +42,26 @@ func addConsoleFlags(fs *flagSet) func(w world) (*client.Client, error) {
 		}
 		c, err := client.New(base, password)
 		if err != nil {
-			return nil, usagef("--console: %v", err)
+			return usagef("--console: %v", err)
 		}
-		return c, nil
+		defer c.Close()
+		return use(c)
 	}
 }
 
 // requestForBoard sends a request about the one board that args name, and prints
 // text, a format for the board's name.
-func requestForBoard(w world, connect func(world) (*client.Client, error), args []string, text string, send func(c *client.Client, board string) error) error {
+func requestForBoard(w world, connect consoleUser, args []string, text string, send func(c *client.Client, board string) error) error {
 	if len(args) != 1 {
 		return usagef("name one board; \"bramble status\" lists them")
 	}
-	c, err := connect(w)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if err := send(c, args[0]); err != nil {
-		return err
-	}
-	fmt.Fprintf(w.out, text, args[0])
-	return nil
+	return connect(w, func(c *client.Client) error {
+		if err := send(c, args[0]); err != nil {
+			return err
+		}
+		fmt.Fprintf(w.out, text, args[0])
+		return nil
+	})
 }
 
 // localURL returns the URL of a listener for clients on the same machine.

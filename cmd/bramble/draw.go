@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"time"
 
 	"bramble/node/console/client"
@@ -69,18 +68,15 @@ show, and make after --wait, print how far it is and exit with status 3.`,
 				case args[0] == "make" && (*dice == "") == (*drand == ""):
 					return usagef("make needs either --dice or --drand")
 				}
-				c, err := connect(w)
-				if err != nil {
-					return err
-				}
-				defer c.Close()
-				if args[0] == "show" {
-					return showDraw(ctx, w, c, args[1])
-				}
-				if err := submitCommand(ctx, w, c, o, false); err != nil {
-					return err
-				}
-				return awaitDraw(ctx, w, c, args[1], *wait)
+				return connect(w, func(c *client.Client) error {
+					if args[0] == "show" {
+						return showDraw(ctx, w, c, args[1])
+					}
+					if err := submitCommand(ctx, w, c, o, false); err != nil {
+						return err
+					}
+					return awaitDraw(ctx, w, c, args[1], *wait)
+				})
 			}
 		},
 	}
@@ -127,15 +123,11 @@ func awaitDraw(ctx context.Context, w world, c *client.Client, product string, l
 
 // verifyDraw repeats a draw from its file alone.
 func verifyDraw(w world, path string) error {
-	in := w.in
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return fmt.Errorf("opening the draw's file: %w", err)
-		}
-		defer f.Close()
-		in = f
+	in, err := openInput(w, path, "the draw's file")
+	if err != nil {
+		return err
 	}
+	defer in.Close()
 	f, err := draw.Read(in)
 	if err == nil {
 		err = draw.Verify(f)

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -122,6 +124,36 @@ func (fs *flagSet) refuseEmpty() (err error) {
 		}
 	})
 	return err
+}
+
+// chooseAction returns the action that a command line begins with and the arguments of the
+// action. choices names the actions for a message, and counts has the number of arguments of
+// each, -1 for any number.
+func chooseAction(args []string, choices string, counts map[string]int) (action string, rest []string, err error) {
+	if len(args) == 0 {
+		return "", nil, usagef("name an action: %s", choices)
+	}
+	n, known := counts[args[0]]
+	switch {
+	case !known:
+		return "", nil, usagef("unknown action %q: it must be %s", args[0], choices)
+	case n >= 0 && len(args)-1 != n:
+		return "", nil, usagef("%s needs %s, not %d", args[0], pluralize(n, "argument", "arguments"), len(args)-1)
+	}
+	return args[0], args[1:], nil
+}
+
+// openInput opens a file that a command line names, "-" for standard input. what is in it is
+// for a message.
+func openInput(w world, path, what string) (io.ReadCloser, error) {
+	if path == "-" {
+		return io.NopCloser(w.in), nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", what, err)
+	}
+	return f, nil
 }
 
 // refuseArgs returns an error if there are words, for a command that takes none.

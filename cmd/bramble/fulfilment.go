@@ -53,25 +53,21 @@ mail server, as the board that delivers has them: the leader of the ledger.
 				case len(args) > 1, len(args) == 1 && args[0] != "status":
 					return usagef("unknown action %q: it must be status or retry", strings.Join(args, " "))
 				}
-				c, err := connect(w)
-				if err != nil {
-					return err
-				}
-				defer c.Close()
-				var state orderservice.FulfilmentJSON
-				if err := c.Shop(ctx, method, "fulfilment", nil, &state); err != nil {
-					return err
-				}
-				if method == http.MethodPost {
-					if state, err = awaitRetry(ctx, c, state); err != nil {
+				return connect(w, func(c *client.Client) error {
+					var state orderservice.FulfilmentJSON
+					err := c.Shop(ctx, method, "fulfilment", nil, &state)
+					if err == nil && method == http.MethodPost {
+						state, err = awaitRetry(ctx, c, state)
+					}
+					if err != nil {
 						return err
 					}
-				}
-				if *asJSON {
-					return printJSON(w, state)
-				}
-				printFulfilment(w.out, state)
-				return nil
+					if *asJSON {
+						return printJSON(w, state)
+					}
+					printFulfilment(w.out, state)
+					return nil
+				})
 			}
 		},
 	}

@@ -61,42 +61,36 @@ clock is right as it is. The audit log has who did it.`,
 				if len(args) == 0 {
 					args = []string{"status"}
 				}
-				do, rest := args[0], args[1:]
-				argCount, known := map[string]int{"status": 0, "clock": 0, "found": 0, "recover": 1, "choose": 1}[do]
-				switch {
-				case !known:
-					return usagef("unknown action %q: it must be status, clock, found, recover or choose", do)
-				case len(rest) != argCount:
-					return usagef("%s needs %s, not %d", do, pluralize(argCount, "argument", "arguments"), len(rest))
+				do, rest, err := chooseAction(args, "status, clock, found, recover or choose",
+					map[string]int{"status": 0, "clock": 0, "found": 0, "recover": 1, "choose": 1})
+				if err == nil {
+					err = fs.refuseForeign(do)
 				}
-				if err := fs.refuseForeign(do); err != nil {
-					return err
-				}
-				c, err := connect(w)
 				if err != nil {
 					return err
 				}
-				defer c.Close()
-				switch do {
-				case "status":
-					return showLedger(ctx, w, c, *asJSON)
-				case "clock":
-					return runClock(ctx, w, c)
-				case "recover":
-					return recoverLedger(ctx, w, c, orderservice.LedgerCommand{Board: rest[0], Confirmed: *accepted})
-				case "choose":
-					if err := c.Shop(ctx, http.MethodPost, "ledger/choose", orderservice.LedgerCommand{Ledger: rest[0]}, nil); err != nil {
+				return connect(w, func(c *client.Client) error {
+					switch do {
+					case "status":
+						return showLedger(ctx, w, c, *asJSON)
+					case "clock":
+						return runClock(ctx, w, c)
+					case "recover":
+						return recoverLedger(ctx, w, c, orderservice.LedgerCommand{Board: rest[0], Confirmed: *accepted})
+					case "choose":
+						if err := c.Shop(ctx, http.MethodPost, "ledger/choose", orderservice.LedgerCommand{Ledger: rest[0]}, nil); err != nil {
+							return err
+						}
+						fmt.Fprintln(w.out, "Chosen. Boards of another ledger set their files aside, start again and join.\n"+
+							"A board that was off needs the command once more when it is back.")
+						return nil
+					}
+					if err := c.Shop(ctx, http.MethodPost, "ledger/found", orderservice.LedgerCommand{}, nil); err != nil {
 						return err
 					}
-					fmt.Fprintln(w.out, "Chosen. Boards of another ledger set their files aside, start again and join.\n"+
-						"A board that was off needs the command once more when it is back.")
+					fmt.Fprintln(w.out, "The boards that answer found a new ledger within seconds:\nsee \"bramble ledger status\".")
 					return nil
-				}
-				if err := c.Shop(ctx, http.MethodPost, "ledger/found", orderservice.LedgerCommand{}, nil); err != nil {
-					return err
-				}
-				fmt.Fprintln(w.out, "The boards that answer found a new ledger within seconds:\nsee \"bramble ledger status\".")
-				return nil
+				})
 			}
 		},
 	}

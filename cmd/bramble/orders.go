@@ -74,20 +74,15 @@ no rack.`,
 			fs.BoolVar(&o.restock, "restock", false, "return: the units can be sold again")
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
-				if len(args) == 0 {
-					return usagef("name an action: list, show, export, sent, return, cancel, erase or audit")
+				do, rest, err := chooseAction(args, "list, show, export, sent, return, cancel, erase or audit",
+					map[string]int{"list": 0, "show": 1, "export": 0, "sent": -1, "return": 1, "cancel": 1, "erase": 1, "audit": 0})
+				if err == nil {
+					err = fs.refuseForeign(do)
 				}
-				do, rest := args[0], args[1:]
-				arguments := map[string]int{"list": 0, "show": 1, "export": 0, "sent": len(rest), "return": 1, "cancel": 1, "erase": 1, "audit": 0}
-				n, known := arguments[do]
-				switch {
-				case !known:
-					return usagef("unknown action %q: it must be list, show, export, sent, return, cancel, erase or audit", do)
-				case len(rest) != n:
-					return usagef("%s needs %s, not %d", do, pluralize(n, "argument", "arguments"), len(rest))
-				case fs.refuseForeign(do) != nil:
-					return fs.refuseForeign(do)
-				case do == "sent" && (n == 0) == (o.from == ""):
+				if err != nil {
+					return err
+				}
+				if do == "sent" && (len(rest) == 0) == (o.from == "") {
 					return usagef("sent needs references, or --from with a file of them")
 				}
 				if _, err := orderservice.ParseKind(o.kind); err != nil {
@@ -99,27 +94,24 @@ no rack.`,
 				if o.ledger != "" {
 					return o.exportLedger(w)
 				}
-				c, err := connect(w)
-				if err != nil {
-					return err
-				}
-				defer c.Close()
-				switch do {
-				case "list":
-					return o.listOrders(ctx, w, c)
-				case "show":
-					return o.showOrder(ctx, w, c, rest[0])
-				case "export":
-					return o.exportOrders(w, func(each func(orderservice.OrderJSON) error) error { return o.forEachOrder(ctx, w, c, each) })
-				case "audit":
-					return printAudit(ctx, w, c, o.json, o.stale)
-				case "sent":
-					return o.markSent(ctx, w, c, operator(w), rest)
-				case "cancel", "return":
-					return submitCommand(ctx, w, c, orderservice.OperatorCommand{
-						Action: do, Operator: operator(w), Reference: rest[0], Text: o.reason, Restock: o.restock}, o.json)
-				}
-				return erasePerson(ctx, w, c, orderservice.OperatorCommand{Action: "erase", Operator: operator(w)}, rest[0])
+				return connect(w, func(c *client.Client) error {
+					switch do {
+					case "list":
+						return o.listOrders(ctx, w, c)
+					case "show":
+						return o.showOrder(ctx, w, c, rest[0])
+					case "export":
+						return o.exportOrders(w, func(each func(orderservice.OrderJSON) error) error { return o.forEachOrder(ctx, w, c, each) })
+					case "audit":
+						return printAudit(ctx, w, c, o.json, o.stale)
+					case "sent":
+						return o.markSent(ctx, w, c, operator(w), rest)
+					case "cancel", "return":
+						return submitCommand(ctx, w, c, orderservice.OperatorCommand{
+							Action: do, Operator: operator(w), Reference: rest[0], Text: o.reason, Restock: o.restock}, o.json)
+					}
+					return erasePerson(ctx, w, c, orderservice.OperatorCommand{Action: "erase", Operator: operator(w)}, rest[0])
+				})
 			}
 		},
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"bramble/node/console"
+	"bramble/node/console/client"
 )
 
 func purgeCommand() command {
@@ -42,17 +43,14 @@ origin before their next use, and are served while the origin does not answer.`,
 				case p.Check() != nil:
 					return usagef("%s", strings.TrimPrefix(p.Check().Error(), console.ErrBadRequest.Error()+": "))
 				}
-				c, err := connect(w)
-				if err != nil {
-					return err
-				}
-				defer c.Close()
-				res, err := c.Purge(ctx, p)
-				if err != nil {
-					return err
-				}
-				fmt.Fprintln(w.out, strings.Join(wrapText(purgeSummary(res, *soft), helpWidth), "\n"))
-				return nil
+				return connect(w, func(c *client.Client) error {
+					res, err := c.Purge(ctx, p)
+					if err != nil {
+						return err
+					}
+					fmt.Fprintln(w.out, strings.Join(wrapText(purgeSummary(res, *soft), helpWidth), "\n"))
+					return nil
+				})
 			}
 		},
 	}

@@ -66,25 +66,22 @@ handed on after the backup are handed on again, with the same webhook-id.`,
 						return err
 					}
 				}
-				c, err := connect(w)
-				if err != nil {
-					return err
-				}
-				defer c.Close()
-				r := restoration{c: c, w: w, request: orderservice.RestoreRequest{Operator: operator(w), OpID: orderservice.NewOpID(), AcceptClock: *acceptClock}}
-				if *cancel {
-					text, err := r.sendStep(ctx, "cancel")
+				return connect(w, func(c *client.Client) error {
+					r := restoration{c: c, w: w, request: orderservice.RestoreRequest{Operator: operator(w), OpID: orderservice.NewOpID(), AcceptClock: *acceptClock}}
+					if *cancel {
+						text, err := r.sendStep(ctx, "cancel")
+						if err != nil {
+							return err
+						}
+						fmt.Fprintln(w.out, strings.Join(wrapText(text, helpWidth), "\n"))
+						return nil
+					}
+					keyring, err := keys.open(w)
 					if err != nil {
 						return err
 					}
-					fmt.Fprintln(w.out, strings.Join(wrapText(text, helpWidth), "\n"))
-					return nil
-				}
-				keyring, err := keys.open(w)
-				if err != nil {
-					return err
-				}
-				return r.restoreFile(ctx, w, args[0], keyring)
+					return r.restoreFile(ctx, w, args[0], keyring)
+				})
 			}
 		},
 	}

@@ -73,23 +73,20 @@ operator's name.`,
 					return err
 				}
 				o.Operator = operator(w)
-				c, err := connect(w)
-				if err != nil {
-					return err
-				}
-				defer c.Close()
-				if o.Action == "list" {
-					return listSales(ctx, w, c, f.all, *asJSON)
-				}
-				if o.Action == "invite" {
-					now, err := getLedgerTime(ctx, c)
-					if err != nil {
-						return err
+				return connect(w, func(c *client.Client) error {
+					if o.Action == "list" {
+						return listSales(ctx, w, c, f.all, *asJSON)
 					}
-					until := now.Add(f.validFor).UTC().Truncate(time.Second)
-					o.Until = &until
-				}
-				return submitCommand(ctx, w, c, o, *asJSON)
+					if o.Action == "invite" {
+						now, err := getLedgerTime(ctx, c)
+						if err != nil {
+							return err
+						}
+						until := now.Add(f.validFor).UTC().Truncate(time.Second)
+						o.Until = &until
+					}
+					return submitCommand(ctx, w, c, o, *asJSON)
+				})
 			}
 		},
 	}
@@ -105,27 +102,19 @@ type saleFlags struct {
 
 // buildCommand returns the command of a command line.
 func (f *saleFlags) buildCommand(args []string) (o orderservice.OperatorCommand, err error) {
-	const actions = "list, stock, open, close, times, invite, revise, retire or fulfil"
-	if len(args) == 0 {
-		return o, usagef("name an action: %s", actions)
+	o.Action, args, err = chooseAction(args, "list, stock, open, close, times, invite, revise, retire or fulfil",
+		map[string]int{"list": 0, "stock": 2, "open": 1, "close": 1, "times": 1, "invite": 1, "revise": 1, "retire": 1, "fulfil": 1})
+	if err != nil {
+		return o, err
 	}
-	o.Action = args[0]
-	argCount := map[string]int{"list": 1, "stock": 3, "open": 2, "close": 2, "times": 2, "invite": 2, "revise": 2, "retire": 2, "fulfil": 2}
-	n, known := argCount[o.Action]
-	switch {
-	case !known:
-		return o, usagef("unknown action %q: it must be %s", o.Action, actions)
-	case len(args) != n:
-		return o, usagef("%s needs %s, not %d", o.Action, pluralize(n-1, "argument", "arguments"), len(args)-1)
-	}
-	if n > 1 {
-		o.Product = args[1]
+	if len(args) > 0 {
+		o.Product = args[0]
 	}
 	o.DryRun, o.Undo = f.dryRun, f.undo
 	switch o.Action {
 	case "stock":
-		if o.Count, err = strconv.ParseInt(args[2], 10, 64); err != nil || o.Count == 0 {
-			return o, usagef("%q is not a number of units: use one such as 500, or -20 after --", args[2])
+		if o.Count, err = strconv.ParseInt(args[1], 10, 64); err != nil || o.Count == 0 {
+			return o, usagef("%q is not a number of units: use one such as 500, or -20 after --", args[1])
 		}
 	case "times":
 		return f.addTimes(o)
@@ -217,12 +206,9 @@ announcements.`,
 				if len(args) != 1 {
 					return usagef("name one text, in quotes")
 				}
-				c, err := connect(w)
-				if err != nil {
-					return err
-				}
-				defer c.Close()
-				return submitCommand(ctx, w, c, orderservice.OperatorCommand{Action: "announce", Operator: operator(w), Text: args[0]}, false)
+				return connect(w, func(c *client.Client) error {
+					return submitCommand(ctx, w, c, orderservice.OperatorCommand{Action: "announce", Operator: operator(w), Text: args[0]}, false)
+				})
 			}
 		},
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 
@@ -68,15 +67,11 @@ func (o *ordersFlags) markSent(ctx context.Context, w world, c *client.Client, o
 
 // readSentFile reads a file of orders that were sent, "-" for standard input.
 func readSentFile(w world, path, note string) ([]sentOrder, error) {
-	in := w.in
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, fmt.Errorf("opening the file of orders: %w", err)
-		}
-		defer f.Close()
-		in = f
+	in, err := openInput(w, path, "the file of orders")
+	if err != nil {
+		return nil, err
 	}
+	defer in.Close()
 	list, err := parseSentFile(io.LimitReader(in, maxSentBytes), note)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"bramble/node/console"
+	"bramble/node/console/client"
 )
 
 func statusCommand() command {
@@ -34,20 +35,17 @@ Show the boards of the rack, as one board or the lab sees them now:
 				if err := refuseArgs(args); err != nil {
 					return err
 				}
-				c, err := connect(w)
-				if err != nil {
-					return err
-				}
-				defer c.Close()
-				s, err := c.Rack(ctx)
-				if err != nil {
-					return err
-				}
-				if *asJSON {
-					return printJSON(w, s)
-				}
-				fmt.Fprint(w.out, statusTable(s))
-				return nil
+				return connect(w, func(c *client.Client) error {
+					s, err := c.Rack(ctx)
+					if err != nil {
+						return err
+					}
+					if *asJSON {
+						return printJSON(w, s)
+					}
+					fmt.Fprint(w.out, statusTable(s))
+					return nil
+				})
 			}
 		},
 	}

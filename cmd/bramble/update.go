@@ -47,12 +47,9 @@ password). All boards must have the same password.`,
 				}
 				ctx, stop := untilSignal(ctx, func() { os.Exit(exitInterrupted) })
 				defer stop()
-				first, err := connect(w)
-				if err != nil {
-					return err
-				}
-				defer first.Close()
-				return updateRack(ctx, w, first, version, *dry)
+				return connect(w, func(first *client.Client) error {
+					return updateRack(ctx, w, first, version, *dry)
+				})
 			}
 		},
 	}
