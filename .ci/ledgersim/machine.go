@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -102,7 +103,11 @@ func buildWorld(faults []fault) ([]byte, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	overlay, err := writeOverlay(dir, faults)
+	suspension, err := schedulerChange()
+	if err != nil {
+		return nil, err
+	}
+	overlay, err := writeOverlay(dir, append(suspension, faults...))
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +118,38 @@ func buildWorld(faults []fault) ([]byte, error) {
 		return nil, fmt.Errorf("build the world: %w\n%s", err, text)
 	}
 	return os.ReadFile(out)
+}
+
+// schedulerChange is what lets a board stand still: a goroutine is not run while the first
+// word of what its profiler label points to is set (process of ./world). Whatever it waits
+// for happens meanwhile, and it is late, as a process after SIGSTOP and SIGCONT. Goroutines
+// inherit the label.
+func schedulerChange() ([]fault, error) {
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return nil, fmt.Errorf("find the Go sources: %w", err)
+	}
+	proc := filepath.Join(strings.TrimSpace(string(root)), "src", "runtime", "proc.go")
+	return []fault{
+		{proc, "\tif sched.disable.user && !schedEnabled(gp) {\n\t\t// Scheduling", `	if gp.labels != nil && *(*uint32)(gp.labels) != 0 {
+		simSuspended.pushBack(gp)
+		goto top
+	}
+
+	if sched.disable.user && !schedEnabled(gp) {
+		// Scheduling`},
+		{proc, "\nfunc schedule() {", `
+var simSuspended gQueue
+
+//go:linkname simResume
+func simResume() {
+	for !simSuspended.empty() {
+		runqput(getg().m.p.ptr(), simSuspended.pop(), false)
+	}
+}
+
+func schedule() {`},
+	}, nil
 }
 
 // writeOverlay writes the changed files, and the list of them for go build -overlay.

@@ -96,7 +96,8 @@ var errSeeds = errors.New("some seeds failed; run each alone with -seed N -v")
 
 // runMany runs several seeds and prints those that failed.
 func (m *machine) runMany(ctx context.Context, o options, out io.Writer) error {
-	var mu sync.Mutex // guards failed and virtual
+	var mu sync.Mutex // guards failed, virtual and done
+	done := tally{faults: map[string]int{}}
 	failed, virtual := 0, time.Duration(0)
 	seeds := make(chan uint64)
 	var all sync.WaitGroup
@@ -112,6 +113,7 @@ func (m *machine) runMany(ctx context.Context, o options, out io.Writer) error {
 				}
 				mu.Lock()
 				virtual += r.Virtual
+				done.add(r.Output)
 				if r.Err != nil {
 					failed++
 					fmt.Fprintf(out, "seed %d: %v\n%s\n", seed, r.Err, r.Output)
@@ -127,8 +129,44 @@ func (m *machine) runMany(ctx context.Context, o options, out io.Writer) error {
 	all.Wait()
 	fmt.Fprintf(out, "%d seeds from %d, %d failed; %.1f hours of the racks in %.0f s\n",
 		o.seeds, o.first, failed, virtual.Hours(), time.Since(started).Seconds())
+	done.print(out)
 	if failed > 0 {
 		return errSeeds
 	}
 	return nil
+}
+
+// tally counts what the worlds report.
+type tally struct {
+	orders, acknowledged int
+	selling              int // worlds that acknowledged an order
+	faults               map[string]int
+}
+
+// ordersFormat is the line of ./world with its counts.
+const ordersFormat = "%d boards, %d cards, %d orders, %d acknowledged"
+
+func (t *tally) add(output string) {
+	for line := range strings.Lines(output) {
+		var boards, cards, orders, acknowledged int
+		if n, _ := fmt.Sscanf(line, ordersFormat, &boards, &cards, &orders, &acknowledged); n == 4 {
+			t.orders += orders
+			t.acknowledged += acknowledged
+			if acknowledged > 2*boards { // each takes one at the end
+				t.selling++
+			}
+		}
+		if list, ok := strings.CutPrefix(strings.TrimSpace(line), "faults: "); ok {
+			for fault := range strings.SplitSeq(list, ", ") {
+				t.faults[fault]++
+			}
+		}
+	}
+}
+
+func (t *tally) print(out io.Writer) {
+	fmt.Fprintf(out, "%d orders, %d of them acknowledged; %d seeds sold before the end\n", t.orders, t.acknowledged, t.selling)
+	for _, fault := range sortedKeys(t.faults) {
+		fmt.Fprintf(out, "%6d seeds with: %s\n", t.faults[fault], fault)
+	}
 }

@@ -130,6 +130,9 @@ func TestFaultsAreFound(t *testing.T) {
 		{"a board votes only for a candidate that its configuration has", []fault{
 			{in("votes.go"), "len(voters) > 0 &&", "false &&"},
 		}, "voter that one board does not know yet", "takes no order"},
+		{"a leader that stood still answers at once", []fault{
+			{in("barrier.go"), "awaitFuture(ctx, r.VerifyLeader())", "error(nil)"},
+		}, "leader suspended at a commit", "passed a barrier without"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, err := newMachine(t.Context(), "", c.faults...)

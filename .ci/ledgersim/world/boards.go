@@ -53,6 +53,7 @@ type boardRun struct {
 	card   *card
 	shelf  *shelf
 	isDead bool
+	*process
 	cancel context.CancelFunc
 	live   map[string]time.Time // when gossip last saw each board
 	// voters are the server ids of the configuration with which raft began, or that the
@@ -97,8 +98,10 @@ func (w *world) start(s *site) {
 		return
 	}
 	w.logf("start %s from card %d.%d", s.name, s.card.number, s.card.run)
-	b := &boardRun{name: s.name, site: s, card: s.card, live: map[string]time.Time{}}
+	b := &boardRun{name: s.name, site: s, card: s.card, process: &process{}, live: map[string]time.Time{}}
 	b.shelf = &shelf{world: w, run: b, has: map[string]bool{}}
+	enter(b.process)
+	defer enter(nil)
 	l, err := ledger.Open(ledger.Config{
 		Name: s.name, Dir: s.card.dir(), Boards: w.planned, StateMachine: b.shelf,
 		Transport: boardTransport{w.net, b}, Live: func() []string { return w.liveOf(b) },
@@ -149,11 +152,15 @@ func (w *world) kill(s *site, kind int) {
 		return
 	}
 	w.logf("kill %s (%s)", s.name, crashNames[kind])
+	if kind != keepAll {
+		w.did("power cut")
+	}
 	crashCard(s.card.number, s.card.run, kind)
 	s.card.run++
 	s.run, b.isDead = nil, true
 	w.net.unplug(b, kind != keepAll)
 	b.cancel()
+	b.resume() // so that its goroutines end
 }
 
 // The kinds of crash: what is left of the writes that no sync followed.
@@ -170,6 +177,7 @@ var crashNames = []string{"process", "power, unsynced lost", "power, torn", "pow
 // system again.
 func (w *world) replaceCard(s *site, keepMarker bool) {
 	w.logf("card %d of %s is lost, its marker stays: %v", s.card.number, s.name, keepMarker)
+	w.did("card lost")
 	s.card.isLost = true
 	s.card = w.newCard()
 	if !keepMarker {
@@ -210,6 +218,7 @@ func (w *world) damageCard(s *site) {
 	_, err = f.Write(b)
 	w.must(errors.Join(err, f.Sync(), f.Close()))
 	w.logf("byte %d of %s is damaged", at, p)
+	w.did("card damaged")
 	s.isBlank = false // what was set aside shows that there was something
 	w.takeAsNewCard(s)
 }
@@ -268,7 +277,7 @@ func (w *world) runGossip() {
 		now := time.Now()
 		for _, a := range w.running() {
 			for _, b := range w.running() {
-				if a != b && w.net.reaches(a.name, b.name) {
+				if a != b && a.isSuspended+b.isSuspended == 0 && w.net.reaches(a.name, b.name) {
 					a.live[b.name] = now
 				}
 			}
@@ -296,6 +305,19 @@ func (w *world) running() []*boardRun {
 		}
 	}
 	return all
+}
+
+// suspend stops a board's process, as SIGSTOP does: its timers and what arrives wait.
+func (w *world) suspend(b *boardRun) {
+	w.logf("suspend %s", b.name)
+	w.did("suspension")
+	b.suspend()
+}
+
+// resume lets a board's process go on.
+func (w *world) resume(b *boardRun) {
+	w.logf("resume %s", b.name)
+	b.resume()
 }
 
 // hold lets everything from and to a board wait, as a board that stands still does.

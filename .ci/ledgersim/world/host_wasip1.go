@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime"
 	"time"
 	"unsafe"
 )
@@ -28,3 +29,30 @@ func hostSkew(ns int64)
 
 // skewClock lets the wall clock differ from the monotonic clock.
 func skewClock(d time.Duration) { hostSkew(int64(d)) }
+
+//go:linkname setLabel runtime/pprof.runtime_setProfLabel
+func setLabel(label unsafe.Pointer)
+
+//go:linkname resumeAll runtime.simResume
+func resumeAll()
+
+// process is what the goroutines of one start of a board share. The machine changes the
+// scheduler: it runs none of them while isSuspended is not 0.
+type process struct{ isSuspended uint32 }
+
+// enter makes this goroutine one of a process, or of none. It waits while that is suspended.
+func enter(p *process) {
+	setLabel(unsafe.Pointer(p))
+	if p != nil && p.isSuspended != 0 {
+		runtime.Gosched()
+	}
+}
+
+// suspend stops every goroutine of a process where it gives way next.
+func (p *process) suspend() { p.isSuspended = 1 }
+
+// resume lets them go on.
+func (p *process) resume() {
+	p.isSuspended = 0
+	resumeAll()
+}

@@ -165,6 +165,7 @@ type boardTransport struct {
 func (t boardTransport) Stream(ctx context.Context, name string) (net.Conn, error) {
 	opened := make(chan *conn, 1)
 	go func() {
+		enter(nil) // what is on its way arrives, whatever its sender does
 		if !t.net.carry(link{t.board.name, name}) || t.board.isDead {
 			return
 		}
@@ -176,7 +177,10 @@ func (t boardTransport) Stream(ctx context.Context, name string) (net.Conn, erro
 			return
 		}
 		near, far := newConns(t.net, t.board, peer, name)
-		go peer.Accept(far, t.board.name)
+		go func() {
+			enter(peer.process)
+			peer.Accept(far, t.board.name)
+		}()
 		opened <- near
 	}()
 	select {
@@ -204,6 +208,7 @@ func (t boardTransport) Call(ctx context.Context, name, kind string, body []byte
 	}
 	got := make(chan answer, 1)
 	go func() {
+		enter(nil)
 		if !t.net.carry(link{t.board.name, name}) || t.board.isDead {
 			return
 		}
@@ -212,9 +217,11 @@ func (t boardTransport) Call(ctx context.Context, name, kind string, body []byte
 			got <- answer{nil, fmt.Errorf("%s refuses the connection: %w", name, ledger.ErrNotSent)}
 			return
 		}
+		enter(peer.process)
 		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 		defer cancel()
 		b, err := peer.HandleCall(ctx, t.board.name, kind, body)
+		enter(nil)
 		if peer.isDead || !t.net.carry(link{name, t.board.name}) {
 			return
 		}

@@ -61,6 +61,11 @@ func (s *shelf) Apply(b ledger.Batch) ([][]byte, error) {
 		s.world.checkClock(b)
 	}
 	s.last, s.at = b.Index, b.At
+	if s.run == s.world.suspendsAtCommit && len(b.Commands) > 0 {
+		s.world.suspendsAtCommit = nil
+		s.world.suspend(s.run)
+		enter(s.run.process)
+	}
 	return s.Diary.Apply(b)
 }
 
@@ -127,7 +132,9 @@ func (w *world) submit(b *boardRun, patience time.Duration) (*order, error) {
 	w.orders = append(w.orders, o)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	enter(b.process)
 	_, index, err := b.Submit(ctx, []byte(o.text()))
+	enter(nil)
 	switch {
 	case b.isDead: // nobody learnt the answer
 		err = errors.Join(err, ledger.ErrUncertain)
@@ -178,7 +185,10 @@ func (w *world) read(b *boardRun) {
 	invoked := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	if err := b.Barrier(ctx); err != nil || b.isDead {
+	enter(b.process)
+	err := b.Barrier(ctx)
+	enter(nil)
+	if err != nil || b.isDead {
 		return
 	}
 	for _, o := range w.orders[:before] {

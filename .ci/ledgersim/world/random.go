@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -49,7 +50,7 @@ func (w *world) anySite() *site { return w.sites[w.rng.IntN(len(w.sites))] }
 // disturb does one thing to the rack.
 func (w *world) disturb(isHeavy bool) {
 	s := w.anySite()
-	switch w.rng.IntN(12) {
+	switch w.rng.IntN(14) {
 	case 0, 1: // some boards lose power; they start again in any order
 		w.shuffleSites(func(s *site) {
 			if w.rng.IntN(2) == 0 {
@@ -65,6 +66,7 @@ func (w *world) disturb(isHeavy bool) {
 	case 3: // one is away for long
 		w.kill(s, w.rng.IntN(4))
 	case 4:
+		w.did("held messages")
 		w.hold(s, true)
 		w.pause(6 * time.Second)
 		w.hold(s, false)
@@ -84,7 +86,51 @@ func (w *world) disturb(isHeavy bool) {
 		w.logf("the clock of %s steps by %v", s.name, step)
 		s.clock.skew += step
 		s.clock.wasWrong = true
+		w.did("clock step")
+	case 12, 13:
+		w.suspendFor(s)
 	}
+}
+
+// suspendFor lets a board stand still while other things happen: often the leader, when it
+// has just applied an order, or while its followers write one.
+func (w *world) suspendFor(s *site) {
+	if l := w.leader(); l != nil && w.rng.IntN(3) > 0 {
+		s = l
+	}
+	b := s.run
+	if b == nil {
+		w.startAll()
+		return
+	}
+	d := time.Duration(0.1 * math.Pow(300, w.rng.Float64()) * float64(time.Second)) // to 30 s, mostly short
+	switch w.rng.IntN(3) {
+	case 0:
+		w.suspend(b)
+	case 1:
+		w.suspendsAtCommit = b
+	case 2:
+		go w.submit(b, w.drawPatience())
+		time.Sleep(time.Duration(w.rng.Int64N(int64(3*w.slow + 20*time.Millisecond))))
+		w.suspend(b)
+	}
+	go func() {
+		time.Sleep(d)
+		if w.suspendsAtCommit == b {
+			w.suspendsAtCommit = nil
+		}
+		w.resume(b)
+	}()
+}
+
+// leader returns the board that leads, as far as it knows itself.
+func (w *world) leader() *site {
+	for _, s := range w.sites {
+		if s.run != nil && s.run.isSuspended == 0 && s.run.Status().Leading {
+			return s
+		}
+	}
+	return nil
 }
 
 func (w *world) startAll() {
@@ -142,6 +188,7 @@ func (w *world) rename(s *site) {
 	if w.isFounded() && w.mayLose(s.card) && w.rng.IntN(2) == 0 {
 		w.replaceCard(s, w.rng.IntN(2) == 0)
 	}
+	w.did("rename")
 	old := s.name
 	w.names++
 	s.name = fmt.Sprintf("n%d", w.names)
@@ -152,6 +199,7 @@ func (w *world) rename(s *site) {
 
 // cut cuts the rack in two, or one direction between two boards.
 func (w *world) cut() {
+	w.did("cut")
 	if w.rng.IntN(3) == 0 {
 		a, b := w.anySite(), w.anySite()
 		w.logf("cut from %s to %s", a.name, b.name)
@@ -175,6 +223,7 @@ func (w *world) cut() {
 // slowDown makes some links slow and lossy until the next heal. Streams stand still on
 // some of them for a while, though calls pass.
 func (w *world) slowDown() {
+	w.did("slow links")
 	stalled := []link{}
 	for _, a := range w.sites {
 		for _, b := range w.sites {

@@ -19,6 +19,7 @@ var scenarios = []scenario{
 	{"joined, and nothing arrived", joinedBare},
 	{"old leader cut off with a follower", oldLeader},
 	{"voter that one board does not know yet", unknownVoter},
+	{"leader suspended at a commit", suspendedLeader},
 }
 
 // begin starts a rack of n boards and waits until it has taken an order.
@@ -147,6 +148,37 @@ func (w *world) startInOrder(sites ...*site) {
 		w.start(s)
 		w.wait(3 * time.Second)
 	}
+}
+
+// suspendedLeader: the leader stands still just after it applied an order, the others go on,
+// and it answers nothing old when it goes on: five times, for longer and longer.
+func suspendedLeader(w *world) {
+	w.begin(3)
+	for i := range 5 {
+		if !w.await("a board leads", func() bool { return w.leader() != nil }) {
+			return
+		}
+		old := w.leader()
+		other := w.sites[(slices.Index(w.sites, old)+1)%3]
+		w.suspendsAtCommit = old.run
+		answered := make(chan struct{})
+		go func() {
+			w.submit(old.run, 20*time.Second)
+			close(answered)
+		}()
+		if !w.await("it is suspended", func() bool { return old.run.isSuspended != 0 }) {
+			return
+		}
+		time.Sleep(time.Duration(i*i) * 500 * time.Millisecond)
+		if i >= 3 { // long enough for another leader
+			w.mustOrder(other)
+		}
+		w.resume(old.run)
+		w.read(old.run)
+		<-answered
+		w.mustOrder(old)
+	}
+	w.conclude()
 }
 
 // oldLeader: the leader and a board without a vote are cut off. Reads there never miss what

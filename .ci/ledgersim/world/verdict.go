@@ -26,6 +26,10 @@ const (
 // start once more, so that each shows with which configuration it goes on.
 func (w *world) conclude() {
 	w.isEnding = true
+	w.suspendsAtCommit = nil
+	for _, b := range w.running() {
+		w.resume(b)
+	}
 	w.clients.Wait()
 	w.logf("the end: everything is healed, and starts again")
 	w.net.heal()

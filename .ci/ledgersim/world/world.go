@@ -35,7 +35,11 @@ type world struct {
 	cardOf         map[string]*card // by server id: where that life of a board is
 	configurations [2][]string      // the last two that a board began with or set: the voters' server ids
 
-	names    int // given to boards that were renamed
+	// suspendsAtCommit is suspended when it has applied its next batch.
+	suspendsAtCommit *boardRun
+
+	faults   []string // what was done to the rack, each once
+	names    int      // given to boards that were renamed
 	isEnding bool
 	failures []string
 	story    []string // what the scenario did and saw
@@ -67,6 +71,13 @@ func (w *world) logf(format string, args ...any) {
 	printTrace(fmt.Appendf(nil, "-- "+format+"\n", args...))
 }
 
+// did notes what was done to the rack, for the summary.
+func (w *world) did(fault string) {
+	if !slices.Contains(w.faults, fault) {
+		w.faults = append(w.faults, fault)
+	}
+}
+
 // maxFailures limits the failures that are reported.
 const maxFailures = 10
 
@@ -92,6 +103,7 @@ func (w *world) report() {
 	}
 	fmt.Printf("%d boards, %d cards, %d orders, %d acknowledged, last entry %d\n",
 		len(w.sites), len(w.cards), len(w.orders), w.acknowledged, w.lastEntry())
+	fmt.Printf("faults: %s\n", strings.Join(w.faults, ", "))
 	for _, f := range w.failures {
 		fmt.Println("FAILED:", f)
 	}
@@ -117,7 +129,7 @@ func (w *world) runMonitor() {
 
 func (w *world) look() {
 	for _, b := range w.running() {
-		if !b.isDead {
+		if !b.isDead && b.isSuspended == 0 {
 			w.noteLedger(b)
 		}
 	}
