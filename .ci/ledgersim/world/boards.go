@@ -33,8 +33,10 @@ type site struct {
 	world *world
 	name  string
 	card  *card
-	clock *boardClock
-	slow  time.Duration // of each sync
+	// image is a copy of the card imageOf, nil if there is none.
+	image, imageOf *card
+	clock          *boardClock
+	slow           time.Duration // of each sync
 	// marker is the board's ledger.Config.Marker: on another file system of the same card.
 	marker string
 	// isBlank: nothing on the board shows that it ever had a ledger.
@@ -114,7 +116,10 @@ func (w *world) start(s *site) {
 	}
 	b.Ledger = l
 	id := l.Status().Server
-	if before := w.cardOf[id]; before != nil && before != s.card { // the life goes on
+	switch before := w.cardOf[id]; {
+	case before == nil:
+		s.card.isLost = false // also an older copy, from now on
+	case before != s.card && !s.card.isLost: // the life goes on
 		s.card.holds |= before.holds
 		s.card.ledger = before.ledger
 	}
@@ -213,10 +218,7 @@ func (w *world) damageCard(s *site) {
 	}
 	at := w.rng.IntN(end)
 	b[at] ^= 1 << w.rng.IntN(8)
-	f, err := os.Create(p)
-	w.must(err)
-	_, err = f.Write(b)
-	w.must(errors.Join(err, f.Sync(), f.Close()))
+	w.must(writeSynced(p, b))
 	w.logf("byte %d of %s is damaged", at, p)
 	w.did("card damaged")
 	s.isBlank = false // what was set aside shows that there was something
@@ -253,14 +255,7 @@ func copyTree(to, from string) error {
 		if err != nil {
 			return err
 		}
-		f, err := os.Create(dest)
-		if err == nil {
-			_, err = f.Write(b)
-		}
-		if err == nil {
-			err = f.Sync()
-		}
-		return errors.Join(err, f.Close())
+		return writeSynced(dest, b)
 	})
 }
 

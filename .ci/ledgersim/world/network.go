@@ -207,6 +207,7 @@ func (t boardTransport) Call(ctx context.Context, name, kind string, body []byte
 		err error
 	}
 	got := make(chan answer, 1)
+	shows := kind == hello && len(t.board.voters) > 0 // raft runs, so the hello names the newest start
 	go func() {
 		enter(nil)
 		if !t.net.carry(link{t.board.name, name}) || t.board.isDead {
@@ -222,6 +223,9 @@ func (t boardTransport) Call(ctx context.Context, name, kind string, body []byte
 		defer cancel()
 		b, err := peer.HandleCall(ctx, t.board.name, kind, body)
 		enter(nil)
+		if shows && err == nil {
+			t.board.site.world.noteSeen(t.board, peer)
+		}
 		if peer.isDead || !t.net.carry(link{name, t.board.name}) {
 			return
 		}

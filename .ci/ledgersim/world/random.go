@@ -21,7 +21,7 @@ func (w *world) runRandom() {
 		go w.runClient(s)
 	}
 	isHeavy := w.rng.IntN(4) == 0 // more cards are lost than the rack survives
-	steps := 3 + w.rng.IntN(6)
+	steps := 3 + w.rng.IntN(5)
 	for range steps {
 		w.pause(3 * time.Second)
 		w.disturb(isHeavy)
@@ -50,7 +50,7 @@ func (w *world) anySite() *site { return w.sites[w.rng.IntN(len(w.sites))] }
 // disturb does one thing to the rack.
 func (w *world) disturb(isHeavy bool) {
 	s := w.anySite()
-	switch w.rng.IntN(14) {
+	switch w.rng.IntN(17) {
 	case 0, 1: // some boards lose power; they start again in any order
 		w.shuffleSites(func(s *site) {
 			if w.rng.IntN(2) == 0 {
@@ -89,7 +89,50 @@ func (w *world) disturb(isHeavy bool) {
 		w.did("clock step")
 	case 12, 13:
 		w.suspendFor(s)
+	case 14, 15, 16:
+		w.forget(s)
 	}
+}
+
+// forget lets a board's card lose the synced end of its log, or puts an older copy of it
+// back. The others know that it had more, so nothing is lost.
+func (w *world) forget(s *site) {
+	if !w.isFounded() || !w.mayLose(s.card) || s.run == nil {
+		w.startAll()
+		return
+	}
+	if s.imageOf != s.card || s.image == nil {
+		w.kill(s, keepAll)
+		w.imageCard(s)
+		w.start(s)
+		w.pause(8 * time.Second)
+	}
+	cut := w.rng.IntN(2) == 0
+	for range 100 {
+		if s.run == nil || !w.mayLose(s.card) || w.isEnding {
+			break
+		}
+		isReady := w.isSeen(s) && s.imageOf == s.card
+		if cut {
+			isReady = w.isLevel()
+		}
+		if !isReady {
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		if w.rng.IntN(2) == 0 {
+			w.kill(s, keepAll)
+		} else {
+			w.killAll(keepAll, w.sites...)
+		}
+		if cut {
+			w.cutLog(s, 1+w.rng.IntN(8), w.rng.IntN(2) == 0)
+		} else {
+			w.putBack(s)
+		}
+		break
+	}
+	w.startAll()
 }
 
 // suspendFor lets a board stand still while other things happen: often the leader, when it

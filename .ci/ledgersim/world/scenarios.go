@@ -20,6 +20,9 @@ var scenarios = []scenario{
 	{"old leader cut off with a follower", oldLeader},
 	{"voter that one board does not know yet", unknownVoter},
 	{"leader suspended at a commit", suspendedLeader},
+	{"older copy of a card put back", forgetful((*world).putBack)},
+	{"synced end of the log gone", forgetful(func(w *world, s *site) { w.cutLog(s, 4, false) })},
+	{"synced end of the log and its mark gone", endAndMark},
 }
 
 // begin starts a rack of n boards and waits until it has taken an order.
@@ -148,6 +151,66 @@ func (w *world) startInOrder(sites ...*site) {
 		w.start(s)
 		w.wait(3 * time.Second)
 	}
+}
+
+// forgetful: board A forgets what it and C acknowledged, and starts with B, which lacks that:
+// they must take nothing before C is back.
+func forgetful(forget func(*world, *site)) func(*world) {
+	return func(w *world) {
+		a, b, c := w.beginForked(forget)
+		for end := time.Now().Add(6 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+			for _, s := range []*site{a, b} {
+				if s.run == nil { // it opens its files again
+					continue
+				}
+				if o, err := w.submit(s.run, time.Second); err == nil {
+					w.failf("%s took %s without the board that has the last orders", s.name, o.text())
+					return
+				}
+			}
+		}
+		w.start(c)
+		w.wait(3 * time.Second)
+		w.conclude()
+	}
+}
+
+// beginForked starts a rack whose boards A and C alone have the last orders. A forgets them,
+// and starts with B.
+func (w *world) beginForked(forget func(*world, *site)) (a, b, c *site) {
+	w.begin(3)
+	a, b, c = w.sites[0], w.sites[1], w.sites[2]
+	w.kill(a, keepAll)
+	w.imageCard(a)
+	w.start(a)
+	w.mustOrder(a)
+	w.await("the others know the start of A", func() bool { return w.isSeen(a) })
+	w.hold(b, true)
+	w.wait(3 * time.Second)
+	w.mustOrder(c)
+	w.mustOrder(c)
+	w.wait(2 * time.Second)
+	w.killAll(keepAll, a, b, c)
+	w.hold(b, false)
+	forget(w, a)
+	w.start(a)
+	w.start(b)
+	return a, b, c
+}
+
+// endAndMark: A and B cannot know that anything is gone, and elect a leader. C knows that
+// its last orders were acknowledged: the rack stops, and goes on from C by an operator's word.
+func endAndMark(w *world) {
+	_, _, c := w.beginForked(func(w *world, s *site) { w.cutLog(s, 4, true) })
+	w.wait(5 * time.Second)
+	w.start(c)
+	if !w.await("C keeps what the leader lacks", func() bool { return c.run.Status().Kept != "" }) {
+		return
+	}
+	w.wait(2 * time.Second)
+	w.checkStopped()
+	w.recover()
+	w.conclude()
 }
 
 // suspendedLeader: the leader stands still just after it applied an order, the others go on,

@@ -38,8 +38,9 @@ type world struct {
 	// suspendsAtCommit is suspended when it has applied its next batch.
 	suspendsAtCommit *boardRun
 
-	faults   []string // what was done to the rack, each once
-	names    int      // given to boards that were renamed
+	seen     map[sight]int // the newest start, a card's run, that is known on another card
+	faults   []string      // what was done to the rack, each once
+	names    int           // given to boards that were renamed
 	isEnding bool
 	failures []string
 	story    []string // what the scenario did and saw
@@ -48,7 +49,7 @@ type world struct {
 func newWorld(seed uint64) *world {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	w := &world{rng: rng, net: newNetwork(rand.New(rand.NewPCG(seed, 3))), timing: ledger.DefaultTiming(), pace: 600,
-		history: map[uint64]string{}, appliedAt: map[string]uint64{}, cardOf: map[string]*card{}}
+		history: map[uint64]string{}, appliedAt: map[string]uint64{}, cardOf: map[string]*card{}, seen: map[sight]int{}}
 	// Fewer messages a second than on a real rack, so that a seed costs less; the ratios are
 	// those of DefaultTiming.
 	w.timing.Heartbeat, w.timing.Election, w.timing.Lease = 1200*time.Millisecond, 1200*time.Millisecond, 1200*time.Millisecond
