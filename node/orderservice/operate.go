@@ -1,6 +1,7 @@
 package orderservice
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -186,39 +187,31 @@ func (o OperatorCommand) toCommand() (orders.Command, error) {
 			return nil, err
 		}
 	}
-	switch o.Action {
-	case "cancel":
-		return orders.Cancel{ID: id, By: by, Reason: o.Text}, nil
-	case "erase":
-		return orders.Erase{Operation: by, ID: id, Email: o.Email}, nil
-	case "announce":
-		return orders.Announce{Operation: by, Text: o.Text}, nil
-	case "stock":
-		return orders.Stock{Operation: by, Product: o.Product, Delta: o.Count}, nil
-	case "open":
-		return orders.OpenSale{Operation: by, Product: o.Product}, nil
-	case "close":
-		return orders.CloseSale{Operation: by, Product: o.Product}, nil
-	case "times":
+	if o.Action == "times" {
 		return o.toSetTimes(by)
-	case "retire":
-		return orders.RetireSale{Operation: by, Product: o.Product, Undo: o.Undo}, nil
-	case "fulfil":
-		return orders.HandOver{Operation: by, Product: o.Product}, nil
-	case "sent":
-		return orders.MarkSent{Operation: by, ID: id, Note: o.Text}, nil
-	case "return":
-		return orders.ReturnOrder{Operation: by, ID: id, Restock: o.Restock, Reason: o.Text}, nil
-	case "invite":
-		c := orders.Invite{Operation: by, Product: o.Product, Count: int(min(max(o.Count, 0), orders.MaxPerCommand+1))}
-		if o.Until != nil {
-			c.Until = *o.Until
-		}
-		return c, nil
-	case "draw":
-		return orders.MakeDraw{Operation: by, Product: o.Product, Public: draw.Public{Kind: draw.Kind(o.Kind), Text: o.Text}}, nil
 	}
-	return nil, fmt.Errorf("%w: action is one of cancel, erase, sent, return, announce, stock, open, close, times, invite, revise, retire, fulfil and draw", errMalformed)
+	invitation := orders.Invite{Operation: by, Product: o.Product, Count: int(min(max(o.Count, 0), orders.MaxPerCommand+1))}
+	if o.Until != nil {
+		invitation.Until = *o.Until
+	}
+	command, known := map[string]orders.Command{
+		"cancel":   orders.Cancel{ID: id, By: by, Reason: o.Text},
+		"erase":    orders.Erase{Operation: by, ID: id, Email: o.Email},
+		"announce": orders.Announce{Operation: by, Text: o.Text},
+		"stock":    orders.Stock{Operation: by, Product: o.Product, Delta: o.Count},
+		"open":     orders.OpenSale{Operation: by, Product: o.Product},
+		"close":    orders.CloseSale{Operation: by, Product: o.Product},
+		"retire":   orders.RetireSale{Operation: by, Product: o.Product, Undo: o.Undo},
+		"fulfil":   orders.HandOver{Operation: by, Product: o.Product},
+		"sent":     orders.MarkSent{Operation: by, ID: id, Note: o.Text},
+		"return":   orders.ReturnOrder{Operation: by, ID: id, Restock: o.Restock, Reason: o.Text},
+		"invite":   invitation,
+		"draw":     orders.MakeDraw{Operation: by, Product: o.Product, Public: draw.Public{Kind: draw.Kind(o.Kind), Text: o.Text}},
+	}[o.Action]
+	if !known {
+		return nil, fmt.Errorf("%w: action is one of cancel, erase, sent, return, announce, stock, open, close, times, invite, revise, retire, fulfil and draw", errMalformed)
+	}
+	return command, nil
 }
 
 // restoringError refuses an operator's command during a restore.
@@ -359,43 +352,29 @@ func (o OperatorCommand) resultOf(a orders.Answer, rules uint32) (OperatorResult
 
 // describeDone returns what a command that was carried out has changed.
 func (o OperatorCommand) describeDone(a orders.Answer) string {
-	switch o.Action {
-	case "stock":
-		return fmt.Sprintf("Done. Free units of %s: %d.", o.Product, a.Remaining)
-	case "open":
-		return fmt.Sprintf("Done. The sale of %s is open.", o.Product)
-	case "close":
-		return fmt.Sprintf("Done. The sale of %s is closed.", o.Product)
-	case "revise":
-		return fmt.Sprintf("Done. New orders of %s have the new values. Orders that were placed keep their price and tax.", o.Product)
-	case "retire":
-		if o.Undo {
-			return fmt.Sprintf("Done. The sale of %s is back, and closed.", o.Product)
-		}
-		return fmt.Sprintf("Done. %s is hidden. Its orders and receipts stay.", o.Product)
-	case "fulfil":
-		return fmt.Sprintf("Done. The orders of %s that were never posted get a post; \"bramble fulfilment\" shows them.", o.Product)
-	case "sent":
-		return fmt.Sprintf("%s is marked as sent.", o.Reference)
-	case "return":
-		if o.Restock {
-			return fmt.Sprintf("Done. %s came back, and its units are free again.", o.Reference)
-		}
-		return fmt.Sprintf("Done. %s came back. Its units are written off: they left the stock.", o.Reference)
-	case "invite":
-		if a.Count == 0 {
-			return "Invited: 0. No unit is free that anybody wants, or nobody waits."
-		}
-		return fmt.Sprintf("Invited: %d.", a.Count)
-	case "cancel":
-		return fmt.Sprintf("Done. %s is cancelled.", o.Reference)
-	case "announce":
-		if o.Text == "" {
-			return "Done. The announcements are removed."
-		}
-		return "Done. Every page of the shop shows it."
-	case "draw":
-		return fmt.Sprintf("Done. The draw of %s has begun.", o.Product)
+	switch {
+	case o.Action == "retire" && o.Undo:
+		return fmt.Sprintf("Done. The sale of %s is back, and closed.", o.Product)
+	case o.Action == "return" && o.Restock:
+		return fmt.Sprintf("Done. %s came back, and its units are free again.", o.Reference)
+	case o.Action == "invite" && a.Count == 0:
+		return "Invited: 0. No unit is free that anybody wants, or nobody waits."
+	case o.Action == "announce" && o.Text == "":
+		return "Done. The announcements are removed."
 	}
-	return "Done."
+	text := map[string]string{
+		"stock":    fmt.Sprintf("Done. Free units of %s: %d.", o.Product, a.Remaining),
+		"open":     fmt.Sprintf("Done. The sale of %s is open.", o.Product),
+		"close":    fmt.Sprintf("Done. The sale of %s is closed.", o.Product),
+		"revise":   fmt.Sprintf("Done. New orders of %s have the new values. Orders that were placed keep their price and tax.", o.Product),
+		"retire":   fmt.Sprintf("Done. %s is hidden. Its orders and receipts stay.", o.Product),
+		"fulfil":   fmt.Sprintf("Done. The orders of %s that were never posted get a post; \"bramble fulfilment\" shows them.", o.Product),
+		"sent":     fmt.Sprintf("%s is marked as sent.", o.Reference),
+		"return":   fmt.Sprintf("Done. %s came back. Its units are written off: they left the stock.", o.Reference),
+		"invite":   fmt.Sprintf("Invited: %d.", a.Count),
+		"cancel":   fmt.Sprintf("Done. %s is cancelled.", o.Reference),
+		"announce": "Done. Every page of the shop shows it.",
+		"draw":     fmt.Sprintf("Done. The draw of %s has begun.", o.Product),
+	}[o.Action]
+	return cmp.Or(text, "Done.")
 }
