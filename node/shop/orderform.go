@@ -44,6 +44,10 @@ type formAlert struct {
 	Problems []fieldProblem // links to the fields
 }
 
+func (c *formContent) showAlert(title string, lines ...string) {
+	c.alert = &formAlert{Title: title, Lines: lines}
+}
+
 // formData is the order page's data for its template.
 type formData struct {
 	Title            string // of the page

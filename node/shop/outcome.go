@@ -1,6 +1,7 @@
 package shop
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -66,54 +67,42 @@ func describePause(pause orders.Pause, unsure bool) *formAlert {
 // the alert above the form, and chooses the form by what the sale accepts now. It returns
 // the reply's status code.
 func describeOutcome(sale *productSale, answer orders.Answer, content *formContent) int {
-	alert := &formAlert{}
-	content.alert = alert
 	switch answer.Outcome {
 	case orders.Differs:
 		describeEarlierOrder(sale, content)
 	case orders.OverLimit:
-		alert.Title = "That is more than one person can have"
-		alert.Lines = []string{fmt.Sprintf("The limit is %d per person%s, and you have reached it. Nothing new was submitted.", sale.PerPerson, orAddress(sale))}
+		left := "you have reached it"
 		if answer.Remaining > 0 {
-			alert.Lines = []string{fmt.Sprintf("The limit is %d per person%s, and you can have %d more. Nothing new was submitted.", sale.PerPerson, orAddress(sale), answer.Remaining)}
+			left = fmt.Sprintf("you can have %d more", answer.Remaining)
 		}
+		content.showAlert("That is more than one person can have", fmt.Sprintf("The limit is %d per person%s, and %s. Nothing new was submitted.", sale.PerPerson, orAddress(sale), left))
 	case orders.SoldOut:
 		describeSoldOut(sale, answer, content)
 	case orders.NotOpen:
-		alert.Title = "Nothing was submitted: it is not open yet"
-		opens := answer.Opens
-		if opens.IsZero() {
-			opens = sale.Opens
-		}
-		alert.Lines = []string{"It opens at " + formatTime(opens) + ". What you typed is still below: press the button then. Pressing it earlier has no effect."}
+		opens := cmp.Or(answer.Opens, sale.Opens)
+		content.showAlert("Nothing was submitted: it is not open yet", "It opens at "+formatTime(opens)+". What you typed is still below: press the button then. Pressing it earlier has no effect.")
 	case orders.Closed:
-		alert.Title = "Nothing was submitted: it is closed"
 		content.kind = sale.FormKind
+		next := "The form below is the one that is open now, with what you typed."
 		if sale.FormKind == "" {
-			alert.Lines = []string{"Nothing can be submitted now. If that changes, it will be at this address."}
-		} else {
-			alert.Lines = []string{"The form below is the one that is open now, with what you typed."}
+			next = "Nothing can be submitted now. If that changes, it will be at this address."
 		}
+		content.showAlert("Nothing was submitted: it is closed", next)
 	case orders.PriceChanged:
-		alert.Title = "Not sent yet: the total has changed"
-		alert.Lines = []string{fmt.Sprintf("The total is now %s. If that is right, press the button again.", sale.moneyOf(answer.Total))}
+		content.showAlert("Not sent yet: the total has changed", fmt.Sprintf("The total is now %s. If that is right, press the button again.", sale.moneyOf(answer.Total)))
 	case orders.WrongKind:
-		alert.Title = "Nothing was submitted: this page has another form now"
 		content.kind = sale.FormKind
-		alert.Lines = []string{"The form below is the new one, with what you typed. Send it if that is what you want."}
+		content.showAlert("Nothing was submitted: this page has another form now", "The form below is the new one, with what you typed. Send it if that is what you want.")
 	case orders.NoShipping:
 		content.form.addProblem("country", countryProblem)
 		content.alert = alertForProblems(content.form)
 		return http.StatusUnprocessableEntity
 	case orders.NoSuchSale:
-		content.kind, content.again = sale.FormKind, sale.FormKind == ""
-		alert.Title = "Nothing was submitted: this is not on sale yet"
-		content.again = content.again && sale.Hold != holdRefused
-		alert.Lines = []string{"The shop's order book does not have this product. What you typed is below, in case you want to keep it; the order page shows when that changes."}
+		content.kind, content.again = sale.FormKind, sale.FormKind == "" && sale.Hold != holdRefused
+		content.showAlert("Nothing was submitted: this is not on sale yet", "The shop's order book does not have this product. What you typed is below, in case you want to keep it; the order page shows when that changes.")
 		return http.StatusServiceUnavailable
 	default:
-		alert.Title = "Nothing was submitted: the shop cannot read this form"
-		alert.Lines = []string{"Something in the form is not right, but this page cannot tell what. Please check it and send it again."}
+		content.showAlert("Nothing was submitted: the shop cannot read this form", "Something in the form is not right, but this page cannot tell what. Please check it and send it again.")
 		return http.StatusUnprocessableEntity
 	}
 	return http.StatusConflict
@@ -122,36 +111,31 @@ func describeOutcome(sale *productSale, answer orders.Answer, content *formConte
 // describeEarlierOrder explains that the person already has an order, and offers a second
 // one if the sale allows it.
 func describeEarlierOrder(sale *productSale, content *formContent) {
-	alert := content.alert
-	alert.Title = "You have been here before: nothing new was submitted"
-	alert.Lines = []string{"We already have something from you under this e-mail address, and not all of it matches what you typed now. It stays as it is; its receipt is at the address that you were given then."}
-	if sale.PerPerson > 1 && content.kind != "" {
-		alert.Lines = append(alert.Lines, "Do you want this in addition to what you have?")
-		content.inAddition, content.orderID = inAdditionOffered, newOrderID()
-		return
-	}
+	content.showAlert("You have been here before: nothing new was submitted", "We already have something from you under this e-mail address, and not all of it matches what you typed now. It stays as it is; its receipt is at the address that you were given then.")
+	next := "To change it, cancel it on its receipt and send this form again."
 	content.inAddition = inAdditionNotOffered
-	alert.Lines = append(alert.Lines, "To change it, cancel it on its receipt and send this form again.")
+	if sale.PerPerson > 1 && content.kind != "" {
+		next = "Do you want this in addition to what you have?"
+		content.inAddition, content.orderID = inAdditionOffered, newOrderID()
+	}
+	content.alert.Lines = append(content.alert.Lines, next)
 }
 
 // describeSoldOut explains that no unit or too few units remain, and offers the alternatives.
 func describeSoldOut(sale *productSale, answer orders.Answer, content *formContent) {
-	alert := content.alert
 	if answer.Remaining > 0 {
-		alert.Title = "There are fewer left than you asked for"
-		alert.Lines = []string{fmt.Sprintf("Only %d left. Nothing was submitted: choose fewer and press the button again.", answer.Remaining)}
+		content.showAlert("There are fewer left than you asked for", fmt.Sprintf("Only %d left. Nothing was submitted: choose fewer and press the button again.", answer.Remaining))
 		return
 	}
 	if sale.FormKind == formOrder { // this board does not know yet that it is sold out
 		sale.setState(orders.SaleSoldOut)
 	}
-	alert.Title = "The last one has just gone: nothing was submitted"
 	content.kind = sale.FormKind
+	next := "You owe nothing. If more arrive, they will be at this address."
 	if sale.FormKind == formWaiting {
-		alert.Lines = []string{"You can join the waiting list: the form below has what you typed. It costs nothing, and we ask you again before you owe anything."}
-	} else {
-		alert.Lines = []string{"You owe nothing. If more arrive, they will be at this address."}
+		next = "You can join the waiting list: the form below has what you typed. It costs nothing, and we ask you again before you owe anything."
 	}
+	content.showAlert("The last one has just gone: nothing was submitted", next)
 }
 
 // orAddress returns the words for a limit that applies to postal addresses too.

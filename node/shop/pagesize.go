@@ -29,19 +29,17 @@ func (s *Shop) checkPageSizes() error {
 			}
 		}
 		for i := range state.sales {
-			if sale := &state.sales[i]; sale.FormKind != "" {
-				err := s.checkPageSize("the form with all its problems on "+sale.OrderPath, func() ([]byte, error) { return s.renderOrder(state, sale, formWithAllProblems(sale)) })
-				if err != nil {
-					return err
-				}
+			sale := &state.sales[i]
+			if sale.FormKind == "" && sale.Hold == "" {
+				continue
 			}
-			if sale := &state.sales[i]; sale.Hold != "" {
-				content := formWithAllProblems(sale)
+			content, name := formWithAllProblems(sale), "the form with all its problems on "+sale.OrderPath
+			if sale.Hold != "" {
+				name = "the page for a form that is sent while orders are paused"
 				content.kind, content.again, content.unsure, content.alert = "", true, true, describePause(state.pause, true)
-				err := s.checkPageSize("the page for a form that is sent while orders are paused", func() ([]byte, error) { return s.renderOrder(state, sale, content) })
-				if err != nil {
-					return err
-				}
+			}
+			if err := s.checkPageSize(name, func() ([]byte, error) { return s.renderOrder(state, sale, content) }); err != nil {
+				return err
 			}
 		}
 	}

@@ -59,18 +59,10 @@ func builtInPicture(name string) ([]byte, error) {
 }
 
 // folderPictures returns a finder for a folder, which need not exist, and then the binary.
-// os.Root prevents links in the folder from leading out of it.
+// os.OpenInRoot prevents links in the folder from leading out of it.
 func folderPictures(folder string) pictureFinder {
 	return func(name string) ([]byte, error) {
-		root, err := os.OpenRoot(folder)
-		if errors.Is(err, fs.ErrNotExist) {
-			return builtInPicture(name)
-		}
-		if err != nil {
-			return nil, err
-		}
-		defer root.Close()
-		f, err := root.Open(name)
+		f, err := os.OpenInRoot(folder, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return builtInPicture(name)
 		}

@@ -91,10 +91,7 @@ func (s *Shop) replyWithProblems(w http.ResponseWriter, r *http.Request, p *Prod
 // replyWithTotal shows the form again with a total that its page has not shown before.
 func (s *Shop) replyWithTotal(w http.ResponseWriter, r *http.Request, p *Product, content *formContent, total *orderTotal) {
 	state := s.readPageState(s.now())
-	content.alert = &formAlert{
-		Title: "Not sent yet: please check the total",
-		Lines: []string{fmt.Sprintf("The total is %s. If that is right, press the button again.", total.Total)},
-	}
+	content.showAlert("Not sent yet: please check the total", fmt.Sprintf("The total is %s. If that is right, press the button again.", total.Total))
 	s.replyWithForm(w, r, http.StatusConflict, state, state.saleOf(p), content)
 }
 
