@@ -225,19 +225,11 @@ func (b *board) buildPanelInput(of cluster.Board, at time.Time) gpio.Input {
 // reached and are shown as gpio.NoMajority; NameTaken has no code, and only the log and
 // the console report it.
 func vitalsToPanel(v cluster.Vitals) gpio.Input {
-	in := gpio.Input{Load: float64(v.Load)}
-	switch v.State {
-	case cluster.Starting:
-		in.Health = gpio.Starting
-	case cluster.Joining:
-		in.Health = gpio.Joining
-	case cluster.Serving:
-		in.Health = gpio.Serving
-	case cluster.Draining, cluster.Stopping:
-		in.Health = gpio.Draining
-	case cluster.Drained:
-		in.Health = gpio.Drained
+	health := map[cluster.State]gpio.Health{
+		cluster.Starting: gpio.Starting, cluster.Joining: gpio.Joining, cluster.Serving: gpio.Serving,
+		cluster.Draining: gpio.Draining, cluster.Stopping: gpio.Draining, cluster.Drained: gpio.Drained,
 	}
+	in := gpio.Input{Load: float64(v.Load), Health: health[v.State]}
 	for _, pair := range [...]struct {
 		fault cluster.Faults
 		shown gpio.FaultCode

@@ -109,7 +109,7 @@ func TestABusyHTTP2ClientIsNoFlood(t *testing.T) {
 		TLSClientConfig: client.Clone(), ForceAttemptHTTP2: true, MaxConnsPerHost: 1,
 	}}
 	defer agent.CloseIdleConnections()
-	at := "https://" + f.SecureAddr().String() + "/take"
+	at := "https://" + f.https.listener.Addr().String() + "/take"
 	ask := func(body io.Reader, cookie string) string {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, at, body)

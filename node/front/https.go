@@ -185,14 +185,6 @@ func (f *Front) SetTicketKeys(keys [][32]byte) {
 	}
 }
 
-// SecureAddr returns the address of the listener for https; nil without TLS.
-func (f *Front) SecureAddr() net.Addr {
-	if f.https == nil {
-		return nil
-	}
-	return f.https.listener.Addr()
-}
-
 // serveHTTP2 has net/http answer connections with HTTP/2 until stop is called, which lets
 // handshakes and requests under way end, for at most timeout, and accepts no more
 // connections.

@@ -25,7 +25,7 @@ func newRequester(t *testing.T, f *Front, client *tls.Config, h2 bool) func(path
 	c := &http.Client{Transport: tr, Timeout: 20 * time.Second}
 	return func(path string) (*http.Response, string) {
 		t.Helper()
-		r, err := http.NewRequest(http.MethodGet, "https://"+f.SecureAddr().String()+path, nil)
+		r, err := http.NewRequest(http.MethodGet, "https://"+f.https.listener.Addr().String()+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +123,7 @@ func TestOverTLSBeyondMaxConnectionsAClientIsClosed(t *testing.T) {
 		for range 2 {
 			dialTLS(t, f, client)
 		}
-		v := dialAddr(t, f.SecureAddr())
+		v := dialAddr(t, f.https.listener.Addr())
 		if n, err := v.r.Read(make([]byte, 1)); n != 0 || err == nil {
 			t.Errorf("%s: %d bytes, %v", name, n, err)
 		}

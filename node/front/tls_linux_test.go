@@ -69,7 +69,7 @@ func withTLS(t testing.TB, more ...func(*HTTPSConfig)) (change func(*Config), cl
 // dialTLS is dialFront over TLS.
 func dialTLS(t testing.TB, f *Front, cfg *tls.Config) *testClient {
 	t.Helper()
-	v := dialAddr(t, f.SecureAddr())
+	v := dialAddr(t, f.https.listener.Addr())
 	secure := tls.Client(v.Conn, cfg)
 	if err := secure.Handshake(); err != nil {
 		t.Fatal(err)
@@ -201,7 +201,7 @@ func (t trickle) Write(p []byte) (int, error) {
 func TestTLSRecordsMayArriveInPieces(t *testing.T) {
 	change, client := withTLS(t)
 	f, _, _ := startFront(t, newTestSite(t), change)
-	v := dialAddr(t, f.SecureAddr())
+	v := dialAddr(t, f.https.listener.Addr())
 	secure := tls.Client(trickle{v.Conn}, client)
 	v.Conn = secure
 	v.r.Reset(secure)
@@ -268,7 +268,7 @@ func TestSlowTLSClientsAreCutOff(t *testing.T) {
 		cfg.HeaderTimeout, cfg.IdleTimeout, cfg.WriteTimeout = 500*time.Millisecond, 400*time.Millisecond, 300*time.Millisecond
 	})
 	idle, reader := dialTLS(t, f, client), dialTLS(t, f, client)
-	silent, half := dialAddr(t, f.SecureAddr()), dialAddr(t, f.SecureAddr())
+	silent, half := dialAddr(t, f.https.listener.Addr()), dialAddr(t, f.https.listener.Addr())
 	half.send("\x16\x03\x01\x02\x00\x01\x00") // the beginning of a handshake
 	idle.send(get("/"))
 	idle.reply()
@@ -372,7 +372,7 @@ func TestHTTP2IsServedAndBounded(t *testing.T) {
 		t.Cleanup(tr.CloseIdleConnections)
 		c := &http.Client{Transport: tr, Timeout: 20 * time.Second}
 		for _, path := range []string{"/", "/never", "/gone"} {
-			r, err := http.NewRequest("GET", "https://"+f.SecureAddr().String()+path, nil)
+			r, err := http.NewRequest("GET", "https://"+f.https.listener.Addr().String()+path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -472,7 +472,7 @@ func TestHalfAClientHelloTakesNoSlot(t *testing.T) {
 	hello := helloOf(t)
 	var slow []*testClient
 	for range 8 {
-		v := dialAddr(t, f.SecureAddr())
+		v := dialAddr(t, f.https.listener.Addr())
 		v.send(string(hello[:len(hello)-1]))
 		slow = append(slow, v)
 	}
@@ -498,7 +498,7 @@ func TestStalledHandshakesAreEvicted(t *testing.T) {
 	hello := string(helloOf(t))
 	var stuck []*testClient
 	for range 6 {
-		v := dialAddr(t, f.SecureAddr())
+		v := dialAddr(t, f.https.listener.Addr())
 		v.send(hello)
 		if _, err := v.r.Peek(recordHeaderSize); err != nil { // the server has sent its part
 			t.Fatal(err)
@@ -533,7 +533,7 @@ func TestManyHandshakesAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range 60 {
 		all.Go(func() {
-			c, err := tls.Dial("tcp", f.SecureAddr().String(), client)
+			c, err := tls.Dial("tcp", f.https.listener.Addr().String(), client)
 			if err != nil {
 				return
 			}
@@ -620,7 +620,7 @@ func TestBeyondMaxConnectionsTLSIsClosed(t *testing.T) {
 	first := dialTLS(t, f, client)
 	first.send(get("/"))
 	first.reply()
-	second := dialAddr(t, f.SecureAddr())
+	second := dialAddr(t, f.https.listener.Addr())
 	if n, err := second.r.Read(make([]byte, 1)); n != 0 || err == nil {
 		t.Errorf("the second gets %d bytes, %v", n, err)
 	}
@@ -640,7 +640,7 @@ func TestInputThatIsNoHandshakeEndsTheConnection(t *testing.T) {
 		"\x16\x03\x01\x00\x04\x01\x00\x00\x00\x16\x03\x01\x00\x04\x01\x00\x00\x00":      "",
 		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00 and more": "",
 	} {
-		v := dialAddr(t, f.SecureAddr())
+		v := dialAddr(t, f.https.listener.Addr())
 		v.send(in)
 		if err := v.Conn.(*net.TCPConn).CloseWrite(); err != nil {
 			t.Fatal(err)

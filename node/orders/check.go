@@ -111,20 +111,13 @@ func checkEmail(field, s string) error {
 
 // checkCode requires n capital letters.
 func checkCode(field, s string, n int) error {
-	ok := len(s) == n
-	for i := range len(s) {
-		ok = ok && s[i] >= 'A' && s[i] <= 'Z'
-	}
+	ok := len(s) == n && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 	return requireField(ok, field, fmt.Sprintf("is not a code of %d capital letters", n))
 }
 
 // checkProduct requires a slug that needs no escaping in a URL.
 func checkProduct(s string) error {
-	ok := s != "" && len(s) <= MaxProduct
-	for i := range len(s) {
-		c := s[i]
-		ok = ok && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-')
-	}
+	ok := s != "" && len(s) <= MaxProduct && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 	return requireField(ok, "Product", "is not a slug of small letters, digits and dashes")
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -203,16 +204,11 @@ func (s *replyScanner) endField() error {
 		if s.length >= 0 {
 			return malformedError("two Content-Lengths")
 		}
-		if len(value) == 0 || len(value) > maxLengthDigits {
+		length, err := strconv.ParseUint(string(value), 10, 63)
+		if err != nil || len(value) > maxLengthDigits {
 			return malformedError("Content-Length %.40q", value)
 		}
-		s.length = 0
-		for _, c := range value {
-			if !isDigit(c) {
-				return malformedError("Content-Length %.40q", value)
-			}
-			s.length = s.length*10 + int64(c-'0')
-		}
+		s.length = int64(length)
 	case strings.EqualFold(name, "Connection"):
 		s.listed = append(s.listed, string(value))
 	case strings.EqualFold(name, "Transfer-Encoding"):
@@ -253,23 +249,11 @@ func (s *replyScanner) endHead() error {
 func (s *replyScanner) endSize() error {
 	digits, _, _ := bytes.Cut(s.line, []byte{';'})
 	digits = bytes.TrimRight(digits, " \t")
-	if len(digits) == 0 || len(digits) > maxSizeDigits {
+	size, err := strconv.ParseUint(string(digits), 16, 63)
+	if err != nil || len(digits) > maxSizeDigits {
 		return malformedError("the chunk size %.40q", s.line)
 	}
-	s.left = 0
-	for _, c := range digits {
-		switch {
-		case isDigit(c):
-			c -= '0'
-		case c >= 'a' && c <= 'f':
-			c -= 'a' - 10
-		case c >= 'A' && c <= 'F':
-			c -= 'A' - 10
-		default:
-			return malformedError("the chunk size %.40q", s.line)
-		}
-		s.left = s.left<<4 | int64(c)
-	}
+	s.left = int64(size)
 	if s.state = chunk; s.left == 0 {
 		s.state = trailerLine
 	}
@@ -280,13 +264,6 @@ func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // isToken reports whether b is a token (RFC 9110 §5.6.2).
 func isToken(b []byte) bool {
-	for _, c := range b {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', isDigit(c):
-		case c < 0x80 && strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return len(b) > 0
+	const tokenBytes = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	return len(b) > 0 && len(bytes.Trim(b, tokenBytes)) == 0
 }

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"container/list"
+	"math"
 	"sync"
 )
 
@@ -20,10 +21,7 @@ type WaitEntry struct{ element *list.Element }
 
 // Add puts a connection at the end of the list, or moves it there.
 func (w *WaitList) Add(e *WaitEntry, c Evictable) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.remove(e)
-	e.element = w.list.PushBack(c)
+	w.AddBounded(e, c, math.MaxInt)
 }
 
 // AddBounded does what Add does; if the list is longer than limit then, the connection

@@ -52,8 +52,7 @@ type CachedHeader struct {
 	line              rememberedLine // of a request with these fields, or ones that mean the same
 }
 
-// Parse parses the request at the start of b as Request.Parse does, with the remembered
-// blocks' help. If the result is Plain, header is a block whose fields mean what the
+// Parse parses the request at the start of b with the remembered blocks' help. If the result is Plain, header is a block whose fields mean what the
 // request's mean; nil if there is none.
 func (c *HeaderCache) Parse(r *Request, b []byte) (res ParseResult, header *CachedHeader) {
 	if c.lastWasExact {

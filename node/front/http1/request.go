@@ -69,15 +69,6 @@ type Fields struct {
 	IsHEAD     bool   // the method is HEAD, otherwise GET
 }
 
-// Parse parses the request at the start of b, without a HeaderCache.
-func (r *Request) Parse(b []byte) ParseResult {
-	at, res := r.parseFirstLine(b)
-	if res != Plain {
-		return res
-	}
-	return r.parseFields(b, at, &lineMatcher{})
-}
-
 // parseFirstLine resets the request, parses a request line, and returns the index after
 // it.
 func (r *Request) parseFirstLine(b []byte) (at int, res ParseResult) {

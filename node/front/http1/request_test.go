@@ -73,3 +73,12 @@ func TestParseAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// Parse parses the request at the start of b, without a HeaderCache.
+func (r *Request) Parse(b []byte) ParseResult {
+	at, res := r.parseFirstLine(b)
+	if res != Plain {
+		return res
+	}
+	return r.parseFields(b, at, &lineMatcher{})
+}
