@@ -88,7 +88,6 @@ func readLedgerFiles(dir string) (_ *Card, err error) {
 	return c, nil
 }
 
-// cardPage is the number of orders that are read at a time.
 const cardPage = 500
 
 // Each calls visit for every order, oldest first, and stops at the first error.

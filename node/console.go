@@ -144,7 +144,6 @@ func purgeText(p purge.Purge, dropped int) string {
 	return fmt.Sprintf("purged %s: %d stored %s %s", what, dropped, pages, did)
 }
 
-// Purge purges pages from the whole rack.
 func (s *consoleSource) Purge(ctx context.Context, p console.PurgeRequest) (console.PurgeResult, error) {
 	purges, err := s.toPurges(p)
 	if err != nil {
@@ -187,12 +186,10 @@ func (s *consoleSource) toPurges(p console.PurgeRequest) ([]purge.Purge, error) 
 	return list, nil
 }
 
-// Drain takes a board out of service, or puts it back.
 func (s *consoleSource) Drain(ctx context.Context, board string, undo bool) error {
 	return s.callBoard(ctx, board, undo, s.b.drainBoard, drainPath)
 }
 
-// Locate makes a board's health lamp blink, or stops that.
 func (s *consoleSource) Locate(ctx context.Context, board string, undo bool) error {
 	return s.callBoard(ctx, board, undo, s.b.locateBoard, locatePath)
 }

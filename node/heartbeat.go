@@ -27,7 +27,6 @@ const (
 	piReadInterval = 3 * time.Second
 )
 
-// selfHealth is the board's latest knowledge of its own health.
 type selfHealth struct {
 	sampler      *sampler
 	faults       atomic.Uint32                 // cluster.Faults of the latest sample

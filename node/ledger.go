@@ -21,12 +21,10 @@ const (
 // ledgerLink is the rack link as the ledger uses it (ledger.Transport).
 type ledgerLink struct{ link *link.Link }
 
-// Stream opens a raw connection to another board's ledger.
 func (l ledgerLink) Stream(ctx context.Context, board string) (net.Conn, error) {
 	return l.link.Stream(ctx, board, ledgerStreamPath)
 }
 
-// Call calls another board's ledger and returns its reply.
 func (l ledgerLink) Call(ctx context.Context, board, kind string, body []byte) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://board"+ledgerCallPath+kind, bytes.NewReader(body))
 	if err != nil {

@@ -85,7 +85,6 @@ func (b *board) publicHandler() (http.Handler, front.FastHandler) {
 // settings require it.
 type redirectHandler struct{ b *board }
 
-// ServeHTTP answers a client.
 func (h redirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b := h.b
 	switch {
@@ -152,7 +151,6 @@ func (c certRack) Owner(key string) string {
 	return first
 }
 
-// Call sends a request to a board.
 func (c certRack) Call(ctx context.Context, board string, r *http.Request) (*http.Response, error) {
 	return c.b.link.Control(ctx, board, r)
 }

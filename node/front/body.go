@@ -15,7 +15,6 @@ import (
 // holds a connection, but no permit.
 const maxBodyPrefix = 16 << 10
 
-// prefixedBody is a body whose beginning has been read.
 type prefixedBody struct {
 	io.Reader
 	io.Closer

@@ -45,7 +45,6 @@ type conn struct {
 	http2 http2State
 }
 
-// Evict ends the connection to make room.
 func (c *conn) Evict() { c.abort() }
 
 // abort closes the socket, or both of its sides. The event loop or goroutine that serves

@@ -271,7 +271,6 @@ func (f *Front) stopEventLoops() {
 	}
 }
 
-// stop stops the event loop, and ends every connection that is there.
 func (l *eventLoop) stop() {
 	l.mu.Lock()
 	l.isStopped = true

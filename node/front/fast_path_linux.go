@@ -33,7 +33,6 @@ func (c *conn) onReadable(fd uintptr) bool {
 	return result == actionDue
 }
 
-// readOptions say how a connection is read.
 type readOptions struct {
 	maybeHalfClosed bool   // the client may have closed its side
 	limitsPassed    bool   // the client's limits have allowed this input

@@ -54,7 +54,6 @@ func (c *fdConn) Write(p []byte) (int, error) {
 
 func (c *fdConn) Close() error { return c.netError("close", c.file.Close()) }
 
-// CloseWrite closes this side.
 func (c *fdConn) CloseWrite() error {
 	var err error
 	if closed := c.raw.Control(func(fd uintptr) { err = syscall.Shutdown(int(fd), syscall.SHUT_WR) }); closed != nil {

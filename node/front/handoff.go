@@ -32,7 +32,6 @@ func (l *netHTTPListener) deliver(c net.Conn) bool {
 	}
 }
 
-// Accept returns the next connection.
 func (l *netHTTPListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
@@ -48,7 +47,6 @@ func (l *netHTTPListener) Close() error {
 	return nil
 }
 
-// Addr returns the public listener's address.
 func (l *netHTTPListener) Addr() net.Addr { return l.addr }
 
 // trackConnState follows what net/http does with a connection.
@@ -103,12 +101,10 @@ func (h *handoff) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Write sends a part of a reply.
 func (h *handoff) Write(p []byte) (int, error) {
 	return h.permit.Load().Write(h.Conn, h.conn.front.cfg.WriteTimeout, p)
 }
 
-// CloseWrite closes this side.
 func (h *handoff) CloseWrite() error { return closeWrite(h.Conn) }
 
 // Close removes the connection from the table.

@@ -30,7 +30,6 @@ type http2State struct {
 	unflushedReplies atomic.Int32 // since the connection was last idle, whose end may not have been sent
 }
 
-// http2Reply is the reply to a request of HTTP/2.
 type http2Reply struct {
 	http.ResponseWriter
 	front      *Front
@@ -96,7 +95,6 @@ func (r *http2Reply) Write(p []byte) (int, error) {
 	return r.ResponseWriter.Write(p)
 }
 
-// FlushError sends what has been written.
 func (r *http2Reply) FlushError() error {
 	defer r.watchWrite()()
 	return http.NewResponseController(r.ResponseWriter).Flush()

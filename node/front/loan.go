@@ -76,7 +76,6 @@ func (l *loan) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// CloseWrite closes this side.
 func (l *loan) CloseWrite() error {
 	if l.isReturned() {
 		return net.ErrClosed
@@ -110,25 +109,20 @@ func (l *loan) markSpoilt() {
 	l.spoilt = true
 }
 
-// LocalAddr returns the connection's local address.
-func (l *loan) LocalAddr() net.Addr { return l.conn.socket.LocalAddr() }
-
-// RemoteAddr returns the client's address.
+func (l *loan) LocalAddr() net.Addr  { return l.conn.socket.LocalAddr() }
 func (l *loan) RemoteAddr() net.Addr { return l.conn.socket.RemoteAddr() }
 
-// SetDeadline sets both deadlines, until the loan is over.
 func (l *loan) SetDeadline(t time.Time) error { return l.setDeadline(l.conn.socket.SetDeadline, t) }
 
-// SetReadDeadline sets the deadline of reads, until the loan is over.
 func (l *loan) SetReadDeadline(t time.Time) error {
 	return l.setDeadline(l.conn.socket.SetReadDeadline, t)
 }
 
-// SetWriteDeadline sets the deadline of writes, until the loan is over.
 func (l *loan) SetWriteDeadline(t time.Time) error {
 	return l.setDeadline(l.conn.socket.SetWriteDeadline, t)
 }
 
+// setDeadline sets a deadline unless the loan is over.
 func (l *loan) setDeadline(set func(time.Time) error, t time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

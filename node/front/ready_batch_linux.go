@@ -24,7 +24,6 @@ type readyBatch struct {
 	count  int // of conns
 }
 
-// readyConn is one connection of a batch.
 type readyConn struct {
 	conn            *conn
 	fd              uintptr

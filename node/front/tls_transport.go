@@ -117,7 +117,6 @@ func (t *tlsTransport) readHandshake(p []byte) (int, error) {
 	return n, err
 }
 
-// Write sends ciphertext.
 func (t *tlsTransport) Write(p []byte) (int, error) {
 	if t.records != nil {
 		t.records.out = append(t.records.out, p...)

@@ -58,7 +58,6 @@ const (
 	FailureGone        Failure = "gone"        // 410: the receiver has unsubscribed
 )
 
-// attemptResult is the result of one attempt.
 type attemptResult struct {
 	resolution Resolution // not empty: nothing more will be sent
 	obsolete   bool       // the job does not exist any more

@@ -49,7 +49,6 @@ var (
 	errASCIIOnly  = errors.New("the server accepts no addresses beyond ASCII")
 )
 
-// smtpError is an error and the stage at which it occurred.
 type smtpError struct {
 	stage smtpStage
 	err   error
@@ -57,7 +56,6 @@ type smtpError struct {
 
 func (s *smtpError) Error() string { return s.err.Error() }
 
-// Unwrap returns the server's or the system's error.
 func (s *smtpError) Unwrap() error { return s.err }
 
 func atStage(s smtpStage, err error) error {

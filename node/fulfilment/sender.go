@@ -147,7 +147,6 @@ func (c *channel) readStats() ChannelStats {
 	return c.stats
 }
 
-// attempt is an attempt that has ended.
 type attempt struct {
 	task   *task
 	result attemptResult

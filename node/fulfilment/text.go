@@ -19,7 +19,6 @@ type mailWriter struct {
 	amount  func(int64, string) string
 }
 
-// timeForm is the layout of a moment for people anywhere.
 const timeForm = "2 January 2006, 15:04 UTC"
 
 // writeMail writes one mail; ok is false if the mail would no longer be true.

@@ -26,7 +26,6 @@ const MaxRules uint32 = 2
 // TickUntilRules is the version from which a Tick can have an Until.
 const TickUntilRules = 2
 
-// ruleSet has the rules of one version.
 type ruleSet struct {
 	version uint32
 	// form is the first byte of stored orders and sales, and of the book's own record. The digest

@@ -14,7 +14,6 @@ const (
 	recordForm2 = 2 // under rules 2
 )
 
-// storedOrder is an order as it is stored.
 type storedOrder struct {
 	Order
 	sale        uint16  // the sale's number
@@ -146,7 +145,6 @@ func decodeOrder(data []byte) (*storedOrder, error) {
 	return o, nil
 }
 
-// storedSale is a sale as it is stored.
 type storedSale struct {
 	Sale
 	number          uint16

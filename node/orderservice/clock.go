@@ -10,7 +10,6 @@ import (
 	"bramble/node/orders"
 )
 
-// setClockTimeout limits setting the ledger's clock.
 const setClockTimeout = 15 * time.Second
 
 // ClockCommand sets the ledger's clock, also back, or confirms it. Fields may be added;

@@ -44,7 +44,6 @@ type pageWriter struct {
 	body   bytes.Buffer
 }
 
-// Header returns the reply's fields.
 func (p *pageWriter) Header() http.Header { return p.header }
 
 // WriteHeader sets the status, once.

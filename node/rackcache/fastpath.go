@@ -74,7 +74,6 @@ func (f *FastPath) validityFor(q *front.FastRequest) *cache.HitValidity {
 	return &v.HitValidity
 }
 
-// StillValid implements front.ReplyValidity.
 func (v *fastPathValidity) StillValid(at time.Duration, times int) bool {
 	if at == 0 {
 		at = v.fastPath.Now()

@@ -21,7 +21,6 @@ import (
 // restarted); if not, this board fetches from the origin.
 type secondOwnerOrOrigin struct{ h *PageHandler }
 
-// Fetch returns the second owner's stored reply or the origin's reply.
 func (s secondOwnerOrOrigin) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
 	_, second := s.h.Ring().Owners(cache.Key(r))
 	if second != "" && s.h.Link.Up(second) && hasNoValidators(r) {
@@ -50,7 +49,6 @@ type rackFetch struct {
 	level string
 }
 
-// Fetch returns the rack's reply or, without a living owner, the origin's.
 func (f rackFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
 	h := f.h
 	for _, board := range h.ownersByLoad(cache.Key(r)) {
@@ -176,7 +174,6 @@ func (b *singleUseBody) Close() error { return nil }
 // directFetch fetches from the origin, waiting for a permit if necessary.
 type directFetch struct{ h *PageHandler }
 
-// Fetch returns the origin's reply.
 func (f directFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
 	resp, err := f.h.Sites.Fetch(ctx, r)
 	if err == nil {

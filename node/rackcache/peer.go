@@ -175,7 +175,6 @@ func (h *PageHandler) prepareRequest(w http.ResponseWriter, r *http.Request) (*h
 // noUpstream is the upstream of a request that memory alone may answer.
 type noUpstream struct{}
 
-// Fetch always fails.
 func (noUpstream) Fetch(context.Context, *http.Request) (*http.Response, error) {
 	return nil, errRefused
 }

@@ -9,7 +9,6 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// drawData is the data of the page about a ballot's draw.
 type drawData struct {
 	Commitment string
 	Method     draw.Kind

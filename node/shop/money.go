@@ -51,10 +51,8 @@ func currencyForm(code string) (sign string, digits int, ok bool) {
 	return "", 0, false
 }
 
-// errCurrency means that the shop does not know a currency code.
 var errCurrency = errors.New("not a currency that the shop knows")
 
-// errAmount means that a text is not an amount of its currency.
 var errAmount = errors.New("not an amount")
 
 // parseMoney parses a decimal amount such as "35.00" or "35". It is strict: digits, and

@@ -48,7 +48,6 @@ func (c *formContent) showAlert(title string, lines ...string) {
 	c.alert = &formAlert{Title: title, Lines: lines}
 }
 
-// formData is the order page's data for its template.
 type formData struct {
 	Title            string // of the page
 	Kind             string
@@ -71,7 +70,6 @@ type formData struct {
 	NotDelivered     bool         // the shop does not deliver to the country
 }
 
-// filledField is a field of the form with its value.
 type filledField struct {
 	personField
 	Value   string

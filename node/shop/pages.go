@@ -14,7 +14,6 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// language is the language of the pages.
 const language = "en-GB"
 
 // pageAssets are the templates and the shared parts of all pages.
@@ -92,7 +91,6 @@ func (a pageAddress) path() string {
 	return "/p/" + a.product.Slug + "/order?country=" + a.country
 }
 
-// templateData is the data of the templates.
 type templateData struct {
 	Language           string
 	Style              template.CSS
@@ -111,7 +109,6 @@ type templateData struct {
 	ErrorMessage       *errorMessage // of an error page
 }
 
-// errorMessage is the text of an error page.
 type errorMessage struct {
 	Title        string
 	Text         string

@@ -28,7 +28,6 @@ type picture struct {
 	bytes []byte
 }
 
-// pictureFinder finds a picture by its file name in the catalogue.
 type pictureFinder func(name string) ([]byte, error)
 
 // pictureType returns the media type for a file name's extension; "" for a type that not

@@ -13,7 +13,6 @@ import (
 
 func (s *Shop) receiptPath(id orders.ID) string { return ReceiptPath(id, s.orderService.Sign(id)) }
 
-// receiptData is a receipt's data for its template.
 type receiptData struct {
 	Order           orders.Order
 	Heading         string

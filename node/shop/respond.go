@@ -12,7 +12,6 @@ import (
 	"time"
 )
 
-// cachePolicy is the Cache-Control policy of a page.
 type cachePolicy struct {
 	fresh      time.Duration // max-age
 	revalidate time.Duration // stale-while-revalidate, RFC 5861 section 3

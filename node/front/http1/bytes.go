@@ -50,7 +50,6 @@ func equalsWord(value []byte, word string) bool {
 	return true
 }
 
-// wordBytes is the number of bytes in a machine word.
 const wordBytes = int(unsafe.Sizeof(uint(0)))
 
 // skipPrintable returns the index of the first byte at or after i that is not between

@@ -198,7 +198,6 @@ func parseFieldName(b []byte) (rule fieldRule, width int, res ParseResult) {
 	return rule, colon + 1, Plain
 }
 
-// longestRuleName is the length of the longest name that has a rule of its own.
 const longestRuleName = len("upgrade-insecure-requests")
 
 // ruleOfName returns the rule for a name in any spelling; ok is false if it is no name.
