@@ -21,53 +21,55 @@ type mailWriter struct {
 
 const timeForm = "2 January 2006, 15:04 UTC"
 
+// mailText is the part of a mail that depends on what has happened.
+type mailText struct{ subject, news, next string }
+
+// chooseText returns the text of a mail; the zero value if it would no longer be true.
+func (m *mailWriter) chooseText(o orders.Order, kind orders.JobKind, now time.Time) mailText {
+	const shownBy = "The page that shows this:"
+	isOrdered := o.State == orders.StateFulfilling || o.State == orders.StateFulfilled
+	switch {
+	case kind == orders.JobMailPlaced && (o.State == orders.StateOpen || isOrdered):
+		return map[orders.Kind]mailText{
+			orders.KindOrder: {"Your order is placed", "Your order at " + m.shop + " is placed.",
+				"Your receipt. You can cancel there until the order is being sent:"},
+			orders.KindEntry: {"You are in the draw", "Your entry in the draw at " + m.shop + " is recorded. Its time does not change its chance.",
+				"Its status. You can withdraw it there until the draw closes:"},
+			orders.KindInterest: {"You are on the list", "Your interest is registered at " + m.shop + ". This is not an order.",
+				"Its status. You can leave the list there:"},
+			orders.KindWaiting: {"You are on the waiting list", "You are on the waiting list at " + m.shop + ". This is not an order.",
+				"Your position on the list. You can leave the list there:"},
+		}[o.Kind]
+	case kind == orders.JobMailInvited && o.State == orders.StateInvited && now.Before(o.Until):
+		return mailText{"You can order now",
+			"It is your turn at " + m.shop + ": what you waited for is reserved for you until " + o.Until.UTC().Format(timeForm) + ".",
+			"To order it, or to decline, open this page before then:"}
+	case kind == orders.JobMailWon && (o.State == orders.StateWon || isOrdered):
+		return mailText{"Your entry has won", "Your entry in the draw at " + m.shop + " has won. It is now an order.", "Its status, and how the draw was made:"}
+	case kind == orders.JobMailCancelled && o.State == orders.StateLeft:
+		return mailText{"You have left the list", "You are no longer on the list at " + m.shop + ".", shownBy}
+	case kind == orders.JobMailCancelled && o.State == orders.StateCancelled:
+		return mailText{"Cancelled", "Your order or entry at " + m.shop + " with this reference is cancelled. Nothing will be sent.", shownBy}
+	case kind == orders.JobMailSent && o.State == orders.StateFulfilled:
+		text := mailText{"Sent", "Your order at " + m.shop + " was sent.", "Your receipt:"}
+		if note := oneLine(o.Note); note != "" {
+			text.news += " The shop's note: " + note
+		}
+		return text
+	case kind == orders.JobMailReturned && o.State == orders.StateReturned:
+		return mailText{"Returned", "Your order came back to " + m.shop + ".", shownBy}
+	}
+	return mailText{}
+}
+
 // writeMail writes one mail; ok is false if the mail would no longer be true.
 func (m *mailWriter) writeMail(o orders.Order, kind orders.JobKind, now time.Time) (subject, body string, ok bool) {
-	var news, next string
-	ref := o.ID.String()
-	switch kind {
-	case orders.JobMailPlaced:
-		subject, news, next, ok = m.placedText(o)
-	case orders.JobMailInvited:
-		ok = o.State == orders.StateInvited && now.Before(o.Until)
-		until := o.Until.UTC().Format(timeForm)
-		subject = "You can order now: " + ref
-		news = fmt.Sprintf("It is your turn at %s: what you waited for is reserved for you until %s.", m.shop, until)
-		next = "To order it, or to decline, open this page before then:"
-	case orders.JobMailWon:
-		ok = o.State == orders.StateWon || o.State == orders.StateFulfilling || o.State == orders.StateFulfilled
-		subject = "Your entry has won: " + ref
-		news = fmt.Sprintf("Your entry in the draw at %s has won. It is now an order.", m.shop)
-		next = "Its status, and how the draw was made:"
-	case orders.JobMailCancelled:
-		ok = o.State == orders.StateCancelled || o.State == orders.StateLeft
-		if o.State == orders.StateLeft {
-			subject = "You have left the list: " + ref
-			news = fmt.Sprintf("You are no longer on the list at %s.", m.shop)
-		} else {
-			subject = "Cancelled: " + ref
-			news = fmt.Sprintf("Your order or entry at %s with this reference is cancelled. Nothing will be sent.", m.shop)
-		}
-		next = "The page that shows this:"
-	case orders.JobMailSent:
-		ok = o.State == orders.StateFulfilled
-		subject = "Sent: " + ref
-		news = fmt.Sprintf("Your order at %s was sent.", m.shop)
-		if note := oneLine(o.Note); note != "" {
-			news += " The shop's note: " + note
-		}
-		next = "Your receipt:"
-	case orders.JobMailReturned:
-		ok = o.State == orders.StateReturned
-		subject = "Returned: " + ref
-		news = fmt.Sprintf("Your order came back to %s.", m.shop)
-		next = "The page that shows this:"
-	}
-	if !ok {
+	text, ref := m.chooseText(o, kind, now), o.ID.String()
+	if text == (mailText{}) {
 		return "", "", false
 	}
 	var b strings.Builder
-	b.WriteString(news + "\n\n")
+	b.WriteString(text.news + "\n\n")
 	fmt.Fprintf(&b, "Reference: %s\n", ref)
 	fmt.Fprintf(&b, "Product:   %s\n", m.titleOf(o.Product))
 	fmt.Fprintf(&b, "Quantity:  %d\n", o.Quantity)
@@ -76,35 +78,11 @@ func (m *mailWriter) writeMail(o orders.Order, kind orders.JobKind, now time.Tim
 	}
 	if m.receipt != nil {
 		if url := m.receipt(o); url != "" {
-			b.WriteString("\n" + next + "\n" + oneLine(url) + "\n")
+			b.WriteString("\n" + text.next + "\n" + oneLine(url) + "\n")
 		}
 	}
 	fmt.Fprintf(&b, "\nThis mail was sent because somebody entered this address at %s. If that was not\nyou, you need not do anything.\n", m.shop)
-	return subject, b.String(), true
-}
-
-func (m *mailWriter) placedText(o orders.Order) (subject, news, next string, ok bool) {
-	ref := o.ID.String()
-	switch o.State {
-	case orders.StateOpen, orders.StateFulfilling, orders.StateFulfilled:
-	default:
-		return "", "", "", false
-	}
-	switch o.Kind {
-	case orders.KindOrder:
-		return "Your order is placed: " + ref, fmt.Sprintf("Your order at %s is placed.", m.shop),
-			"Your receipt. You can cancel there until the order is being sent:", true
-	case orders.KindEntry:
-		return "You are in the draw: " + ref, fmt.Sprintf("Your entry in the draw at %s is recorded. Its time does not change its chance.", m.shop),
-			"Its status. You can withdraw it there until the draw closes:", true
-	case orders.KindInterest:
-		return "You are on the list: " + ref, fmt.Sprintf("Your interest is registered at %s. This is not an order.", m.shop),
-			"Its status. You can leave the list there:", true
-	case orders.KindWaiting:
-		return "You are on the waiting list: " + ref, fmt.Sprintf("You are on the waiting list at %s. This is not an order.", m.shop),
-			"Your position on the list. You can leave the list there:", true
-	}
-	return "", "", "", false
+	return text.subject + ": " + ref, b.String(), true
 }
 
 func (m *mailWriter) titleOf(product string) string {

@@ -114,18 +114,13 @@ type applyTx struct {
 }
 
 func newApplyTx(b *Book, tx *bbolt.Tx) *applyTx {
-	a := &applyTx{b: b, tx: tx, at: b.meta.at, now: fromMillis(b.meta.at), rules: rulesOf(b.meta.rules)}
-	a.orders = a.bucket(bucketOrders)
-	a.ids = a.bucket(bucketIDs)
-	a.people = a.bucket(bucketPeople)
-	a.addresses = a.bucket(bucketAddresses)
-	a.queue = a.bucket(bucketQueue)
-	a.queueBlocks = a.bucket(bucketQueueBlocks)
-	a.ballotEntries = a.bucket(bucketBallotEntries)
-	a.tickets = a.bucket(bucketTickets)
-	a.timers = a.bucket(bucketTimers)
-	a.outbox = a.bucket(bucketOutbox)
-	a.restore = a.bucket(bucketRestore)
+	bucket := func(name string) *bbolt.Bucket { return tx.Bucket([]byte(name)) }
+	a := &applyTx{
+		b: b, tx: tx, at: b.meta.at, now: fromMillis(b.meta.at), rules: rulesOf(b.meta.rules),
+		orders: bucket(bucketOrders), ids: bucket(bucketIDs), people: bucket(bucketPeople), addresses: bucket(bucketAddresses),
+		queue: bucket(bucketQueue), queueBlocks: bucket(bucketQueueBlocks), ballotEntries: bucket(bucketBallotEntries),
+		tickets: bucket(bucketTickets), timers: bucket(bucketTimers), outbox: bucket(bucketOutbox), restore: bucket(bucketRestore),
+	}
 	// Orders and queue numbers arrive in the order of their keys: leave no room between them.
 	a.orders.FillPercent = 0.95
 	a.queue.FillPercent = 0.95

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bramble/node/orders"
+	"bramble/node/orders/draw"
 )
 
 // Limits of a catalogue; those of text are in bytes. They protect a board of 256 MB from a
@@ -103,21 +104,14 @@ type Product struct {
 	// InvitationTime limits an automatic invitation from the waiting list, as
 	// orders.Offer has it.
 	InvitationTime time.Duration
-	Draw           DrawMethod // of a ballot
+	Draw           draw.Kind // of a ballot: its public randomness
 
 	Specification []SpecificationRow
 }
 
-// DrawMethod is the source of a draw's seed, besides the list of entries. The strings are
-// the values of the catalogue's key `draw`.
-type DrawMethod string
-
-// The methods of a draw.
-const (
-	DrawCommitment DrawMethod = "commitment" // a secret, whose hash is published beforehand
-	DrawDice       DrawMethod = "dice"       // the secret, and dice rolled in the room and typed in
-	DrawDrand      DrawMethod = "drand"      // the secret, and a round of the public beacon drand
-)
+// drawCommitment is the value of the catalogue's key `draw` for draw.None: a secret, whose hash is
+// published beforehand, and nothing else. The other values are those of draw.Kind.
+const drawCommitment = "commitment"
 
 // SpecificationRow is one row of a specification.
 type SpecificationRow struct {

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"bramble/node/orders"
+	"bramble/node/orders/draw"
 	"bramble/node/tomlfile"
 )
 
@@ -321,15 +322,15 @@ func (c *checker) checkSaleTerms(at string, p *Product, r *rawProduct) {
 			p.InvitationTime = orders.InviteByHand
 		}
 	}
-	if p.Mode == orders.Ballot {
-		p.Draw = DrawCommitment
-	}
 	if r.Draw != nil {
-		p.Draw = DrawMethod(*r.Draw)
 		if p.Mode != orders.Ballot {
 			c.addError(at+"draw", "only a ballot has a draw")
 		}
-		if p.Draw != DrawCommitment && p.Draw != DrawDice && p.Draw != DrawDrand {
+		switch kind := draw.Kind(*r.Draw); kind {
+		case draw.Dice, draw.Drand:
+			p.Draw = kind
+		case drawCommitment:
+		default:
 			c.addError(at+"draw", fmt.Sprintf("%q is not a method of drawing", clipPrintable(*r.Draw)))
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"bramble/node/orders"
-	"bramble/node/orders/draw"
 )
 
 // Offers returns the catalogue's products as offers for the order book. The node fills in
@@ -30,7 +29,7 @@ func (c *Catalogue) Offers() []orders.Offer {
 			Countries:       c.orderCountries(),
 			FulfilmentDelay: p.FulfilmentDelay,
 			Invitations:     p.InvitationTime,
-			PublicKind:      publicDrawKind(p.Draw),
+			PublicKind:      p.Draw,
 		}
 		switch p.Override {
 		case orders.SaleSoldOut:
@@ -50,15 +49,4 @@ func (c *Catalogue) orderCountries() []orders.Country {
 		list = append(list, orders.Country{Code: s.Country, Shipping: s.Price.Minor, Tax: s.Tax})
 	}
 	return list
-}
-
-// publicDrawKind returns the public part of a draw by a method.
-func publicDrawKind(method DrawMethod) draw.Kind {
-	switch method {
-	case DrawDice:
-		return draw.Dice
-	case DrawDrand:
-		return draw.Drand
-	}
-	return draw.None
 }

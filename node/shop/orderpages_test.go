@@ -43,7 +43,7 @@ func orderBookPages(t *testing.T) []shownPage {
 		several := func(p *Product) {
 			p.Mode, p.WaitingList, p.PerPerson = mode, mode != orders.Interest, 3
 			if mode == orders.Ballot {
-				p.Draw = DrawDice
+				p.Draw = draw.Dice
 			}
 		}
 		x := openSale(t, several)

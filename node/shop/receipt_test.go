@@ -164,7 +164,7 @@ func TestReceiptsAreSecret(t *testing.T) {
 }
 
 func TestTheDrawIsPublished(t *testing.T) {
-	x := openSale(t, func(p *Product) { p.Mode, p.Draw = orders.Ballot, DrawDice })
+	x := openSale(t, func(p *Product) { p.Mode, p.Draw = orders.Ballot, draw.Dice })
 	if html := request(x.Shop, "GET", boardPath+"/draw").Body.String(); !strings.Contains(html, strings.Repeat("c0ffee42", 8)) || strings.Contains(html, "Secret") {
 		t.Errorf("before: %s", textOf(html))
 	}

@@ -240,7 +240,7 @@ func TestAFormWithoutAnOrderBookLosesNothing(t *testing.T) {
 // Every link, picture and form target on every page leads somewhere.
 func TestLinksResolve(t *testing.T) {
 	crawl(t, newShopAt(t, launch(t), opening), "/")
-	x := openSale(t, func(p *Product) { p.Mode, p.Draw = orders.Ballot, DrawDice })
+	x := openSale(t, func(p *Product) { p.Mode, p.Draw = orders.Ballot, draw.Dice })
 	receipt := x.mustPlaceOrder(t, "kind", formEntry)
 	crawl(t, x, "/", receipt, boardPath+"/draw")
 	x.book.now, x.sale.Draw.At = x.sale.Closes, x.sale.Closes
