@@ -85,6 +85,29 @@ func (w *world) checkClock(b ledger.Batch) {
 	}
 }
 
+// Snapshot implements ledger.StateMachine.
+func (s *shelf) Snapshot() (ledger.StateSnapshot, error) {
+	v, err := s.Diary.Snapshot()
+	return cutSnapshot{v, s.run}, err
+}
+
+// cutSnapshot is a snapshot of a board whose power may end before the files are complete.
+type cutSnapshot struct {
+	ledger.StateSnapshot
+	run *boardRun
+}
+
+// WriteTo implements io.WriterTo.
+func (c cutSnapshot) WriteTo(out io.Writer) (int64, error) {
+	n, err := c.StateSnapshot.WriteTo(out)
+	if w := c.run.site.world; w.cutsPowerOf == c.run {
+		w.cutsPowerOf = nil
+		w.did("power cut in a snapshot")
+		w.kill(c.run.site, w.rng.IntN(4))
+	}
+	return n, err
+}
+
 // Restore implements ledger.StateMachine.
 func (s *shelf) Restore(r io.Reader) error {
 	if err := s.Diary.Restore(r); err != nil {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math"
+	"path/filepath"
 	"time"
 )
 
@@ -50,7 +52,7 @@ func (w *world) anySite() *site { return w.sites[w.rng.IntN(len(w.sites))] }
 // disturb does one thing to the rack.
 func (w *world) disturb(isHeavy bool) {
 	s := w.anySite()
-	switch w.rng.IntN(17) {
+	switch w.rng.IntN(20) {
 	case 0, 1: // some boards lose power; they start again in any order
 		w.shuffleSites(func(s *site) {
 			if w.rng.IntN(2) == 0 {
@@ -91,6 +93,45 @@ func (w *world) disturb(isHeavy bool) {
 		w.suspendFor(s)
 	case 14, 15, 16:
 		w.forget(s)
+	case 17, 18: // a board that is behind gets a snapshot
+		w.kill(s, w.rng.IntN(4))
+		w.pause(3 * time.Second)
+		for _, b := range w.running() {
+			if w.cutsPowerOf = nil; w.rng.IntN(3) == 0 {
+				w.cutsPowerOf = b
+			}
+			w.compact(b.site)
+		}
+		w.pause(2 * time.Second)
+		if w.rng.IntN(2) == 0 {
+			w.kill(w.anySite(), w.rng.IntN(4)) // perhaps while the log is emptied
+			go w.cutInstallation(s)
+		}
+		w.startAll()
+	}
+}
+
+// compact lets a board drop its log behind a snapshot, as erasing a person does.
+func (w *world) compact(s *site) {
+	w.did("compact")
+	b := s.run
+	go func() {
+		enter(b.process)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		w.logf("%s compacts: %v", s.name, b.Compact(ctx))
+	}()
+}
+
+// cutInstallation takes a board's power away while it receives a snapshot.
+func (w *world) cutInstallation(s *site) {
+	for range 3000 {
+		time.Sleep(time.Millisecond)
+		if files, _ := filepath.Glob(s.card.dir() + "/now/snapshots/*.tmp"); len(files) > 0 && s.run != nil && !w.isEnding {
+			w.did("power cut in an installation")
+			w.kill(s, w.rng.IntN(4))
+			return
+		}
 	}
 }
 

@@ -23,6 +23,7 @@ var scenarios = []scenario{
 	{"older copy of a card put back", forgetful((*world).putBack)},
 	{"synced end of the log gone", forgetful(func(w *world, s *site) { w.cutLog(s, 4, false) })},
 	{"synced end of the log and its mark gone", endAndMark},
+	{"power cut in a snapshot", cutInSnapshot},
 }
 
 // begin starts a rack of n boards and waits until it has taken an order.
@@ -213,6 +214,27 @@ func endAndMark(w *world) {
 	w.conclude()
 }
 
+// cutInSnapshot: two boards drop their logs, and the power of one ends while it writes the
+// snapshot. The third was away, and its power ends while it installs that.
+func cutInSnapshot(w *world) {
+	w.begin(3)
+	a, b, c := w.sites[0], w.sites[1], w.sites[2]
+	w.kill(c, keepAll)
+	w.mustOrder(a)
+	w.compact(a)
+	w.wait(5 * time.Second)
+	w.cutsPowerOf = b.run
+	w.compact(b)
+	w.await("its power ends", func() bool { return b.run == nil })
+	w.start(b)
+	go w.cutInstallation(c)
+	w.start(c)
+	w.wait(5 * time.Second)
+	w.start(c) // if its power ended
+	w.wait(3 * time.Second)
+	w.conclude()
+}
+
 // suspendedLeader: the leader stands still just after it applied an order, the others go on,
 // and it answers nothing old when it goes on: five times, for longer and longer.
 func suspendedLeader(w *world) {
@@ -278,11 +300,8 @@ func oldLeader(w *world) {
 // roles returns the board that leads, the other voters and the boards without a vote.
 func (w *world) roles() (leader *site, voters, others []*site) {
 	if !w.await("a board leads", func() bool {
-		i := slices.IndexFunc(w.sites, func(s *site) bool { return s.run.Status().Leading })
-		if i >= 0 {
-			leader = w.sites[i]
-		}
-		return i >= 0
+		leader = w.leader()
+		return leader != nil
 	}) {
 		return nil, nil, nil
 	}

@@ -26,7 +26,7 @@ const (
 // start once more, so that each shows with which configuration it goes on.
 func (w *world) conclude() {
 	w.isEnding = true
-	w.suspendsAtCommit = nil
+	w.suspendsAtCommit, w.cutsPowerOf = nil, nil
 	for _, b := range w.running() {
 		w.resume(b)
 	}
@@ -168,8 +168,8 @@ func (w *world) checkOrders() {
 	for _, o := range w.orders {
 		index, isThere := w.appliedAt[o.text()]
 		switch {
-		case !o.acked.IsZero() && !o.isGivenUp && (!isThere || index != o.index):
-			w.failf("%s was acknowledged at %d, and no board applied it there", o.text(), o.index)
+		case !o.acked.IsZero() && !o.isGivenUp && (!isThere || o.index != 0 && index != o.index):
+			w.failf("%s was acknowledged at %d, and is in the ledger at %d", o.text(), o.index, index)
 		case o.isRefused && isThere:
 			w.failf("%s was reported as not committed, and is in the ledger at %d", o.text(), index)
 		}
@@ -191,7 +191,7 @@ func (w *world) checkOrders() {
 func (w *world) checkLinear() {
 	var acked []*order
 	for _, o := range w.orders {
-		if !o.acked.IsZero() && !o.isGivenUp {
+		if !o.acked.IsZero() && !o.isGivenUp && o.index != 0 {
 			acked = append(acked, o)
 		}
 	}

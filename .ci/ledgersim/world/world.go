@@ -37,6 +37,8 @@ type world struct {
 
 	// suspendsAtCommit is suspended when it has applied its next batch.
 	suspendsAtCommit *boardRun
+	// cutsPowerOf loses its power when it writes its next snapshot.
+	cutsPowerOf *boardRun
 
 	seen     map[sight]int // the newest start, a card's run, that is known on another card
 	faults   []string      // what was done to the rack, each once
@@ -181,8 +183,9 @@ func (w *world) giveUp(proven uint64, held uint64) {
 		}
 	}
 	for _, o := range w.orders {
-		if !o.acked.IsZero() && o.index > proven && o.holders&held == 0 {
-			o.isGivenUp = true
+		if !o.acked.IsZero() && o.index > proven {
+			o.isGivenUp = o.isGivenUp || o.holders&held == 0
+			o.index = 0 // the card may have it from an earlier term, at another index
 		}
 		o.isRefused = false // what was not committed there may be here
 	}
