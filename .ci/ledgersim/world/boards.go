@@ -37,6 +37,7 @@ type site struct {
 	image, imageOf *card
 	clock          *boardClock
 	slow           time.Duration // of each sync
+	rules          uint32        // the highest rules version that its program knows
 	// marker is the board's ledger.Config.Marker: on another file system of the same card.
 	marker string
 	// isBlank: nothing on the board shows that it ever had a ledger.
@@ -88,7 +89,7 @@ func (w *world) newCard() *card {
 func (w *world) newSite(name string) *site {
 	dir := fmt.Sprintf("/boot%d", len(w.sites))
 	w.must(os.Mkdir(dir, 0o755))
-	s := &site{world: w, name: name, card: w.newCard(), clock: &boardClock{}, slow: w.slow,
+	s := &site{world: w, name: name, card: w.newCard(), clock: &boardClock{}, slow: w.slow, rules: 1,
 		marker: filepath.Join(dir, "ledger"), isBlank: true}
 	w.sites = append(w.sites, s)
 	return s
@@ -102,6 +103,7 @@ func (w *world) start(s *site) {
 	w.logf("start %s from card %d.%d", s.name, s.card.number, s.card.run)
 	b := &boardRun{name: s.name, site: s, card: s.card, process: &process{}, live: map[string]time.Time{}}
 	b.shelf = &shelf{world: w, run: b, has: map[string]bool{}}
+	b.shelf.Rules = s.rules
 	enter(b.process)
 	defer enter(nil)
 	l, err := ledger.Open(ledger.Config{

@@ -40,6 +40,7 @@ type shelf struct {
 	has   map[string]bool
 	last  uint64
 	at    time.Time
+	rules uint32 // of the last batch
 }
 
 // Apply implements ledger.StateMachine.
@@ -52,6 +53,11 @@ func (s *shelf) Apply(b ledger.Batch) ([][]byte, error) {
 		if b.At.Before(s.at) {
 			s.world.failf("the ledger's clock goes back from %v to %v at entry %d", s.at, b.At, b.Index)
 		}
+		if known := s.world.rulesAt[b.Index]; b.Rules > s.Rules || b.Rules < s.rules || known != 0 && known != b.Rules {
+			s.world.failf("%s, whose program knows rules %d, applies entry %d under %d, after %d; another board under %d",
+				s.run.name, s.Rules, b.Index, b.Rules, s.rules, known)
+		}
+		s.rules, s.world.rulesAt[b.Index] = b.Rules, b.Rules
 		var all []string
 		for _, c := range b.Commands {
 			all = append(all, string(c))

@@ -52,7 +52,7 @@ func (w *world) anySite() *site { return w.sites[w.rng.IntN(len(w.sites))] }
 // disturb does one thing to the rack.
 func (w *world) disturb(isHeavy bool) {
 	s := w.anySite()
-	switch w.rng.IntN(20) {
+	switch w.rng.IntN(22) {
 	case 0, 1: // some boards lose power; they start again in any order
 		w.shuffleSites(func(s *site) {
 			if w.rng.IntN(2) == 0 {
@@ -108,7 +108,29 @@ func (w *world) disturb(isHeavy bool) {
 			go w.cutInstallation(s)
 		}
 		w.startAll()
+	case 19, 20: // a newer program on all boards, one after another; one may go back
+		for _, s := range w.sites {
+			w.upgrade(s, s.rules+1)
+			w.pause(2 * time.Second)
+		}
+		w.pause(8 * time.Second) // until the rules rise
+		if w.rng.IntN(2) == 0 {
+			w.upgrade(s, max(1, s.rules-1))
+		}
 	}
+}
+
+// upgrade starts a board with a program that knows other rules. With an older one it
+// applies nothing once the rules have risen; in the end all get the newest.
+func (w *world) upgrade(s *site, rules uint32) {
+	w.did("upgrade")
+	if rules < s.rules {
+		w.did("older program again")
+	}
+	w.kill(s, keepAll)
+	s.rules = rules
+	w.logf("%s knows rules %d", s.name, rules)
+	w.start(s)
 }
 
 // compact lets a board drop its log behind a snapshot, as erasing a person does.

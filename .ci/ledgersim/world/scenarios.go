@@ -24,6 +24,7 @@ var scenarios = []scenario{
 	{"synced end of the log gone", forgetful(func(w *world, s *site) { w.cutLog(s, 4, false) })},
 	{"synced end of the log and its mark gone", endAndMark},
 	{"power cut in a snapshot", cutInSnapshot},
+	{"upgrades, and one board goes back", upgrades},
 }
 
 // begin starts a rack of n boards and waits until it has taken an order.
@@ -232,6 +233,28 @@ func cutInSnapshot(w *world) {
 	w.wait(5 * time.Second)
 	w.start(c) // if its power ended
 	w.wait(3 * time.Second)
+	w.conclude()
+}
+
+// upgrades: the rules rise under load when the last board has the newer program, and not
+// before. A board that goes back then applies nothing; the others go on.
+func upgrades(w *world) {
+	w.begin(3)
+	go w.runClient(w.sites[0])
+	for i, s := range w.sites {
+		w.upgrade(s, 2)
+		w.wait(6 * time.Second)
+		if got := w.mustOrder(s); (w.rulesAt[got.index] == 2) != (i == 2) {
+			w.failf("%s is under rules %d, with %d of 3 boards upgraded", got.text(), w.rulesAt[got.index], i+1)
+		}
+	}
+	old := w.sites[2]
+	w.upgrade(old, 1)
+	w.wait(3 * time.Second)
+	w.mustOrder(w.sites[0])
+	if s := old.run.Status(); s.Halted == "" {
+		w.failf("a program that does not know the rules in force goes on: %+v", s)
+	}
 	w.conclude()
 }
 

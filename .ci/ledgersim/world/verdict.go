@@ -36,8 +36,9 @@ func (w *world) conclude() {
 	for _, s := range w.sites {
 		w.kill(s, keepAll)
 	}
+	newest := slices.MaxFunc(w.sites, func(a, b *site) int { return cmp.Compare(a.rules, b.rules) }).rules
 	for _, s := range w.sites {
-		s.clock.skew = 0
+		s.clock.skew, s.rules = 0, newest
 		w.start(s)
 	}
 	time.Sleep(time.Second)

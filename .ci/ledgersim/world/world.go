@@ -29,6 +29,7 @@ type world struct {
 	acknowledged int
 	clients      sync.WaitGroup
 	history      map[uint64]string // the batches, by index
+	rulesAt      map[uint64]uint32 // the rules version of each
 	appliedAt    map[string]uint64 // the index of each command
 
 	ledger         string           // the identity of the ledger that was founded
@@ -51,11 +52,12 @@ type world struct {
 func newWorld(seed uint64) *world {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	w := &world{rng: rng, net: newNetwork(rand.New(rand.NewPCG(seed, 3))), timing: ledger.DefaultTiming(), pace: 600,
-		history: map[uint64]string{}, appliedAt: map[string]uint64{}, cardOf: map[string]*card{}, seen: map[sight]int{}}
+		history: map[uint64]string{}, rulesAt: map[uint64]uint32{}, appliedAt: map[string]uint64{}, cardOf: map[string]*card{}, seen: map[sight]int{}}
 	// Fewer messages a second than on a real rack, so that a seed costs less; the ratios are
 	// those of DefaultTiming.
 	w.timing.Heartbeat, w.timing.Election, w.timing.Lease = 1200*time.Millisecond, 1200*time.Millisecond, 1200*time.Millisecond
 	w.timing.Commit = 200 * time.Millisecond
+	w.timing.RulesWait = 3 * time.Second
 	w.timing.ReplaceAfter = 5 * time.Second
 	return w
 }
@@ -177,6 +179,7 @@ func (w *world) giveUp(proven uint64, held uint64) {
 	for i, batch := range w.history {
 		if i > proven {
 			delete(w.history, i)
+			delete(w.rulesAt, i)
 			for _, text := range strings.Fields(batch) {
 				delete(w.appliedAt, text)
 			}
