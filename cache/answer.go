@@ -85,7 +85,6 @@ func (l *lookup) writePart(code int, o *Object, part byteRange) {
 	}
 }
 
-// writeBody copies a part of the body to w.
 func (o *Object) writeBody(w io.Writer, part byteRange) error {
 	for _, b := range o.body {
 		if part.offset >= int64(len(b)) {

@@ -44,7 +44,6 @@ func isWorthRetry(err error) bool {
 		!(errors.As(err, &timeout) && timeout.Timeout())
 }
 
-// writeError answers with an error.
 func (l *lookup) writeError(err error) { l.c.writeError(l.w, l.r, l.fwdReason, err) }
 
 func (c *Cache) writeError(w http.ResponseWriter, r *http.Request, fwdReason string, err error) {

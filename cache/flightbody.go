@@ -31,7 +31,6 @@ func (f *flight) noteTooLarge() {
 	f.c.unshared.note(unsharedKey(notShareable, f.id.url, f.req), f.c.Now()+f.c.cfg.UnsharedFor)
 }
 
-// reserve sets bytes aside for the body.
 func (f *flight) reserve(n int64) bool {
 	if !f.c.reserveBytes(n) {
 		return false

@@ -150,7 +150,6 @@ func (c *Cache) commitLocked(o *Object, marks *purgeMarks) error {
 	return nil
 }
 
-// deregister removes a flight that has ended.
 func (f *flight) deregister() {
 	fl := &f.c.flights
 	fl.mu.Lock()

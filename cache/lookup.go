@@ -56,7 +56,6 @@ func hasBody(r *http.Request) bool {
 	return r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
 }
 
-// findStored finds the stored variant that answers the request.
 func (l *lookup) findStored() {
 	variants := l.c.store.get(l.key)
 	l.stored = matchVariant(variants, l.r)

@@ -176,7 +176,6 @@ func (o *Object) Fields() iter.Seq2[string, string] {
 	}
 }
 
-// fieldLines gathers a field's lines.
 func (o *Object) fieldLines(name string) []string {
 	var all []string
 	for n, v := range o.Fields() {

@@ -104,10 +104,8 @@ func (l *lookup) writeStoredPart(o *Object, part byteRange, at string, size int6
 	l.writePart(http.StatusPartialContent, o, part)
 }
 
-// withRange adds the given Range to a variant key.
 func withRange(variant, text string) string { return variant + "range\x00+" + trimOWS(text) + "\x00" }
 
-// withoutRange removes it again.
 func withoutRange(variant string) string {
 	if i := strings.LastIndex(variant, "range\x00+"); i == 0 || i > 0 && variant[i-1] == 0 {
 		return variant[:i]

@@ -55,7 +55,6 @@ func (p *postReply) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// releaseBytes releases the reserved memory.
 func (p *postReply) releaseBytes() { p.c.incomingBytes.Add(-p.held) }
 
 // storeReply stores the reply, after its complete body was passed on.

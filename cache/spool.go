@@ -78,7 +78,6 @@ func (s *spool) detach(rd *spoolReader) int {
 	return len(s.readers)
 }
 
-// hasNoReaders reports whether no reader is attached.
 func (s *spool) hasNoReaders() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

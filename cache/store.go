@@ -282,7 +282,6 @@ func (s *store) eachKey(yield func(string) bool) {
 	}
 }
 
-// sumTotals adds up all shards.
 func (s *store) sumTotals() (objects, bytes int64) {
 	for i := range s.shards {
 		objects += s.shards[i].count.Load()

@@ -232,7 +232,6 @@ func (g gossipDelegate) NotifyJoin(n *memberlist.Node) { g.noteAlive(n) }
 // NotifyUpdate is called for new metadata of a live board.
 func (g gossipDelegate) NotifyUpdate(n *memberlist.Node) { g.noteAlive(n) }
 
-// noteAlive records a live board and its metadata.
 func (g gossipDelegate) noteAlive(n *memberlist.Node) {
 	m := g.m
 	meta, err := ParseMeta(n.Meta)

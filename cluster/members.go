@@ -277,7 +277,6 @@ func wakeReader(c chan struct{}) {
 	}
 }
 
-// linkOf returns the address of a board's rack link.
 func linkOf(addr netip.AddrPort, meta Meta) string {
 	if meta.LinkPort == 0 || !addr.IsValid() {
 		return ""

@@ -95,7 +95,6 @@ func (w wiringCheck) checkLamps() error {
 	return w.setFor(0, Off, lamps...)
 }
 
-// setFor sets lamps to a level and waits.
 func (w wiringCheck) setFor(d time.Duration, level Level, lamps ...int) error {
 	for _, lamp := range lamps {
 		if err := w.driver.Set(lamp, level); err != nil {

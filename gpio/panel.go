@@ -166,7 +166,6 @@ func (p *Panel) readButton(in Input, elapsed, at time.Duration) {
 // they showed.
 const addressRounds = 2
 
-// applyButton adds the effect of the button to the input.
 func (p *Panel) applyButton(in Input, elapsed time.Duration) Input {
 	if p.button.IsStuck() {
 		in.Faults = in.Faults.With(ButtonStuck)

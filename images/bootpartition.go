@@ -44,7 +44,6 @@ const (
 	secondSlot = "b"
 )
 
-// addFile adds a file to the boot partition.
 func (b *bootPartition) addFile(name string, content []byte) error {
 	file := filepath.Join(b.stage, filepath.FromSlash(name))
 	if err := writeFile(file, content); err != nil {

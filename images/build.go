@@ -59,7 +59,6 @@ type builder struct {
 	binary  goProgram
 }
 
-// gatherFiles collects the files of the boot partition.
 func (b *builder) gatherFiles(ctx context.Context) (bootPartition, error) {
 	c := bootPartition{stage: filepath.Join(b.work, "boot"), version: b.binary.version, epoch: b.lock.Dated, layout: b.options.cardLayout()}
 	var kernels []kernelPackage

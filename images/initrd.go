@@ -221,7 +221,6 @@ func joinCertificates(root string) ([]byte, error) {
 	return all, nil
 }
 
-// putTree adds the files of a folder.
 func (c cpioTree) putTree(root string) error {
 	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -30,7 +30,6 @@ func (b *builder) addManifest(ctx context.Context, c *bootPartition) error {
 	return c.addFile(manifestName, []byte(b.formatManifest(c, modules)))
 }
 
-// formatManifest lists packages, Go modules and files.
 func (b *builder) formatManifest(c *bootPartition, modules string) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, `What is on this card of Bramble %s.

@@ -70,7 +70,6 @@ type kernelPackage struct {
 
 const kernelPrefix = "linux-image-"
 
-// findKernel finds a platform's kernel among the packages.
 func (b *builder) findKernel(p platform) (kernelPackage, error) {
 	for _, pkg := range b.lock.Packages {
 		if p.isKernel(pkg) {

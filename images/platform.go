@@ -65,7 +65,6 @@ func libraryTriplet(architecture string) string {
 // allPlatforms returns the platforms of a card for later boards too.
 func allPlatforms() []platform { return []platform{armv6Platform(), armv7Platform(), arm64Platform()} }
 
-// platforms returns the platforms of the card.
 func (o Options) platforms() []platform {
 	if o.Later {
 		return allPlatforms()
@@ -73,7 +72,6 @@ func (o Options) platforms() []platform {
 	return []platform{armv6Platform()}
 }
 
-// isKernel reports whether a package is this platform's kernel.
 func (p platform) isKernel(pkg Package) bool {
 	return strings.HasPrefix(pkg.Name, kernelPrefix) && strings.HasSuffix(pkg.Name, p.flavour)
 }

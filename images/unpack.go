@@ -44,7 +44,6 @@ func (b *builder) fetchPackages(ctx context.Context) error {
 // allArchitectures is the architecture of a package that suits any machine.
 const allArchitectures = "all"
 
-// rootName returns the name of an unpacked package's folder.
 func rootName(name, architecture string) string { return name + "_" + architecture }
 
 // packageRoot returns the folder of a package that all cards have.

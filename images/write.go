@@ -60,7 +60,6 @@ const (
 // roundToClusters returns the room that a file takes on the boot partition.
 func roundToClusters(bytes int64) int64 { return (bytes + clusterSize - 1) / clusterSize * clusterSize }
 
-// writeImage writes the card image.
 func (b bootPartition) writeImage(ctx context.Context, t toolbox, o Options) (BuildResult, error) {
 	if over := b.bytes + b.slot + slotReserve + b.layout.fatOverhead() - b.layout.boot; over > 0 {
 		return BuildResult{}, fmt.Errorf("the boot partition is too small by %d KB, counting the room for an update: make the shop's folder smaller", over/1000+1)
@@ -102,7 +101,6 @@ func (b bootPartition) writeImage(ctx context.Context, t toolbox, o Options) (Bu
 	return BuildResult{Bytes: b.layout.imageSize(), SHA256: sum, Version: b.version}, nil
 }
 
-// makeFAT creates the boot partition's file system.
 func (b bootPartition) makeFAT(ctx context.Context, t toolbox, file string) error {
 	if err := makeEmptyFile(file, b.layout.boot); err != nil {
 		return err

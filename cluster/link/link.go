@@ -250,7 +250,6 @@ func (l *Link) dialBoard(ctx context.Context, _, addr string) (net.Conn, error) 
 	return tlsConn, nil
 }
 
-// openTLS knocks and completes the TLS handshake.
 func (l *Link) openTLS(ctx context.Context, conn net.Conn, board string) (net.Conn, error) {
 	knock, err := appendKnock(nil, l.id.knockKeys[0])
 	if err != nil {
@@ -316,7 +315,6 @@ func (l *Link) roundTrip(ctx context.Context, via *http.Transport, board string,
 	return resp, nil
 }
 
-// addressRequest returns a copy of r that is addressed to a board.
 func addressRequest(ctx context.Context, r *http.Request, board string) *http.Request {
 	out := r.WithContext(ctx)
 	url := *r.URL

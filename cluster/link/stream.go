@@ -33,7 +33,6 @@ func (l *Link) Stream(ctx context.Context, board, path string) (net.Conn, error)
 	return stream, nil
 }
 
-// requestStream sends the upgrade request on conn and reads the response.
 func (l *Link) requestStream(ctx context.Context, conn net.Conn, host, path string) (net.Conn, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+path, nil)
 	if err != nil {

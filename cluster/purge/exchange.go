@@ -67,7 +67,6 @@ func (s *Syncer) exchange(ctx context.Context, board string, push bool) error {
 	return fmt.Errorf("purges: %s and this board still differ after %d messages", board, maxRounds)
 }
 
-// setVector records what a board has applied.
 func (s *Syncer) setVector(board string, v Vector) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -190,7 +190,6 @@ func openBackup(path string, keyring *backup.Keyring, use func(backup.Header, io
 	return h, nil
 }
 
-// writeBackup fetches a backup and writes it to a file.
 func writeBackup(ctx context.Context, w world, c *client.Client, keyring *backup.Keyring, out string, stale, asJSON bool) error {
 	if out == "" {
 		out = "bramble-" + time.Now().UTC().Format("20060102T150405Z") + ".age"
@@ -242,7 +241,6 @@ func printBackup(w world, h backup.Header, asJSON bool, text string) error {
 	return nil
 }
 
-// printBackupStatus prints the state of a board's scheduled backups.
 func printBackupStatus(ctx context.Context, w world, c *client.Client, asJSON bool) error {
 	var all []backup.TargetStatus
 	if err := c.Shop(ctx, http.MethodGet, "backup/status", nil, &all); err != nil {

@@ -100,7 +100,6 @@ type saleFlags struct {
 	dryRun, undo, all bool
 }
 
-// buildCommand returns the command of a command line.
 func (f *saleFlags) buildCommand(args []string) (o orderservice.OperatorCommand, err error) {
 	o.Action, args, err = chooseAction(args, "list, stock, open, close, times, invite, revise, retire or fulfil",
 		map[string]int{"list": 0, "stock": 2, "open": 1, "close": 1, "times": 1, "invite": 1, "revise": 1, "retire": 1, "fulfil": 1})

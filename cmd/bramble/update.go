@@ -55,7 +55,6 @@ password). All boards must have the same password.`,
 	}
 }
 
-// updateRack updates the rack that a console sees.
 func updateRack(ctx context.Context, w world, first *client.Client, version release.Release, dry bool) error {
 	boards, err := cardBoards(ctx, first, version)
 	if err != nil {

@@ -119,7 +119,6 @@ func Defaults(model string) Wiring {
 	return wiring
 }
 
-// pinNames lists all pins of the wiring.
 func (w Wiring) pinNames() []string {
 	var all []string
 	if w.Strip {

@@ -54,7 +54,6 @@ func findInterface(sys string) string {
 	return ""
 }
 
-// currentAddress returns the card's present address.
 func (n *network) currentAddress() Address {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -103,7 +102,6 @@ func (n *network) useAddress(ctx context.Context, a Address) {
 	}
 }
 
-// dropAddress removes the card's address.
 func (n *network) dropAddress(ctx context.Context, nic string) {
 	if err := n.runIP(ctx, "addr", "flush", "dev", nic, "scope", "global"); err != nil {
 		n.logf("network: %v", err)
@@ -113,7 +111,6 @@ func (n *network) dropAddress(ctx context.Context, nic string) {
 	n.mu.Unlock()
 }
 
-// runIP runs one ip command.
 func (n *network) runIP(ctx context.Context, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
@@ -145,7 +142,6 @@ func (n *network) saveAddress(a Address) error {
 	return replaceFile(file, []byte(text))
 }
 
-// savedAddress returns the address that saveAddress has saved.
 func (n *network) savedAddress(nic string) (Address, error) {
 	text, err := os.ReadFile(n.paths.SavedFile("network"))
 	if err != nil {

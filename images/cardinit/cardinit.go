@@ -107,7 +107,6 @@ func (c *cardInit) readIdentity() {
 	c.log.logf("serial %s", c.serial)
 }
 
-// mountBoot mounts the boot partition.
 func (c *cardInit) mountBoot(ctx context.Context) error {
 	device := c.Paths.Partition(bootPartNumber)
 	if !waitForFile(ctx, device, deviceTimeout) {
@@ -245,7 +244,6 @@ func (c *cardInit) writeStateFiles(dataErr error) {
 	}
 }
 
-// timeServers returns the time servers to query.
 func (c *cardInit) timeServers(s CardSettings) []string {
 	return pickServers(s.NTP, c.net.currentAddress().NTP)
 }

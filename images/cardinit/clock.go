@@ -140,7 +140,6 @@ func (c *clockSync) syncOnce(ctx context.Context) error {
 	return err
 }
 
-// queryAndCorrect queries the servers once and corrects the clock.
 func (c *clockSync) queryAndCorrect(ctx context.Context) error {
 	servers := c.servers()
 	servers = servers[:min(len(servers), maxServers)]
@@ -193,7 +192,6 @@ func (c *clockSync) queryAndCorrect(ctx context.Context) error {
 	return nil
 }
 
-// saveTime saves the time for restoreSaved.
 func (c *clockSync) saveTime() {
 	if c.isSet {
 		// Without a writable card nothing can be saved.

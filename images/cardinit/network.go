@@ -142,7 +142,6 @@ func (n *network) runDHCP(ctx context.Context, nic string, renew <-chan struct{}
 	}
 }
 
-// applyLease applies the lease that udhcpc got from the server.
 func (n *network) applyLease(ctx context.Context, l lease) {
 	switch l.event {
 	case "bound", "renew":

@@ -158,7 +158,6 @@ func parseBootSlot(text string) (slot string, offset int64, err error) {
 	return slot, offset, nil
 }
 
-// filePath returns the path of a slot's file.
 func (s *Slots) filePath(slot, name string) string { return filepath.Join(s.paths.Boot, slot, name) }
 
 // readVersion reads a slot's version, "" if it has none.
@@ -194,7 +193,6 @@ func (s *Slots) listFiles(slot string) ([]SlotFile, error) {
 	return list, nil
 }
 
-// hashFile reads one file of a slot and returns its size and hash.
 func (s *Slots) hashFile(slot, name string) (SlotFile, error) {
 	f, err := os.Open(s.filePath(slot, name))
 	if err != nil {

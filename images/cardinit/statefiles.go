@@ -47,7 +47,6 @@ func uptime(p Paths) time.Duration {
 	return time.Duration(seconds * float64(time.Second))
 }
 
-// clockNotices returns the problems with the time servers.
 func clockNotices(p Paths) []string {
 	if text, err := os.ReadFile(p.StateFile(clockFaultStateFile)); err == nil {
 		return []string{"This board's clock is not corrected: " + replaceControls(strings.TrimSpace(string(text))) + ". Check the time servers in [network] ntp."}

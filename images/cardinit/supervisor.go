@@ -112,7 +112,6 @@ func (s *supervisor) runOnce(ctx context.Context) int {
 	}
 }
 
-// startCount returns the number of the program's starts.
 func (s *supervisor) startCount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -69,7 +69,6 @@ func openVolume(disk io.ReaderAt) (*fatVolume, error) {
 	return v, v.parseBootSector(boot)
 }
 
-// parseBootSector reads the boot sector.
 func (f *fatVolume) parseBootSector(boot []byte) error {
 	bad := fmt.Errorf("%w: its first partition is not a FAT file system", ErrNoImage)
 	u16 := func(at int) int64 { return int64(binary.LittleEndian.Uint16(boot[at:])) }
@@ -168,7 +167,6 @@ func (f *fatVolume) readChain(first uint32, size, limit int64) ([]byte, error) {
 	return out, nil
 }
 
-// readRoot lists the root folder.
 func (f *fatVolume) readRoot() ([]entry, error) {
 	if f.isFAT32 {
 		return f.readFolder(f.root)

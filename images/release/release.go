@@ -66,7 +66,6 @@ func Open(path string) (Release, error) {
 	return r, nil
 }
 
-// readSlot reads the files of an image's slot.
 func (f *fatVolume) readSlot() (Release, error) {
 	top, err := f.readRoot()
 	if err != nil {

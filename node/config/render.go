@@ -95,7 +95,6 @@ func defaultLiteral(s keySpec) string {
 	return tomlLiteral(s.at(Default()), false, s.secret)
 }
 
-// tomlLiteral returns a field as TOML.
 func tomlLiteral(field any, secrets, secret bool) string {
 	switch f := field.(type) {
 	case *int:

@@ -23,7 +23,6 @@ const (
 	maxKeep       = 1000
 )
 
-// backupKeys are the keys of [backup].
 func backupKeys() []keySpec {
 	return []keySpec{
 		keyOf("backup", "directory", func(c *Config) *string { return &c.Backup.Directory }, nil,

@@ -8,7 +8,6 @@ import (
 	"time"
 )
 
-// orderKeys are the keys of [orders], [webhook] and [mail].
 func orderKeys() []keySpec {
 	return []keySpec{
 		keyOf("orders", "enabled", func(c *Config) *bool { return &c.Orders.Enabled }, nil,

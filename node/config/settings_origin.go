@@ -14,7 +14,6 @@ func originKeyOf[T any](key, fallback string, at func(*OriginSettings) *T, check
 	return originKey{key, doc, fallback, func(o *OriginSettings) any { return at(o) }, func(o *OriginSettings) string { return check(*at(o)) }}
 }
 
-// originTableKeys are the keys of [origin].
 func originTableKeys() []keySpec {
 	var list []keySpec
 	for _, k := range originKeys() {

@@ -15,7 +15,6 @@ const (
 // maxBar limits the lamps of a bar: no header has more pins.
 const maxBar = 16
 
-// panelKeys are the keys of [panel].
 func panelKeys() []keySpec {
 	return []keySpec{
 		keyOf("panel", "health_pin", func(c *Config) *string { return &c.Panel.HealthPin }, checkPin,

@@ -17,7 +17,6 @@ const (
 	maxCertificates = maxSites
 )
 
-// tlsKeys are the keys of [tls].
 func tlsKeys() []keySpec {
 	return []keySpec{
 		keyOf("tls", "listen", func(c *Config) *string { return &c.TLS.Listen }, nil,

@@ -87,7 +87,6 @@ func (noControl) Locate(context.Context, string, bool) error { return errNoContr
 
 var errNoControl = fmt.Errorf("%w: this console cannot steer its rack", ErrUnavailable)
 
-// servePurge purges something from the rack.
 func (c *Console) servePurge(w http.ResponseWriter, r *http.Request) {
 	var p PurgeRequest
 	if !c.readBody(w, r, &p) {
@@ -120,7 +119,6 @@ func (c *Console) serveLocate(w http.ResponseWriter, r *http.Request) {
 	c.serveBoardAction(w, r, c.controlOrNone().Locate)
 }
 
-// serveBoardAction carries out an action on one board.
 func (c *Console) serveBoardAction(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, board string, undo bool) error) {
 	var d drainRequest
 	if c.readBody(w, r, &d) {
@@ -309,7 +307,6 @@ func writeError(w http.ResponseWriter, status int, text string) {
 	}{text})
 }
 
-// writeJSON answers with v.
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	data, err := json.Marshal(v)
 	if err != nil { // NaN, for example

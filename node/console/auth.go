@@ -130,7 +130,6 @@ func (a *auth) lockoutTime(client netip.Prefix) time.Duration {
 	return 0
 }
 
-// recordFailure records a wrong password.
 func (a *auth) recordFailure(client netip.Prefix) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -158,7 +157,6 @@ func (a *auth) forgetOldest() {
 	delete(a.failures, oldest)
 }
 
-// debtAt returns the debt that is left at a time.
 func (f *failedClient) debtAt(now time.Time) float64 {
 	return max(0, f.debt-now.Sub(f.last).Seconds()/failureDecay.Seconds())
 }

@@ -227,7 +227,6 @@ func (c *Console) serveReady(w http.ResponseWriter, _ *http.Request) {
 	writePlain(w, http.StatusOK, "ready\n")
 }
 
-// serveMetrics writes the metrics for Prometheus.
 func (c *Console) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	if c.cfg.WriteMetrics == nil {
 		http.NotFound(w, r)

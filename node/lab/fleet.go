@@ -166,7 +166,6 @@ func (l *labBoard) checkIdle() error {
 	return nil
 }
 
-// endAction ends the action and sets the board's state.
 func (l *labBoard) endAction(s runState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -276,7 +275,6 @@ func (f *fleet) boardStatuses() []boardStatus {
 	return list
 }
 
-// truncateText shortens a text from outside.
 func truncateText(s string, most int) string {
 	if r := []rune(s); len(r) > most {
 		return string(r[:most]) + "…"

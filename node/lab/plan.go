@@ -109,7 +109,6 @@ func layOutPorts(n int, ip netip.Addr, first int) *Plan {
 	return p
 }
 
-// freePlan finds a block of free ports.
 func freePlan(n int, ip netip.Addr) (*Plan, error) {
 	var err error
 	for range freeTries {

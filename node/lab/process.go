@@ -90,7 +90,6 @@ func startProcess(s *starter, command []string, dir string) (*boardProcess, erro
 
 func (b *boardProcess) pid() int { return b.cmd.Process.Pid }
 
-// isAlive reports whether the process has not ended yet.
 func (b *boardProcess) isAlive() bool {
 	select {
 	case <-b.exited:

@@ -7,7 +7,6 @@ import (
 	"syscall"
 )
 
-// isPortTaken reports whether another program uses an address.
 func isPortTaken(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
 // isNotLocal reports whether an address is not this machine's.

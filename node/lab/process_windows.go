@@ -14,7 +14,6 @@ const wsaeaddrnotavail = syscall.Errno(10049)
 // errNoPause: Windows cannot suspend a process.
 var errNoPause = errors.New("a process cannot be paused on Windows; kill the board instead")
 
-// isPortTaken reports whether another program uses an address.
 func isPortTaken(err error) bool { return errors.Is(err, wsaeaddrinuse) }
 
 // isNotLocal reports whether an address is not this machine's.

@@ -17,7 +17,6 @@ type startReport struct {
 	password bool // the console requires one
 }
 
-// printReport prints a report as a table or as JSON.
 func printReport(o Options, s startReport) error {
 	if o.JSON {
 		return json.NewEncoder(o.Out).Encode(s.summary())
