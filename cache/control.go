@@ -98,10 +98,7 @@ func (c *control) applyDirective(name, value string, hasValue, ok bool) {
 func (d *delta) setLower(value string, ok bool) {
 	n := int64(0)
 	if ok {
-		n, ok = parseDelta(value)
-		if !ok {
-			n = 0
-		}
+		n, _ = parseDelta(value)
 	}
 	if !d.set || n < d.seconds {
 		d.seconds = n
@@ -199,17 +196,6 @@ func cutQuoted(s string) (value, rest string, closed bool) {
 
 // parseDelta reads delta-seconds: digits only. An overflow is maxDelta.
 func parseDelta(s string) (int64, bool) {
-	if s == "" {
-		return 0, false
-	}
-	n := int64(0)
-	for i := 0; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
-		if n <= maxDelta {
-			n = n*10 + int64(s[i]-'0')
-		}
-	}
-	return min(n, maxDelta), true
+	n, ok := parsePosition(s)
+	return min(n, maxDelta), ok
 }

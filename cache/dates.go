@@ -113,16 +113,13 @@ func (d *dateReader) readNumber(digits int) int {
 		d.ok = false
 		return 0
 	}
-	n := 0
-	for _, c := range []byte(d.s[:digits]) {
-		if c < '0' || c > '9' {
-			d.ok = false
-			return 0
-		}
-		n = n*10 + int(c-'0')
+	n, ok := parseLength(d.s[:digits])
+	if !ok {
+		d.ok = false
+		return 0
 	}
 	d.s = d.s[digits:]
-	return n
+	return int(n)
 }
 
 func (d *dateReader) readClock() (hour, minute, second int) {

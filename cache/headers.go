@@ -3,6 +3,7 @@ package cache
 import (
 	"net/http"
 	"net/textproto"
+	"strconv"
 	"strings"
 )
 
@@ -106,20 +107,20 @@ func statusHasBody(status int) bool {
 	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
 
+// maxLengthDigits is the most digits that parseLength reads; a number of so many fits an int64.
+const maxLengthDigits = 18
+
 // parseLength reads a Content-Length: digits only, no sign, no list.
 func parseLength(s string) (int64, bool) {
-	if s == "" || len(s) > 18 {
+	if len(s) > maxLengthDigits || !isDigits(s) {
 		return 0, false
 	}
-	n := int64(0)
-	for i := 0; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
-		n = n*10 + int64(s[i]-'0')
-	}
-	return n, true
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil
 }
+
+// isDigits reports whether s consists of digits, one at least.
+func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
 func canonicalName(name string) string { return textproto.CanonicalMIMEHeaderKey(name) }
 
@@ -156,19 +157,24 @@ func isFieldValue(s string) bool {
 
 // eachListMember calls f with each member of a comma-separated list until f returns
 // false. It respects quoted strings and skips empty members.
-func eachListMember(lines []string, f func(string) bool) { splitListMembers(lines, true, f) }
+func eachListMember(lines []string, f func(string) bool) {
+	splitListMembers(lines, true, func(m string) bool { return m == "" || f(m) })
+}
 
 // eachTag does the same for a list of entity tags, in which a backslash is a
 // character like any other (RFC 9110 §8.8.3).
-func eachTag(lines []string, f func(string) bool) { splitListMembers(lines, false, f) }
+func eachTag(lines []string, f func(string) bool) {
+	splitListMembers(lines, false, func(m string) bool { return m == "" || f(m) })
+}
 
+// splitListMembers calls f with each member, also with empty ones.
 func splitListMembers(lines []string, escapes bool, f func(string) bool) {
 	for _, line := range lines {
 		start, quoted := 0, false
 		for i := 0; i <= len(line); i++ {
 			switch {
 			case i == len(line) || line[i] == ',' && !quoted:
-				if m := trimOWS(line[start:i]); m != "" && !f(m) {
+				if !f(trimOWS(line[start:i])) {
 					return
 				}
 				start = i + 1

@@ -29,28 +29,12 @@ func normalList(lines []string) string {
 	if len(lines) == 1 && !looseCommas(lines[0]) {
 		return trimOWS(lines[0])
 	}
-	var b strings.Builder
-	for i, line := range lines {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		start, quoted := 0, false
-		for j := 0; j <= len(line); j++ {
-			switch {
-			case j == len(line) || line[j] == ',' && !quoted:
-				b.WriteString(trimOWS(line[start:j]))
-				if j < len(line) {
-					b.WriteByte(',')
-				}
-				start = j + 1
-			case line[j] == '"':
-				quoted = !quoted
-			case line[j] == '\\' && quoted && j+1 < len(line):
-				j++
-			}
-		}
-	}
-	return b.String()
+	var members []string
+	splitListMembers(lines, true, func(m string) bool {
+		members = append(members, m)
+		return true
+	})
+	return strings.Join(members, ",")
 }
 
 // looseCommas reports whether there may be whitespace around a comma.
@@ -132,20 +116,12 @@ func parseWeighted(m string) (value string, weight int, ok bool) {
 	if len(q) < 3 || q[0]|0x20 != 'q' || q[1] != '=' {
 		return value, 0, false
 	}
-	whole, rest, dot := strings.Cut(q[2:], ".")
-	if whole != "0" && whole != "1" || dot && len(rest) > 3 {
+	whole, rest, _ := strings.Cut(q[2:], ".")
+	thousandths, ok := parseLength(whole + (rest + "000")[:3])
+	if whole != "0" && whole != "1" || len(rest) > 3 || !ok {
 		return value, 0, false
 	}
-	unit := 1000
-	weight = int(whole[0]-'0') * unit
-	for i := 0; i < len(rest); i++ {
-		if rest[i] < '0' || rest[i] > '9' {
-			return value, 0, false
-		}
-		unit /= 10
-		weight += int(rest[i]-'0') * unit
-	}
-	return value, weight, value != "" && weight <= 1000
+	return value, int(thousandths), value != "" && thousandths <= 1000
 }
 
 // encodingClass puts an Accept-Encoding into one of the two classes, gzip or

@@ -195,27 +195,7 @@ func (o *Object) toHeader() http.Header {
 	return h
 }
 
-// Tags yields the tags by which the object can be purged.
-func (o *Object) Tags() iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for rest := o.tags; rest != ""; {
-			var tag string
-			tag, rest, _ = strings.Cut(rest, "\x00")
-			if !yield(tag) {
-				return
-			}
-		}
-	}
-}
-
-func (o *Object) hasTag(tag string) bool {
-	for t := range o.Tags() {
-		if t == tag {
-			return true
-		}
-	}
-	return false
-}
+func (o *Object) hasTag(tag string) bool { return hasTag(o.tags, tag) }
 
 // age is the object's current age (RFC 9111 §4.2.3). A soft purge makes it older
 // than its lifetime, so that it is stale for every cache that it is sent to.

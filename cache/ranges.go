@@ -12,9 +12,6 @@ import (
 // what such requests can cost.
 const maxRanges = 8
 
-// maxPositionDigits is the most that parseLength reads.
-const maxPositionDigits = 18
-
 // byteRange is a part of a body: length bytes from offset.
 type byteRange struct{ offset, length int64 }
 
@@ -87,13 +84,8 @@ func parseRange(s string, size int64) ([]byteRange, rangeAnswer) {
 // parsePosition reads a position in a body. One with too many digits counts as beyond
 // the end of any body (RFC 9110 §14.1.2).
 func parsePosition(s string) (int64, bool) {
-	if len(s) <= maxPositionDigits {
+	if len(s) <= maxLengthDigits || !isDigits(s) {
 		return parseLength(s)
-	}
-	for i := 0; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
 	}
 	return 1<<63 - 1, true
 }

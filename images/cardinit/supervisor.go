@@ -35,11 +35,7 @@ const (
 // restartDelay returns the delay after the n-th quick end in a row, n from 1: 1, 2,
 // 4 … 30 s.
 func restartDelay(n int) time.Duration {
-	d := minRestartDelay
-	for i := 1; i < n && d < maxRestartDelay; i++ {
-		d *= 2
-	}
-	return min(d, maxRestartDelay)
+	return min(minRestartDelay<<min(n-1, 10), maxRestartDelay)
 }
 
 // supervisor runs the board's program and restarts it whenever it ends.

@@ -43,12 +43,7 @@ func (p *ParsedFile) ForCard(serial string) *ParsedFile {
 // Relative directories that are written to start at data, which is on the card's
 // writable partition.
 func LoadCard(path, serial, data string) (*ParsedFile, error) {
-	text, err := readConfigFile(path)
-	if err != nil {
-		return nil, err
-	}
-	r := newFileParser(path, data)
-	doc, err := r.parse(text, true)
+	doc, err := loadDocument(path, data, "", true)
 	if err != nil {
 		return nil, err
 	}
@@ -58,13 +53,7 @@ func LoadCard(path, serial, data string) (*ParsedFile, error) {
 // LoadNetwork reads only a card's network from a file with mistakes elsewhere, so that
 // the card is reachable and can report them.
 func LoadNetwork(path, serial string) (NetworkSettings, error) {
-	text, err := readConfigFile(path)
-	if err != nil {
-		return NetworkSettings{}, err
-	}
-	r := newFileParser(path, "")
-	r.onlyTable = "network"
-	doc, err := r.parse(text, false)
+	doc, err := loadDocument(path, "", "network", false)
 	if err != nil {
 		return NetworkSettings{}, err
 	}

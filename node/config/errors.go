@@ -1,8 +1,10 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -103,16 +105,8 @@ func collectErrors(list []*Error) error {
 	if len(list) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(list, func(a, b *Error) int {
-		switch {
-		case a.Line == b.Line:
-			return 0
-		case a.Line == 0, b.Line != 0 && a.Line > b.Line:
-			return 1
-		default:
-			return -1
-		}
-	})
+	position := func(e *Error) int { return cmp.Or(e.Line, math.MaxInt) }
+	slices.SortStableFunc(list, func(a, b *Error) int { return cmp.Compare(position(a), position(b)) })
 	all := &Errors{List: list}
 	if len(list) > maxErrors {
 		all.List, all.More = list[:maxErrors], len(list)-maxErrors

@@ -27,11 +27,22 @@ const byteOrderMark = "\ufeff"
 // Load reads and parses a board's file. It reports all mistakes at once: the error is an
 // *Errors, and each of its lines names file, line, key and remedy.
 func Load(path string) (*Config, error) {
-	data, err := readConfigFile(path)
+	doc, err := loadDocument(path, "", "", true)
 	if err != nil {
 		return nil, err
 	}
-	return Parse(path, data)
+	return doc.Config, nil
+}
+
+// loadDocument reads and parses a file. The rest is as in fileParser.
+func loadDocument(path, dataDir, onlyTable string, needKey bool) (*ParsedFile, error) {
+	text, err := readConfigFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f := newFileParser(path, dataDir)
+	f.onlyTable = onlyTable
+	return f.parse(text, needKey)
 }
 
 // Parse reads the text of a board's file. Messages call the file name, and
@@ -54,11 +65,7 @@ type ParsedFile struct {
 // LoadFile is Load for a file that may lack the rack key, such as the template
 // of a lab. It also returns which keys the file sets.
 func LoadFile(path string) (*ParsedFile, error) {
-	data, err := readConfigFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return ParseFile(path, data)
+	return loadDocument(path, "", "", false)
 }
 
 // ParseFile is LoadFile for the text of a file.
