@@ -133,6 +133,6 @@ func (t toolbox) cleanEnv() []string {
 
 // hasExited reports whether err is from a program that ran and failed.
 func hasExited(err error) bool {
-	var exit *exec.ExitError
-	return errors.As(err, &exit)
+	_, ok := errors.AsType[*exec.ExitError](err)
+	return ok
 }

@@ -117,8 +117,8 @@ func networkSettings(n config.NetworkSettings, serial string) cardinit.CardSetti
 
 // settingsError converts a settings error for the card's page.
 func settingsError(err error) error {
-	var all *config.Errors
-	if !errors.As(err, &all) {
+	all, ok := errors.AsType[*config.Errors](err)
+	if !ok {
 		return err
 	}
 	broken := new(cardinit.SettingsError)

@@ -196,19 +196,12 @@ func (r *restoration) retryStep(ctx context.Context, send func() error) error {
 	}
 }
 
-// ledgerPosition is the part of the ledger's status that tells whether a board has the
-// restored book.
-type ledgerPosition struct {
-	Applied uint64 `json:"applied_index"`
-	Halted  string `json:"halted"`
-}
-
 // awaitBoards waits until every board that is up has applied the restore. The boards compare
 // the digests of their books in each entry, and one that differs halts.
 func (r *restoration) awaitBoards(ctx context.Context, w world) error {
 	ctx, cancel := context.WithTimeout(ctx, boardsPatience)
 	defer cancel()
-	var first ledgerPosition
+	var first orderservice.LedgerState
 	if err := r.retryStep(ctx, func() error { return r.c.Shop(ctx, http.MethodGet, "ledger", nil, &first) }); err != nil {
 		return err
 	}
@@ -245,7 +238,7 @@ func (r *restoration) awaitBoards(ctx context.Context, w world) error {
 }
 
 // awaitBoard waits until a board has applied an entry, or has halted.
-func awaitBoard(ctx context.Context, c *client.Client, applied uint64) (has ledgerPosition, err error) {
+func awaitBoard(ctx context.Context, c *client.Client, applied uint64) (has orderservice.LedgerState, err error) {
 	for {
 		if err := c.Shop(ctx, http.MethodGet, "ledger", nil, &has); err != nil || has.Applied >= applied || has.Halted != "" {
 			return has, err

@@ -252,8 +252,7 @@ func (c *cardInit) timeServers(s CardSettings) []string {
 // until ctx ends.
 func (c *cardInit) showMistakes(ctx context.Context, s CardSettings, settingsErr error) {
 	d := pageData{Host: s.HostName, Serial: c.serial, Version: c.Version}
-	var list *SettingsError
-	if errors.As(settingsErr, &list) {
+	if list, ok := errors.AsType[*SettingsError](settingsErr); ok {
 		d.Mistakes = list.Mistakes
 	} else {
 		d.Mistakes = []Mistake{{Text: settingsErr.Error()}}

@@ -74,8 +74,7 @@ func (linuxSystem) Run(ctx context.Context, name string, args ...string) (int, s
 	err := cmd.Run()
 	text := out.String()
 	text = strings.TrimSpace(text[max(0, len(text)-maxOutput):])
-	var ended *exec.ExitError
-	if errors.As(err, &ended) && ended.Exited() {
+	if ended, ok := errors.AsType[*exec.ExitError](err); ok && ended.Exited() {
 		return ended.ExitCode(), text, nil
 	}
 	if err != nil {

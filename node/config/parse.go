@@ -94,8 +94,7 @@ func readConfigFile(path string) ([]byte, error) {
 
 // systemReason returns the system's error without operation and path.
 func systemReason(err error) string {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err.Error()
 	}
 	return err.Error()

@@ -241,8 +241,7 @@ func tryPort(addr netip.AddrPort, network string) error {
 
 // stripAddress returns the system's error about an address without the address.
 func stripAddress(err error) error {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return errno
 	}
 	return err

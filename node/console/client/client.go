@@ -254,8 +254,7 @@ func (c *Client) sendRequest(req *http.Request) (*http.Response, error) {
 
 func (c *Client) unreachableError(err error) error {
 	why := "is the lab or the board running?"
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		why = "it did not reply in time; is the board busy, paused or unplugged?"
 	}
 	return &Error{
