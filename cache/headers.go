@@ -107,7 +107,7 @@ func statusHasBody(status int) bool {
 	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
 
-// maxLengthDigits is the most digits that parseLength reads; a number of so many fits an int64.
+// maxLengthDigits is the most digits that parseLength reads; such a number fits an int64.
 const maxLengthDigits = 18
 
 // parseLength reads a Content-Length: digits only, no sign, no list.
