@@ -102,7 +102,7 @@ func TestCardsThatLieAreFound(t *testing.T) {
 // TestFaultsAreFound: with a fault in the ledger's code, some seed or scenario fails.
 func TestFaultsAreFound(t *testing.T) {
 	if testing.Short() {
-		t.Skip("compiles the world four times")
+		t.Skip("compiles the world five times")
 	}
 	ledger, err := filepath.Abs("../../cluster/ledger")
 	if err != nil {

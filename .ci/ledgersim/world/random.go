@@ -89,7 +89,7 @@ func (w *world) disturb(isHeavy bool) {
 		s.clock.skew += step
 		s.clock.wasWrong = true
 		w.did("clock step")
-	case 12, 13:
+	case 12, 13, 21:
 		w.suspendFor(s)
 	case 14, 15, 16:
 		w.forget(s)
