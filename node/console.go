@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"bramble/cache"
@@ -24,6 +26,9 @@ const (
 	consoleBodyTimeout = 10 * time.Second
 	// consoleIdleTimeout limits how long an unused connection stays open.
 	consoleIdleTimeout = 2 * time.Minute
+	// consoleStopWait limits how long the console's clients have when the board stops: as
+	// long as the public listener waits for a new connection's request.
+	consoleStopWait = 2 * time.Second
 	// defaultBarLamps is the number of lamps that the console draws for a board's load
 	// bar.
 	defaultBarLamps = 5
@@ -37,13 +42,24 @@ func (b *board) newConsole() (*console.Console, error) {
 	})
 }
 
-func (b *board) serveConsole(ctx context.Context, handler http.Handler) error {
+// serveConsole serves the console until ctx ends. A client that has connected by then is
+// still answered, for at most stopWait.
+func (b *board) serveConsole(ctx context.Context, handler http.Handler, stopWait time.Duration) error {
+	var open atomic.Int64
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: consoleHeaderTimeout,
 		ReadTimeout:       consoleHeaderTimeout + consoleBodyTimeout,
 		IdleTimeout:       consoleIdleTimeout,
 		ErrorLog:          slog.NewLogLogger(b.log.Handler(), slog.LevelDebug),
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				open.Add(1)
+			case http.StateClosed, http.StateHijacked:
+				open.Add(-1)
+			}
+		},
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(console.LimitListener(b.console)) }()
@@ -52,12 +68,12 @@ func (b *board) serveConsole(ctx context.Context, handler http.Handler) error {
 		return fmt.Errorf("console: %w", err)
 	case <-ctx.Done():
 	}
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	if server.Shutdown(closing) != nil {
-		server.Close()
-	}
+	// Shutdown would drop each request that net/http reads from then on, without a reply.
+	server.SetKeepAlivesEnabled(false)
+	b.console.Close()
 	<-served
+	waitUntil(context.WithoutCancel(ctx), stopWait, func() bool { return open.Load() == 0 })
+	server.Close()
 	return nil
 }
 

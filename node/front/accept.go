@@ -144,6 +144,7 @@ func (f *Front) serveConn(c *conn, overTLS bool) {
 	}
 	f.conns.add(c)
 	if overTLS {
+		f.https.negotiating.Add(1)
 		f.serving.Go(c.handshake)
 		return
 	}

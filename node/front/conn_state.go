@@ -15,6 +15,7 @@ const (
 	stateBorrowed                     // net/http answers one request, on loan
 	stateNetHTTP                      // net/http serves it for good: a request is under way
 	stateNetHTTPIdle                  // the same, between two requests
+	stateHTTP2Idle                    // the same with HTTP/2: net/http sends a GOAWAY before it closes
 	stateLingering                    // the last reply is out; the client must close
 	stateClosing                      // the sweep has ended it: nothing may begin any more
 	stateGone                         // closed, and out of the table
@@ -40,8 +41,8 @@ func (s connState) mayFollow() []connState {
 	case stateBorrowed:
 		return []connState{stateAnswering, stateFlushing}
 	case stateNetHTTP:
-		return []connState{stateNetHTTP, stateNetHTTPIdle}
-	case stateNetHTTPIdle:
+		return []connState{stateNetHTTP, stateNetHTTPIdle, stateHTTP2Idle}
+	case stateNetHTTPIdle, stateHTTP2Idle:
 		return []connState{stateNetHTTP}
 	}
 	return nil

@@ -23,7 +23,7 @@ func stateNames() []string {
 	return []string{
 		stateNew: "New", stateHandshake: "Handshake", stateIdle: "Idle", stateReading: "Reading", stateAnswering: "Answering",
 		stateFlushing: "Flushing", stateBorrowed: "Borrowed", stateNetHTTP: "NetHTTP", stateNetHTTPIdle: "NetHTTPIdle",
-		stateLingering: "Lingering", stateClosing: "Closing", stateGone: "Gone",
+		stateHTTP2Idle: "HTTP2Idle", stateLingering: "Lingering", stateClosing: "Closing", stateGone: "Gone",
 	}
 }
 

@@ -70,19 +70,29 @@ func (t *connTable) remove(c *conn) {
 // timeouts limits how long each state may last, in sweeps; 0: no limit.
 type timeouts [stateCount]uint32
 
-func (cfg *Config) timeouts(interval time.Duration, open int64, draining bool) (t timeouts) {
-	sweeps := func(d time.Duration) uint32 { return uint32((d+interval-1)/interval) + 1 }
+// sweepsIn returns the number of sweeps in which d has passed.
+func sweepsIn(d, interval time.Duration) uint32 { return uint32((d+interval-1)/interval) + 1 }
+
+func (cfg *Config) timeouts(interval time.Duration, open int64) (t timeouts) {
 	scaled := func(configured, least time.Duration) uint32 {
-		return sweeps(admission.ScaleTimeout(configured, least, open, int64(cfg.MaxConnections)))
+		return sweepsIn(admission.ScaleTimeout(configured, least, open, int64(cfg.MaxConnections)), interval)
 	}
 	header, idle := scaled(cfg.HeaderTimeout, minHeaderTimeout), scaled(cfg.IdleTimeout, minIdleTimeout)
 	t[stateNew], t[stateHandshake], t[stateReading] = header, header, header
-	t[stateIdle], t[stateNetHTTPIdle] = idle, idle
+	t[stateIdle], t[stateNetHTTPIdle], t[stateHTTP2Idle] = idle, idle, idle
 	t[stateFlushing] = scaled(cfg.WriteTimeout, admission.MinWriteTimeout)
-	t[stateLingering] = sweeps(lingerTimeout)
-	if draining {
-		t[stateNew] = sweeps(newConnGrace)
-		t[stateIdle], t[stateNetHTTPIdle] = sweeps(drainGrace), sweeps(drainGrace)
+	t[stateLingering] = sweepsIn(lingerTimeout, interval)
+	return t
+}
+
+// drainTimeouts returns the timeouts at a time after the stop. Connections that have been
+// idle for long have drainGrace too; those with HTTP/2 are httpsFront's to end.
+func (cfg *Config) drainTimeouts(open int64, waited time.Duration) timeouts {
+	t := cfg.timeouts(drainInterval, open)
+	t[stateNew] = sweepsIn(newConnGrace, drainInterval)
+	t[stateIdle], t[stateNetHTTPIdle], t[stateHTTP2Idle] = 0, 0, 0
+	if waited >= drainGrace {
+		t[stateIdle], t[stateNetHTTPIdle] = sweepsIn(drainGrace, drainInterval), sweepsIn(drainGrace, drainInterval)
 	}
 	return t
 }

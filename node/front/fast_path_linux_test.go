@@ -305,16 +305,7 @@ func TestDrainingEndsEveryConnection(t *testing.T) {
 		v.reply()
 	}
 	half.send("GET / HTTP/1.1\r\n")
-	until(t, "half a request is there", func() bool {
-		f.conns.mu.Lock()
-		defer f.conns.mu.Unlock()
-		for _, c := range f.conns.conns {
-			if c.currentState() == stateReading {
-				return true
-			}
-		}
-		return false
-	})
+	until(t, "half a request is there", func() bool { return f.conns.countIn(stateReading) == 1 })
 	stop()
 	until(t, "it drains", f.isDraining.Load)
 	half.send(hostLine + "\r\n\r\n")

@@ -243,7 +243,7 @@ func (f *Front) sweepConns(ctx context.Context) {
 			}
 			f.gate.RecordPressure(measured)
 		case <-sweepTicker.C:
-			f.conns.sweep(f.cfg.timeouts(interval, f.conns.open.Load(), false))
+			f.conns.sweep(f.cfg.timeouts(interval, f.conns.open.Load()))
 		}
 	}
 }
@@ -267,7 +267,7 @@ func (f *Front) drainConns() {
 			f.conns.abortAll()
 			return
 		}
-		f.conns.sweep(f.cfg.timeouts(drainInterval, f.conns.open.Load(), true))
+		f.conns.sweep(f.cfg.drainTimeouts(f.conns.open.Load(), waited))
 	}
 }
 

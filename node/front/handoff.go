@@ -71,11 +71,13 @@ func trackConnState(inner net.Conn, state http.ConnState) {
 // trackConnState enters the state of a connection that is net/http's for good. A
 // connection that the sweep has ended is closed, which net/http notices.
 func (c *conn) trackConnState(state http.ConnState) {
-	switch state {
-	case http.StateActive:
+	switch {
+	case state == http.StateActive:
 		c.http2.unflushedReplies.Store(0)
 		c.enter(stateNetHTTP)
-	case http.StateIdle:
+	case state == http.StateIdle && c.http2.isOpen:
+		c.enter(stateHTTP2Idle)
+	case state == http.StateIdle:
 		c.enter(stateNetHTTPIdle)
 	}
 }

@@ -12,13 +12,12 @@ import (
 // protocol. The sweep ends it if that takes longer than a request's header may.
 func (c *conn) handshake() {
 	s := c.front.https
-	// A board that stops waits for a handshake only if its client has sent something.
+	defer s.negotiating.Add(-1)
+	// For a client that has sent something a board that stops waits as for half a request.
 	if !c.awaitFirstByte() || !c.enter(stateHandshake) {
 		c.closeAndRemove()
 		return
 	}
-	s.handshaking.Add(1)
-	defer s.handshaking.Add(-1)
 	hello, err := c.readClientHello()
 	if err != nil {
 		s.countFailure(err)

@@ -31,10 +31,13 @@ func dialHTTP2(t *testing.T, f *Front, client *tls.Config, window uint32) *http2
 	t.Helper()
 	cfg := client.Clone()
 	cfg.NextProtos = []string{h2Proto}
-	v := dialTLS(t, f, cfg)
-	if _, err := io.WriteString(v, http2.ClientPreface); err != nil {
-		t.Fatal(err)
-	}
+	return startHTTP2(t, dialTLS(t, f, cfg), window)
+}
+
+// startHTTP2 begins to speak HTTP/2 on a connection that has negotiated it.
+func startHTTP2(t *testing.T, v *testClient, window uint32) *http2Client {
+	t.Helper()
+	v.send(http2.ClientPreface)
 	c := &http2Client{Framer: http2.NewFramer(v, v.r), t: t, to: v}
 	c.fields = hpack.NewEncoder(&c.block)
 	if err := c.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: window}); err != nil {
@@ -74,12 +77,18 @@ func othersAreAnswered(t *testing.T, f *Front, client *tls.Config) {
 	if err := c.ask(1, "/"); err != nil {
 		t.Fatal(err)
 	}
+	c.awaitReply(1)
+}
+
+// awaitReply reads until a stream's reply has ended.
+func (c *http2Client) awaitReply(stream uint32) {
+	c.t.Helper()
 	for {
 		frame, err := c.ReadFrame()
 		if err != nil {
-			t.Fatal(err)
+			c.t.Fatal(err)
 		}
-		if frame.Header().StreamID == 1 && frame.Header().Type == http2.FrameData && frame.Header().Flags.Has(http2.FlagDataEndStream) {
+		if data, ok := frame.(*http2.DataFrame); ok && data.StreamID == stream && data.StreamEnded() {
 			return
 		}
 	}
@@ -210,13 +219,5 @@ func TestRefusalsDoNotWaitForTheirClient(t *testing.T) {
 	if err := c.WriteWindowUpdate(1, 1<<20); err != nil {
 		t.Fatal(err)
 	}
-	for {
-		frame, err := c.ReadFrame()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if data, ok := frame.(*http2.DataFrame); ok && data.StreamID == 1 && data.StreamEnded() {
-			return
-		}
-	}
+	c.awaitReply(1)
 }

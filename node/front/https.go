@@ -43,6 +43,9 @@ const (
 	// http2Ping limits the silence of a connection in use before it is sent a PING, and then
 	// the time until the answer.
 	http2Ping = 15 * time.Second
+	// goAwayTime is the time in which a connection ends that net/http has sent a GOAWAY:
+	// net/http closes it a second after its last reply, if the client has not.
+	goAwayTime = 1500 * time.Millisecond
 )
 
 // HTTPSConfig sets up the listener for https.
@@ -80,7 +83,7 @@ type httpsFront struct {
 	maxAnswering int
 
 	http2Open           atomic.Int64 // connections that speak HTTP/2 now
-	handshaking         atomic.Int64 // handshakes under way whose client has sent something
+	negotiating         atomic.Int64 // connections whose protocol is not known yet
 	maxHTTP2            int64
 	handshaken, resumed atomic.Int64
 	failed, refused     atomic.Int64
@@ -185,9 +188,10 @@ func (f *Front) SetTicketKeys(keys [][32]byte) {
 	}
 }
 
-// serveHTTP2 has net/http answer connections with HTTP/2 until stop is called, which lets
-// handshakes and requests under way end, for at most timeout, and accepts no more
-// connections.
+// serveHTTP2 has net/http answer connections with HTTP/2 until stop is called, when no more
+// are accepted. As long as one may still negotiate HTTP/2, net/http goes on: it would not
+// serve it after the first GOAWAY. Then each gets a GOAWAY, before which none is closed, so
+// that its client knows which requests to send again. stop returns after timeout at most.
 func (h *httpsFront) serveHTTP2() (stop func(timeout time.Duration)) {
 	served := make(chan struct{})
 	go func() {
@@ -196,14 +200,24 @@ func (h *httpsFront) serveHTTP2() (stop func(timeout time.Duration)) {
 		close(served)
 	}()
 	return func(timeout time.Duration) {
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
-		defer cancel()
-		for h.handshaking.Load() > 0 && ctx.Err() == nil { // one may negotiate HTTP/2
-			sleepContext(ctx, drainInterval)
+		began := time.Now()
+		for h.negotiating.Load() > 0 && time.Since(began) < timeout-goAwayTime {
+			time.Sleep(drainInterval)
 		}
-		if h.server.Shutdown(ctx) != nil {
-			h.server.Close()
+		if h.http2Open.Load() > 0 { // the first request of the last one may be on its way
+			time.Sleep(min(drainGrace, timeout))
 		}
+		for h.sendGoAways() != nil && time.Since(began) < timeout {
+		}
+		h.server.Close()
 		<-served
 	}
+}
+
+// sendGoAways has net/http send a GOAWAY to each connection that has had none. It fails if
+// some have not ended after drainGrace, of which net/http may not have known the last.
+func (h *httpsFront) sendGoAways() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainGrace)
+	defer cancel()
+	return h.server.Shutdown(ctx)
 }

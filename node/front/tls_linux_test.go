@@ -476,7 +476,7 @@ func TestHalfAClientHelloTakesNoSlot(t *testing.T) {
 		v.send(string(hello[:len(hello)-1]))
 		slow = append(slow, v)
 	}
-	until(t, "all have begun", func() bool { return f.https.handshaking.Load() == 8 })
+	until(t, "all have begun", func() bool { return f.conns.countIn(stateHandshake) == 8 })
 	slow[0].send(string(hello[len(hello)-1:]))
 	until(t, "one wants a permit", func() bool { return f.https.handshakes.Waiting() == 1 })
 	compute()
