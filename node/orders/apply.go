@@ -218,13 +218,6 @@ func (a *applyTx) executeCommand(c Command, data []byte) Answer {
 		return a.runTick(c)
 	case SetClock:
 		return a.runOperation(c.Operation, data, func() (Answer, string) { return a.noteClock(c) })
-	}
-	return a.executeLater(c, data)
-}
-
-// executeLater carries out the commands that came with rules 2.
-func (a *applyTx) executeLater(c Command, data []byte) Answer {
-	switch c := c.(type) {
 	case ReviseOffer:
 		return a.runSaleOperation(c.Operation, data, c.Product, func(s *storedSale) (Answer, string) { return a.reviseOffer(s, &c) })
 	case RetireSale:

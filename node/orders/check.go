@@ -182,9 +182,9 @@ func (o Offer) checkFields() error {
 		checkAboutSale(o.Operation, o.Product),
 		requireField(o.Mode >= FirstCome && o.Mode <= Interest, "Mode", "is not a mode of sale"),
 		requireField(o.Stock >= 0 && o.Stock <= MaxStock, "Stock", fmt.Sprintf("is not 0 to %d", MaxStock)),
-		requireField(o.Limit >= 1 && o.Limit <= MaxLimit, "Limit", fmt.Sprintf("is not 1 to %d", MaxLimit)),
+		checkLimit(o.Limit),
 		checkTimes(o.Opens, o.Closes, ballot),
-		requireField(o.Price >= 0 && o.Price <= MaxAmount, "Price", "is negative or too large"),
+		checkPrice(o.Price),
 		checkCode("Currency", o.Currency, 3),
 		checkCountries(o.Countries),
 		checkDuration("FulfilmentDelay", o.FulfilmentDelay),
@@ -196,6 +196,14 @@ func (o Offer) checkFields() error {
 	)
 }
 
+func checkLimit(units int) error {
+	return requireField(units >= 1 && units <= MaxLimit, "Limit", fmt.Sprintf("is not 1 to %d", MaxLimit))
+}
+
+func checkPrice(minor int64) error {
+	return requireField(minor >= 0 && minor <= MaxAmount, "Price", "is negative or too large")
+}
+
 func checkInvitations(d time.Duration) error {
 	if d == InviteByHand {
 		return nil
@@ -205,19 +213,18 @@ func checkInvitations(d time.Duration) error {
 
 // Fields that are not revised do not count.
 func (r ReviseOffer) checkFields() error {
-	errs := []error{checkAboutSale(r.Operation, r.Product),
-		requireField(r.Fields != 0 && r.Fields < reviseEnd, "Fields", "are none of an offer")}
+	var price, countries, limit error
 	if r.Fields&RevisePrice != 0 {
-		errs = append(errs, requireField(r.Price >= 0 && r.Price <= MaxAmount, "Price", "is negative or too large"))
+		price = checkPrice(r.Price)
 	}
 	if r.Fields&ReviseCountries != 0 {
-		errs = append(errs, checkCountries(r.Countries))
+		countries = checkCountries(r.Countries)
 	}
 	if r.Fields&ReviseLimit != 0 {
-		errs = append(errs, requireField(r.Limit >= 1 && r.Limit <= MaxLimit, "Limit", fmt.Sprintf("is not 1 to %d", MaxLimit)))
+		limit = checkLimit(r.Limit)
 	}
-	errs = append(errs, checkInvitations(r.Invitations), checkDuration("FulfilmentDelay", r.FulfilmentDelay), checkDuration("Retain", r.Retain))
-	return firstError(errs...)
+	return firstError(checkAboutSale(r.Operation, r.Product), requireField(r.Fields != 0 && r.Fields < reviseEnd, "Fields", "are none of an offer"),
+		price, countries, limit, checkInvitations(r.Invitations), checkDuration("FulfilmentDelay", r.FulfilmentDelay), checkDuration("Retain", r.Retain))
 }
 
 func (m MarkSent) checkFields() error {

@@ -3,6 +3,7 @@ package orders
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"bramble/node/orders/draw"
@@ -65,20 +66,12 @@ func (o *storedOrder) deriveFields(s *storedSale) {
 
 // isLive reports whether the order counts towards the limits.
 func (o *storedOrder) isLive() bool {
-	switch o.State {
-	case StateOpen, StateInvited, StateWon, StateFulfilling, StateFulfilled:
-		return true
-	}
-	return false
+	return slices.Contains([]OrderState{StateOpen, StateInvited, StateWon, StateFulfilling, StateFulfilled}, o.State)
 }
 
 // isFinished reports whether the order will not change any more except by being erased.
 func (o *storedOrder) isFinished() bool {
-	switch o.State {
-	case StateLost, StateFulfilled, StateCancelled, StateLeft, StateExpired, StateReturned:
-		return true
-	}
-	return false
+	return slices.Contains([]OrderState{StateLost, StateFulfilled, StateCancelled, StateLeft, StateExpired, StateReturned}, o.State)
 }
 
 // unitsSold returns the units of the order that the sale counts as sold.

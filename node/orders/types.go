@@ -3,6 +3,7 @@ package orders
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"bramble/node/orders/draw"
@@ -219,11 +220,7 @@ type Order struct {
 // Cancellable reports whether the buyer can still cancel the order, as far as the order
 // alone shows: an entry whose ballot has closed is refused with TooLate.
 func (o Order) Cancellable() bool {
-	switch o.State {
-	case StateOpen, StateInvited, StateWon:
-		return true
-	}
-	return false
+	return slices.Contains([]OrderState{StateOpen, StateInvited, StateWon}, o.State)
 }
 
 // Sale is one product's sale.

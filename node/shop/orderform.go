@@ -271,7 +271,8 @@ func formFieldLimits() map[string]int {
 func (f *form) parseOrder(s *Shop, sale *productSale) (order orders.PlaceOrder) {
 	order.Product = sale.Slug
 	var ok bool
-	if order.Kind, ok = orderKind(f.get("kind")); !ok {
+	var err error
+	if order.Kind, err = orders.ParseKind(f.get("kind")); err != nil {
 		f.addProblem("kind", "This form does not say what it is for. The one below does: please send it.")
 	}
 	if f.get("quantity") == "" {
@@ -288,11 +289,9 @@ func (f *form) parseOrder(s *Shop, sale *productSale) (order orders.PlaceOrder) 
 	}
 	if f.get("more") != "" {
 		order.InAddition = true
-		id, err := orders.ParseID(f.get("id"))
-		if err != nil {
+		if order.ID, err = orders.ParseID(f.get("id")); err != nil {
 			f.addProblem("more", "This form has lost its reference. Please send it again.")
 		}
-		order.ID = id
 	}
 	return order
 }

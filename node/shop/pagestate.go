@@ -64,16 +64,6 @@ const (
 // holdRefused is the Hold of a product that the order book refuses.
 const holdRefused = "refused"
 
-// orderKind returns the order book's kind for a kind of form, and false if there is none.
-func orderKind(form string) (orders.Kind, bool) {
-	for _, k := range []orders.Kind{orders.KindOrder, orders.KindEntry, orders.KindInterest, orders.KindWaiting} {
-		if form == k.String() {
-			return k, true
-		}
-	}
-	return 0, false
-}
-
 // orderTotal is the total for a number of units delivered to one country, with its parts.
 type orderTotal struct {
 	Quantity int

@@ -80,7 +80,7 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 func (s *Shop) replyWithProblems(w http.ResponseWriter, r *http.Request, p *Product, content *formContent) {
 	state := s.readPageState(s.now())
 	sale := state.saleOf(p)
-	if _, known := orderKind(content.kind); !known {
+	if _, err := orders.ParseKind(content.kind); err != nil {
 		content.kind = sale.FormKind
 	}
 	var code int
