@@ -129,43 +129,30 @@ func (s *sampler) takeSample(now time.Time) cluster.Vitals {
 }
 
 func (b *board) currentFaults() cluster.Faults {
-	faults := piFaults(b.piHealth())
-	if alive, known := b.members.Known(); alive < known {
-		faults |= cluster.PeerLost
-	}
-	if len(b.sites.Down()) > 0 {
-		faults |= cluster.OriginDown
-	}
-	if !b.purger.LeaseValid() && b.state.get() != cluster.Starting && b.state.get() != cluster.Joining {
-		faults |= cluster.CutOff
-	}
-	clock := b.orders.status().Clock
+	alive, known := b.members.Known()
+	state, clock, nameTaken := b.state.get(), b.orders.status().Clock, b.nameTakenAt.Load()
 	b.clockDiffers.Store(clock.OwnDiffers())
-	if !b.clockIsSet() || orderservice.ClockFault(clock) {
-		faults |= cluster.ClockNotSet
-	}
-	if !b.orders.acceptsOrders() {
-		faults |= cluster.NoMajority
-	}
-	if b.cardUnusable.Load() {
-		faults |= cluster.CardFailing
-	}
-	if at := b.nameTakenAt.Load(); at != 0 && time.Since(time.Unix(0, at)) < nameConflictShownFor {
-		faults |= cluster.NameTaken
-	}
-	return faults
+	return piFaults(b.piHealth()) | joinFaults(map[cluster.Faults]bool{
+		cluster.PeerLost:    alive < known,
+		cluster.OriginDown:  len(b.sites.Down()) > 0,
+		cluster.CutOff:      !b.purger.LeaseValid() && state != cluster.Starting && state != cluster.Joining,
+		cluster.ClockNotSet: !b.clockIsSet() || orderservice.ClockFault(clock),
+		cluster.NoMajority:  !b.orders.acceptsOrders(),
+		cluster.CardFailing: b.cardUnusable.Load(),
+		cluster.NameTaken:   nameTaken != 0 && time.Since(time.Unix(0, nameTaken)) < nameConflictShownFor,
+	})
 }
 
 func piFaults(h host.PiHealth) cluster.Faults {
-	var faults cluster.Faults
-	if h.PowerLow {
-		faults |= cluster.PowerLow
-	}
-	if h.TooHot {
-		faults |= cluster.TooHot
-	}
-	if h.Card != "" {
-		faults |= cluster.CardFailing
+	return joinFaults(map[cluster.Faults]bool{cluster.PowerLow: h.PowerLow, cluster.TooHot: h.TooHot, cluster.CardFailing: h.Card != ""})
+}
+
+// joinFaults returns the faults that are there.
+func joinFaults(isThere map[cluster.Faults]bool) (faults cluster.Faults) {
+	for fault, there := range isThere {
+		if there {
+			faults |= fault
+		}
 	}
 	return faults
 }

@@ -16,7 +16,6 @@ import (
 	"bramble/cluster"
 	"bramble/cluster/ledger"
 	"bramble/node/backup"
-	"bramble/node/config"
 	"bramble/node/fulfilment"
 	"bramble/node/orders"
 	"bramble/node/orderservice"
@@ -160,7 +159,10 @@ func (b *board) fulfilmentConfig(catalogue *shop.Catalogue, service *orderservic
 	return fulfilment.Config{
 		Jobs:    service.Jobs(),
 		Webhook: fulfilment.WebhookConfig{URL: cfg.Webhook.URL, Secret: cfg.Webhook.Secret, Timeout: time.Duration(cfg.Webhook.Timeout)},
-		Mail:    mailConfig(cfg.Mail, from),
+		Mail: fulfilment.MailConfig{
+			Server: cfg.Mail.Server, From: from, User: cfg.Mail.User, Password: cfg.Mail.Password,
+			TLS: fulfilment.TLSMode(cfg.Mail.TLS), Timeout: time.Duration(cfg.Mail.Timeout),
+		},
 		Leading: service.Leading, ShopName: catalogue.Name, Title: catalogue.Title,
 		ReceiptURL: func(o orders.Order) string {
 			if base == "" {
@@ -175,13 +177,6 @@ func (b *board) fulfilmentConfig(catalogue *shop.Catalogue, service *orderservic
 // formatMoney writes minor units of a currency for people.
 func formatMoney(minor int64, currency string) string {
 	return shop.Money{Minor: minor, Currency: currency}.String()
-}
-
-func mailConfig(m config.MailSettings, from string) fulfilment.MailConfig {
-	return fulfilment.MailConfig{
-		Server: m.Server, From: from, User: m.User, Password: m.Password,
-		TLS: fulfilment.TLSMode(m.TLS), Timeout: time.Duration(m.Timeout),
-	}
 }
 
 // addRoutes adds the handlers of other boards' ledger requests.

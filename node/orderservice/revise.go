@@ -152,15 +152,20 @@ func (s *Service) followConfig(ctx context.Context) (complete bool) {
 	return true
 }
 
+// listDifferences lists what the files of this board have differently for a sale.
+func (s *Service) listDifferences(sale orders.Sale) []DifferenceJSON {
+	offer, known := s.findOffer(sale.Product)
+	if !known {
+		return nil
+	}
+	list, _ := s.compareOffer(sale, offer)
+	return list
+}
+
 // logDifferences logs once per start what the catalogue has differently.
 func (s *Service) logDifferences() {
 	for _, sale := range s.Sales() {
-		offer, known := s.findOffer(sale.Product)
-		if !known {
-			continue
-		}
-		list, _ := s.compareOffer(sale, offer)
-		for _, d := range list {
+		for _, d := range s.listDifferences(sale) {
 			s.cfg.Logger.Info("a sale differs from this board's files; the order book's value counts", "product", sale.Product,
 				"field", d.Field, "sale", d.Sale, "file", d.File, "remedy", d.Remedy)
 		}
@@ -172,13 +177,8 @@ func (s *Service) logDifferences() {
 func (s *Service) catalogueNotices() []string {
 	var notices []string
 	for _, sale := range s.Sales() {
-		offer, known := s.findOffer(sale.Product)
-		if !known {
-			continue
-		}
 		var fields []string
-		list, _ := s.compareOffer(sale, offer)
-		for _, d := range list {
+		for _, d := range s.listDifferences(sale) {
 			if d.Remedy == remedyRevise || d.Remedy == remedyFixed {
 				fields = append(fields, d.Field)
 			}

@@ -83,9 +83,7 @@ func (s *Service) newSaleJSON(book *orders.Book, sale orders.Sale) SaleJSON {
 			j.Unposted = u.Orders
 		}
 	}
-	if offer, known := s.findOffer(sale.Product); known {
-		j.Differences, _ = s.compareOffer(sale, offer)
-	}
+	j.Differences = s.listDifferences(sale)
 	j.describeQueue(book, sale)
 	if sale.Mode == orders.Ballot {
 		j.Draw = s.newDrawJSON(book, sale)

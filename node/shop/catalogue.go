@@ -149,11 +149,8 @@ func readCatalogueFile(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxCatalogueBytes+1))
-	if err != nil {
-		return nil, err
+	if err == nil && len(text) > maxCatalogueBytes {
+		err = fmt.Errorf("%s is larger than %d KB: is it a catalogue?", path, maxCatalogueBytes>>10)
 	}
-	if len(text) > maxCatalogueBytes {
-		return nil, fmt.Errorf("%s is larger than %d KB: is it a catalogue?", path, maxCatalogueBytes>>10)
-	}
-	return text, nil
+	return text, err
 }

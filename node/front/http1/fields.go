@@ -115,13 +115,11 @@ func commonFieldRule(b []byte) (r fieldRule, width int) {
 			return ruleDirectives, len("Cache-Control:")
 		}
 	case 'D':
-		switch {
-		case hasName(b, 1, "DNT:"):
+		if hasName(b, 1, "DNT:") {
 			return ruleIgnore, len("DNT:")
 		}
 	case 'H':
-		switch {
-		case hasName(b, 1, "Host:"):
+		if hasName(b, 1, "Host:") {
 			return ruleHost, len("Host:")
 		}
 	case 'I':
@@ -139,8 +137,7 @@ func commonFieldRule(b []byte) (r fieldRule, width int) {
 			return ruleDirectives, len("Pragma:")
 		}
 	case 'R':
-		switch {
-		case hasName(b, 2, "Referer:"):
+		if hasName(b, 2, "Referer:") {
 			return ruleIgnore, len("Referer:")
 		}
 	case 'S':

@@ -28,12 +28,12 @@ func (p Public) Genuine() error {
 	if err != nil {
 		return err
 	}
-	point, err := hex.DecodeString(quicknetKey)
-	if err != nil {
-		return fmt.Errorf("draw: the beacon's key: %w", err)
-	}
 	var key bls.PublicKey[bls.KeyG2SigG1]
-	if err := key.UnmarshalBinary(point); err != nil {
+	point, err := hex.DecodeString(quicknetKey)
+	if err == nil {
+		err = key.UnmarshalBinary(point)
+	}
+	if err != nil {
 		return fmt.Errorf("draw: the beacon's key: %w", err)
 	}
 	message := sha256.Sum256(binary.BigEndian.AppendUint64(nil, round))

@@ -102,10 +102,7 @@ func (p Public) Fits(required Kind, closed time.Time) error {
 	if p.Kind != Drand {
 		return nil
 	}
-	round, _, err := p.parseDrand()
-	if err != nil {
-		return err
-	}
+	round, _, _ := p.parseDrand() // Check has found no error
 	made := time.Unix(quicknetGenesis+int64(round-1)*quicknetPeriod, 0)
 	if !made.After(closed) {
 		return fmt.Errorf("%w: round %d was made before the ballot closed", ErrPublic, round)
