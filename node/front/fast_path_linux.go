@@ -2,7 +2,6 @@ package front
 
 import (
 	"net"
-	"sync"
 	"syscall"
 	"unsafe"
 )
@@ -24,12 +23,12 @@ func (c *conn) serveFastPath() bool {
 // onReadable is the callback of RawConn.Read: it is called when there may be input, and
 // returns false to be called again when there is more.
 func (c *conn) onReadable(fd uintptr) bool {
-	b := c.front.buffers.get()
+	b := c.front.buffers.Get().(*replyBuffers)
 	c.front.setConnRules(c, &b.rules)
 	c.attachRecords(fd)
 	result := c.readAndAnswer(fd, b, readOptions{})
 	c.detachRecords()
-	c.front.buffers.put(b)
+	c.front.buffers.Put(b)
 	return result == actionDue
 }
 
@@ -205,8 +204,8 @@ func (c *conn) endReading(rest []byte, errno syscall.Errno) readResult {
 // recheckMemory answers the request at the start of pendingInput from memory, if its page
 // was stored while it waited for a permit, and returns the action that is due.
 func (c *conn) recheckMemory() (next action, ok bool) {
-	b := c.front.buffers.get()
-	defer c.front.buffers.put(b)
+	b := c.front.buffers.Get().(*replyBuffers)
+	defer c.front.buffers.Put(b)
 	c.front.setConnRules(c, &b.rules)
 	b.rules.limits, b.rules.gate = nil, nil // the request has passed both
 	answered, next := b.answerRequests(c.pendingInput[:c.lendSize], &b.rules)
@@ -253,8 +252,8 @@ func (c *conn) lingerClose() {
 	}
 	// Why the client's side ends does not matter: the reply is out.
 	_ = c.raw.Read(func(fd uintptr) bool {
-		b := c.front.buffers.get()
-		defer c.front.buffers.put(b)
+		b := c.front.buffers.Get().(*replyBuffers)
+		defer c.front.buffers.Put(b)
 		hasEnded, _ := discardInput(fd, b, 0)
 		return hasEnded
 	})
@@ -277,19 +276,6 @@ func discardInput(fd uintptr, b *replyBuffers, maxReads int) (hasEnded, isExhaus
 		}
 	}
 }
-
-// bufferPool lends reply buffers to connections that have input: as many as goroutines
-// run at once.
-type bufferPool struct{ pool sync.Pool }
-
-func (p *bufferPool) get() *replyBuffers {
-	if buffers, ok := p.pool.Get().(*replyBuffers); ok {
-		return buffers
-	}
-	return new(replyBuffers)
-}
-
-func (p *bufferPool) put(buffers *replyBuffers) { p.pool.Put(buffers) }
 
 // rawConnOf returns the socket of a TCP connection for the fast path; nil if it has none.
 func rawConnOf(inner net.Conn) syscall.RawConn {

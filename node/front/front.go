@@ -83,9 +83,9 @@ type Front struct {
 	conns      *connTable
 	limits     *admission.ClientLimits
 	gate       *admission.Gate
-	https      *httpsFront // nil: no https
-	buffers    bufferPool
-	records    recordPool
+	https      *httpsFront         // nil: no https
+	buffers    sync.Pool           // of *replyBuffers, for connections that have input: as many as goroutines run at once
+	records    sync.Pool           // of *recordBuffers, likewise
 	refusals   *semaphore.Weighted // for connections that are sent a refusal
 	serving    sync.WaitGroup      // the goroutines of connections that have one
 	isDraining atomic.Bool
@@ -127,6 +127,8 @@ func New(cfg Config) (*Front, error) {
 			ClientConnections: cfg.ClientConnections, NetworkConnections: cfg.NetworkConnections,
 		}),
 		refusals: semaphore.NewWeighted(maxRefusals),
+		buffers:  sync.Pool{New: func() any { return new(replyBuffers) }},
+		records:  sync.Pool{New: newRecordBuffers},
 	}
 	f.gate = admission.NewGate(cfg.MaxRequests, f.evictSlowestHTTP2)
 	f.server = f.newHTTPServer()

@@ -13,8 +13,6 @@ import (
 
 type sendVector struct{}
 
-type bufferPool struct{}
-
 type eventLoop struct{}
 
 func (l *eventLoop) attach(*conn, int) bool { return false }

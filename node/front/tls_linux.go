@@ -25,7 +25,7 @@ func (c *conn) awaitFirstByte() bool {
 // attachRecords replaces the socket by memory for crypto/tls, until detachRecords.
 func (c *conn) attachRecords(fd uintptr) {
 	if s := c.tls; s != nil {
-		records := c.front.records.get()
+		records := c.front.records.Get().(*recordBuffers)
 		records.fd, records.inEnd = fd, copy(records.in[:], s.transport.earlyInput)
 		s.transport.records, s.transport.earlyInput = records, nil
 	}
@@ -41,7 +41,8 @@ func (c *conn) detachRecords() {
 			_, _ = s.flushRecords()
 		}
 		s.transport.records, s.transport.earlyInput = nil, append([]byte(nil), records.in[records.inStart:records.inEnd]...)
-		c.front.records.put(records)
+		records.inStart, records.inEnd, records.isExhausted, records.out = 0, 0, false, records.out[:0]
+		c.front.records.Put(records)
 	}
 }
 

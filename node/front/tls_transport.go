@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"net"
 	"os"
-	"sync"
 
 	"bramble/node/front/admission"
 )
@@ -57,19 +56,8 @@ type recordBuffers struct {
 	plaintext   [maxRecord]byte // of the next record
 }
 
-// recordPool lends record buffers to connections that have input.
-type recordPool struct{ pool sync.Pool }
-
-func (p *recordPool) get() *recordBuffers {
-	if records, ok := p.pool.Get().(*recordBuffers); ok {
-		return records
-	}
+func newRecordBuffers() any {
 	return &recordBuffers{out: make([]byte, 0, maxRecordsOut+maxRecord+recordExtra)}
-}
-
-func (p *recordPool) put(records *recordBuffers) {
-	records.inStart, records.inEnd, records.isExhausted, records.out = 0, 0, false, records.out[:0]
-	p.pool.Put(records)
 }
 
 // errNoInput reports to crypto/tls that nothing more has arrived. It is a timeout, after
