@@ -61,6 +61,7 @@ type bucketRoot struct {
 type pageBuilder struct {
 	elements []pageElement
 	data     []byte // keys and values
+	head     []byte // the last page's header and elements: its memory is used again
 }
 
 type pageElement struct {
@@ -158,9 +159,11 @@ func (b *bulkWriter) writePage(flags uint16) uint64 {
 	id, p := b.next, &b.page
 	pages := (p.pageBytes() + pageSize - 1) / pageSize
 	b.next += uint64(pages)
-	head := appendPageHeader(make([]byte, 0, p.pageBytes()-len(p.data)), id, flags, len(p.elements), pages-1)
+	rest := pages*pageSize - p.pageBytes()
+	head := appendPageHeader(p.head[:0], id, flags, len(p.elements), pages-1)
 	order := binary.NativeEndian
-	for i, e := range p.elements {
+	for i := range p.elements {
+		e := &p.elements[i]
 		// The offset counts from the element.
 		offset := uint32((len(p.elements)-i)*pageElementSize + e.offset)
 		if flags == branchPage {
@@ -175,8 +178,8 @@ func (b *bulkWriter) writePage(flags uint16) uint64 {
 		head = order.AppendUint32(head, uint32(e.value))
 	}
 	b.writeBytes(head)
+	p.head, p.data = head, append(p.data, make([]byte, rest)...)
 	b.writeBytes(p.data)
-	b.writeBytes(make([]byte, pages*pageSize-p.pageBytes()))
 	p.beginPage()
 	return id
 }

@@ -21,11 +21,12 @@ type FieldError struct {
 // Error returns a sentence without personal data.
 func (f *FieldError) Error() string { return f.Field + " " + f.Reason }
 
-func requireField(ok bool, field, reason string) error {
+// requireField returns a FieldError unless ok. The reason is formatted only then.
+func requireField(ok bool, field, reason string, args ...any) error {
 	if ok {
 		return nil
 	}
-	return &FieldError{Field: field, Reason: reason}
+	return &FieldError{Field: field, Reason: fmt.Sprintf(reason, args...)}
 }
 
 func firstError(errs ...error) error {
@@ -112,7 +113,7 @@ func checkEmail(field, s string) error {
 // checkCode requires n capital letters.
 func checkCode(field, s string, n int) error {
 	ok := len(s) == n && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
-	return requireField(ok, field, fmt.Sprintf("is not a code of %d capital letters", n))
+	return requireField(ok, field, "is not a code of %d capital letters", n)
 }
 
 // checkProduct requires a slug that needs no escaping in a URL.
@@ -161,7 +162,7 @@ func (p PlaceOrder) checkFields() error {
 		checkID(p.ID),
 		checkProduct(p.Product),
 		requireField(p.Kind >= KindOrder && p.Kind <= KindWaiting, "Kind", "is not a kind of order"),
-		requireField(p.Quantity >= 1 && p.Quantity <= MaxLimit, "Quantity", fmt.Sprintf("is not 1 to %d", MaxLimit)),
+		requireField(p.Quantity >= 1 && p.Quantity <= MaxLimit, "Quantity", "is not 1 to %d", MaxLimit),
 		requireField(p.Total >= 0, "Total", "is negative"),
 		checkCode("Currency", p.Currency, 3),
 		p.Person.Check(),
@@ -181,7 +182,7 @@ func (o Offer) checkFields() error {
 	return firstError(
 		checkAboutSale(o.Operation, o.Product),
 		requireField(o.Mode >= FirstCome && o.Mode <= Interest, "Mode", "is not a mode of sale"),
-		requireField(o.Stock >= 0 && o.Stock <= MaxStock, "Stock", fmt.Sprintf("is not 0 to %d", MaxStock)),
+		requireField(o.Stock >= 0 && o.Stock <= MaxStock, "Stock", "is not 0 to %d", MaxStock),
 		checkLimit(o.Limit),
 		checkTimes(o.Opens, o.Closes, ballot),
 		checkPrice(o.Price),
@@ -197,7 +198,7 @@ func (o Offer) checkFields() error {
 }
 
 func checkLimit(units int) error {
-	return requireField(units >= 1 && units <= MaxLimit, "Limit", fmt.Sprintf("is not 1 to %d", MaxLimit))
+	return requireField(units >= 1 && units <= MaxLimit, "Limit", "is not 1 to %d", MaxLimit)
 }
 
 func checkPrice(minor int64) error {
@@ -291,7 +292,7 @@ func (a Announce) checkFields() error {
 func (i Invite) checkFields() error {
 	return firstError(
 		checkAboutSale(i.Operation, i.Product),
-		requireField(i.Count >= 1 && i.Count <= MaxPerCommand, "Count", fmt.Sprintf("is not 1 to %d", MaxPerCommand)),
+		requireField(i.Count >= 1 && i.Count <= MaxPerCommand, "Count", "is not 1 to %d", MaxPerCommand),
 		checkTime("Until", i.Until, true),
 	)
 }

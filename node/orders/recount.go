@@ -39,8 +39,8 @@ type recountState struct {
 	rules   ruleSet
 	sales   []*storedSale
 	tallies []saleTally
-	want    map[string]*pairSum // of the keys that the orders need, by bucket
-	have    map[string]*pairSum
+	want    indexSums // of the keys that the orders need
+	have    indexSums
 	// wantTimers are the keys of the timers of invitations.
 	wantTimers   [][]byte
 	timersSorted bool
@@ -49,6 +49,9 @@ type recountState struct {
 	units        int            // so far under that prefix
 	scratch      []byte
 }
+
+// indexSums are the pairs of the indexes.
+type indexSums struct{ ids, people, addresses, queue, outbox pairSum }
 
 // pairSum is a set of pairs: their number and the sum of their hashes.
 type pairSum struct {
@@ -62,11 +65,7 @@ type saleTally struct {
 }
 
 func newRecount(withFingerprints bool) *recountState {
-	r := &recountState{withFingerprints: withFingerprints, blocks: map[string]int{}, want: map[string]*pairSum{}, have: map[string]*pairSum{}}
-	for _, name := range []string{bucketIDs, bucketPeople, bucketAddresses, bucketQueue, bucketOutbox} {
-		r.want[name], r.have[name] = &pairSum{}, &pairSum{}
-	}
-	return r
+	return &recountState{withFingerprints: withFingerprints, blocks: map[string]int{}}
 }
 
 // addPair adds the next pair of a bucket. It keeps neither slice.
@@ -92,11 +91,16 @@ func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 		r.sales, r.tallies = append(r.sales, s), append(r.tallies, saleTally{})
 	case bucketOrders:
 		err = r.countOrder(k, v)
+	case bucketIDs:
+		r.addToSum(&r.have.ids, k, v)
 	case bucketPeople:
+		r.addPersonToSum(&r.have.people, k, v)
 		err = r.checkLimit(name, k[:19], binary.BigEndian.Uint16(k[16:]), int(binary.BigEndian.Uint32(v[1:])))
 	case bucketAddresses:
+		r.addAddressToSum(&r.have.addresses, k, v)
 		err = r.checkLimit(name, k[:18], binary.BigEndian.Uint16(k), int(binary.BigEndian.Uint32(v)))
 	case bucketQueue:
+		r.addToSum(&r.have.queue, k, v)
 		r.blocks[string(blockKey(binary.BigEndian.Uint16(k), uint32(binary.BigEndian.Uint64(k[2:])/queueBlockSize)))]++
 	case bucketQueueBlocks:
 		if r.blocks[string(k)] != int(binary.BigEndian.Uint32(v)) {
@@ -105,55 +109,60 @@ func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 		delete(r.blocks, string(k))
 	case bucketTimers:
 		err = r.checkTimer(k)
-	}
-	if have := r.have[name]; have != nil {
-		r.addToSum(have, name, k, v)
+	case bucketOutbox:
+		r.addToSum(&r.have.outbox, k, v)
 	}
 	return err
 }
 
-// addToSum adds a pair to a sum, without its fingerprints if they are not recomputed.
-func (r *recountState) addToSum(sum *pairSum, name string, k, v []byte) {
-	switch {
-	case r.withFingerprints:
-	case name == bucketPeople:
-		k, v = k[16:], v[:5]
-	case name == bucketAddresses:
-		r.scratch = append(append(r.scratch[:0], k[:2]...), k[18:]...)
-		r.scratch = append(r.scratch, v...)
-		k, v = r.scratch, nil
-	}
+// addToSum adds a pair to a sum.
+func (r *recountState) addToSum(sum *pairSum, k, v []byte) {
 	r.scratch = append(append(r.scratch[:0], k...), v...)
 	sum.pairs++
 	sum.sum += xxhash.Sum64(r.scratch)
 }
 
+// addPersonToSum and addAddressToSum leave out the fingerprints if they are not recomputed.
+func (r *recountState) addPersonToSum(sum *pairSum, k, v []byte) {
+	if !r.withFingerprints {
+		k, v = k[16:], v[:5]
+	}
+	r.addToSum(sum, k, v)
+}
+
+func (r *recountState) addAddressToSum(sum *pairSum, k, v []byte) {
+	if !r.withFingerprints {
+		sale := k[:2]
+		k = append(append(make([]byte, 0, 10), sale...), k[18:]...)
+	}
+	r.addToSum(sum, k, v)
+}
+
 // countOrder counts an order, and the keys that it needs.
 func (r *recountState) countOrder(k, v []byte) error {
-	o, err := decodeOrder(v)
-	if err != nil {
+	var o storedOrder // without texts, which only fingerprints need
+	if err := o.decode(decoder{data: v, skipsTexts: !r.withFingerprints}); err != nil {
 		return err
 	}
 	if int(o.sale) >= len(r.sales) || binary.BigEndian.Uint64(k) != o.Number || o.Number > r.meta.orders {
 		return fmt.Errorf("order number %d has the wrong key", o.Number)
 	}
-	expect := func(name string, key, value []byte) { r.addToSum(r.want[name], name, key, value) }
 	s, t := r.sales[o.sale], &r.tallies[o.sale]
 	o.deriveFields(s)
 	t.sold += o.unitsSold()
 	t.held += o.unitsHeld()
-	expect(bucketIDs, uint64Key(uint64(o.ID)), uint64Key(o.Number))
+	r.addToSum(&r.want.ids, uint64Key(uint64(o.ID)), uint64Key(o.Number))
 	if r.withFingerprints {
 		o.computeFingerprints(&r.rules)
 	}
 	if o.State != StateErased {
-		expect(bucketPeople, personKey(o), personValue(o))
+		r.addPersonToSum(&r.want.people, personKey(&o), personValue(&o))
 	}
 	if s.LimitByAddress && o.isLive() {
-		expect(bucketAddresses, addressKey(o), uint32Value(o.Quantity))
+		r.addAddressToSum(&r.want.addresses, addressKey(&o), uint32Value(o.Quantity))
 	}
 	if o.isQueued() {
-		expect(bucketQueue, saleKey(o.sale, o.queueNumber), uint64Key(o.Number))
+		r.addToSum(&r.want.queue, saleKey(o.sale, o.queueNumber), uint64Key(o.Number))
 		if o.Kind == KindInterest {
 			t.interested++
 		} else {
@@ -161,10 +170,10 @@ func (r *recountState) countOrder(k, v []byte) error {
 		}
 	}
 	if o.webhookJob != 0 {
-		expect(bucketOutbox, outboxKey(QueueWebhook, o.webhookSince, o.Number), []byte{byte(o.webhookJob)})
+		r.addToSum(&r.want.outbox, outboxKey(QueueWebhook, o.webhookSince, o.Number), []byte{byte(o.webhookJob)})
 	}
 	if o.mailJob != 0 {
-		expect(bucketOutbox, outboxKey(QueueMail, o.mailSince, o.Number), []byte{byte(o.mailJob)})
+		r.addToSum(&r.want.outbox, outboxKey(QueueMail, o.mailSince, o.Number), []byte{byte(o.mailJob)})
 	}
 	if o.State == StateInvited {
 		r.wantTimers = append(r.wantTimers, timerKey(toMillis(o.Until), o.Number))
@@ -231,11 +240,17 @@ func (r *recountState) checkCounters(*bbolt.Tx) error {
 }
 
 func (r *recountState) checkSums(*bbolt.Tx) error {
-	for name, want := range r.want {
-		if have := r.have[name]; have.pairs != want.pairs {
-			return fmt.Errorf("%s has %d keys, the orders need %d", name, have.pairs, want.pairs)
-		} else if have.sum != want.sum {
-			return fmt.Errorf("%s does not agree with the orders", name)
+	for _, index := range []struct {
+		name       string
+		have, want pairSum
+	}{
+		{bucketIDs, r.have.ids, r.want.ids}, {bucketPeople, r.have.people, r.want.people}, {bucketAddresses, r.have.addresses, r.want.addresses},
+		{bucketQueue, r.have.queue, r.want.queue}, {bucketOutbox, r.have.outbox, r.want.outbox},
+	} {
+		if index.have.pairs != index.want.pairs {
+			return fmt.Errorf("%s has %d keys, the orders need %d", index.name, index.have.pairs, index.want.pairs)
+		} else if index.have.sum != index.want.sum {
+			return fmt.Errorf("%s does not agree with the orders", index.name)
 		}
 	}
 	switch {

@@ -71,8 +71,8 @@ type CancelRestore struct{ Operation }
 func (b BeginRestore) checkFields() error {
 	return firstError(
 		b.Operation.checkFields(),
-		requireField(b.Chunks >= 1 && b.Chunks <= MaxRestoreChunks, "Chunks", fmt.Sprintf("is not 1 to %d", MaxRestoreChunks)),
-		requireField(len(b.ReceiptKeys) <= MaxReceiptKeys, "ReceiptKeys", fmt.Sprintf("are more than %d", MaxReceiptKeys)),
+		requireField(b.Chunks >= 1 && b.Chunks <= MaxRestoreChunks, "Chunks", "is not 1 to %d", MaxRestoreChunks),
+		requireField(len(b.ReceiptKeys) <= MaxReceiptKeys, "ReceiptKeys", "are more than %d", MaxReceiptKeys),
 	)
 }
 
@@ -80,7 +80,7 @@ func (a AddRestoreChunk) checkFields() error {
 	return firstError(
 		requireField(a.OpID != 0, "OpID", "is missing"),
 		requireField(a.Number >= 0 && a.Number < MaxRestoreChunks, "Number", "is not a chunk's"),
-		requireField(len(a.Data) > 0 && len(a.Data) <= MaxRestoreChunk, "Data", fmt.Sprintf("has not 1 to %d bytes", MaxRestoreChunk)),
+		requireField(len(a.Data) > 0 && len(a.Data) <= MaxRestoreChunk, "Data", "has not 1 to %d bytes", MaxRestoreChunk),
 	)
 }
 

@@ -333,7 +333,7 @@ func (r *snapshotReader) hashTaken() uint64 {
 // takePair takes a key and a value; an empty key is the bucket's end.
 func (r *snapshotReader) takePair(name string) (key, value []byte, err error) {
 	r.fillBuffer(2 * binary.MaxVarintLen64)
-	keyLen, n := binary.Uvarint(r.buffer[r.start:r.end])
+	keyLen, n := readUvarint(r.buffer[r.start:r.end])
 	if n <= 0 || keyLen > maxKey {
 		return nil, nil, fmt.Errorf("%w: a key cannot be read", ErrSnapshot)
 	}
@@ -341,7 +341,7 @@ func (r *snapshotReader) takePair(name string) (key, value []byte, err error) {
 		r.start += n
 		return nil, nil, nil
 	}
-	valueLen, m := binary.Uvarint(r.buffer[r.start+n : r.end])
+	valueLen, m := readUvarint(r.buffer[r.start+n : r.end])
 	if m <= 0 || valueLen > maxValue {
 		return nil, nil, fmt.Errorf("%w: a value cannot be read", ErrSnapshot)
 	}

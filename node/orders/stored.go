@@ -126,16 +126,21 @@ func (o *storedOrder) codeFields(c fieldCodec, form byte) {
 
 // decodeOrder decodes the output of encode. deriveFields sets the rest.
 func decodeOrder(data []byte) (*storedOrder, error) {
-	r := &decoder{data: data}
-	o := &storedOrder{form: r.byte()}
-	o.codeFields(fieldCodec{from: r}, o.form)
+	o := &storedOrder{}
+	return o, o.decode(decoder{data: data})
+}
+
+// decode is decodeOrder into a zero order.
+func (o *storedOrder) decode(r decoder) error {
+	o.form = r.byte()
+	o.codeFields(fieldCodec{from: &r}, o.form)
 	if o.form != recordForm1 {
 		o.Split.Total = o.Total
 	}
 	if o.form < recordForm1 || o.form > recordForm2 || !r.done() || o.sale >= MaxSales {
-		return nil, fmt.Errorf("%w: a stored order cannot be read", ErrBroken)
+		return fmt.Errorf("%w: a stored order cannot be read", ErrBroken)
 	}
-	return o, nil
+	return nil
 }
 
 type storedSale struct {
