@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -46,10 +47,21 @@ type boardFiles struct {
 	snapshots      *raft.FileSnapshotStore
 	lock           *durable.DirLock // nil: they are a copy
 	identity       boardIdentity
-	newestSnapshot atomic.Uint64 // index of the newest snapshot that this board took, or found at its start
+	newestSnapshot atomic.Uint64                // index of the newest snapshot that this board took, or found at its start
+	checked        atomic.Pointer[openSnapshot] // the one that was found, until raft restores it; nil: none
+}
+
+// openSnapshot is a snapshot whose checksum was checked, to be read from its beginning.
+type openSnapshot struct {
+	*raft.SnapshotMeta
+	io.Reader
+	io.Closer
 }
 
 func (b *boardFiles) close() {
+	if s := b.checked.Swap(nil); s != nil {
+		s.Close()
+	}
 	if b.log != nil {
 		b.log.close()
 	}
@@ -96,9 +108,13 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 		return f, err
 	}
 	f.log.newestSnapshot = func() (raft.SnapshotMeta, error) { return newestSnapshot(f.snapshots) }
-	after, err := checkSnapshot(f.snapshots, filepath.Join(dir, "snapshots"))
-	if err != nil {
+	after, checked := uint64(0), (*openSnapshot)(nil)
+	if checked, err = checkSnapshot(f.snapshots, filepath.Join(dir, "snapshots")); err != nil {
 		return f, err
+	}
+	if checked != nil {
+		f.checked.Store(checked)
+		after = checked.Index
 	}
 	f.newestSnapshot.Store(after)
 	if err := f.log.verifyEntries(after); err != nil {
@@ -119,19 +135,18 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 	return f, f.stable.getJSON(keyBoard, &f.identity)
 }
 
-// checkSnapshot has the newest snapshot opened, which reads it and checks its CRC, and
-// returns its index. It removes incomplete directories that a power cut left.
-func checkSnapshot(snaps *raft.FileSnapshotStore, dir string) (uint64, error) {
+// checkSnapshot opens the newest snapshot, which reads it and checks its CRC; nil: there is none. It removes incomplete directories that a power cut left.
+func checkSnapshot(snaps *raft.FileSnapshotStore, dir string) (*openSnapshot, error) {
 	names, err := os.ReadDir(dir)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	complete := 0
 	for _, n := range names {
 		switch {
 		case strings.HasSuffix(n.Name(), ".tmp"):
 			if err := os.RemoveAll(filepath.Join(dir, n.Name())); err != nil {
-				return 0, err
+				return nil, err
 			}
 		case n.IsDir():
 			complete++
@@ -140,21 +155,22 @@ func checkSnapshot(snaps *raft.FileSnapshotStore, dir string) (uint64, error) {
 	newest, err := newestSnapshot(snaps)
 	switch {
 	case err != nil:
-		return 0, err
+		return nil, err
 	case newest.Index == 0 && complete > 0:
-		return 0, &damageError{"snapshots", "no snapshot's description can be read"}
+		return nil, &damageError{"snapshots", "no snapshot's description can be read"}
 	case newest.Index == 0:
-		return 0, nil
+		return nil, nil
 	}
-	_, r, err := snaps.Open(newest.ID)
-	if err == nil {
-		defer r.Close()
-		_, err = readSnapshotHeader(r)
-	}
+	meta, r, err := snaps.Open(newest.ID)
 	if err != nil {
-		return 0, classifyReadError(filepath.Join("snapshots", newest.ID), err)
+		return nil, classifyReadError(filepath.Join("snapshots", newest.ID), err)
 	}
-	return newest.Index, nil
+	var head bytes.Buffer
+	if _, err := readSnapshotHeader(io.TeeReader(r, &head)); err != nil {
+		r.Close()
+		return nil, classifyReadError(filepath.Join("snapshots", newest.ID), err)
+	}
+	return &openSnapshot{meta, io.MultiReader(&head, r), r}, nil
 }
 
 // openOrSetAside opens the board's files. If something is damaged, or the board must begin

@@ -5,10 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -284,7 +286,19 @@ func (l *Ledger) describeKept() string {
 // snapshot that would replace entries that are known to be committed.
 type keepingSnapshots struct {
 	*raft.FileSnapshotStore
-	log *logStore
+	log     *logStore
+	checked *atomic.Pointer[openSnapshot] // see boardFiles
+}
+
+// Open implements raft.SnapshotStore. At the start, the snapshot was read and checked a moment ago.
+func (k keepingSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	if s := k.checked.Swap(nil); s != nil {
+		if s.ID == id {
+			return s.SnapshotMeta, s, nil
+		}
+		s.Close()
+	}
+	return k.FileSnapshotStore.Open(id)
 }
 
 // Create implements raft.SnapshotStore.

@@ -48,6 +48,9 @@ type recountState struct {
 	prefix       []byte         // of the last key in people or addresses
 	units        int            // so far under that prefix
 	scratch      []byte
+	// The present order and its decoder, here so that an order needs no memory of its own.
+	order   storedOrder
+	decoder decoder
 }
 
 // indexSums are the pairs of the indexes.
@@ -140,8 +143,9 @@ func (r *recountState) addAddressToSum(sum *pairSum, k, v []byte) {
 
 // countOrder counts an order, and the keys that it needs.
 func (r *recountState) countOrder(k, v []byte) error {
-	var o storedOrder // without texts, which only fingerprints need
-	if err := o.decode(decoder{data: v, skipsTexts: !r.withFingerprints}); err != nil {
+	o := &r.order
+	*o, r.decoder = storedOrder{}, decoder{data: v, skipsTexts: !r.withFingerprints}
+	if err := o.decode(&r.decoder); err != nil {
 		return err
 	}
 	if int(o.sale) >= len(r.sales) || binary.BigEndian.Uint64(k) != o.Number || o.Number > r.meta.orders {
@@ -156,10 +160,10 @@ func (r *recountState) countOrder(k, v []byte) error {
 		o.computeFingerprints(&r.rules)
 	}
 	if o.State != StateErased {
-		r.addPersonToSum(&r.want.people, personKey(&o), personValue(&o))
+		r.addPersonToSum(&r.want.people, personKey(o), personValue(o))
 	}
 	if s.LimitByAddress && o.isLive() {
-		r.addAddressToSum(&r.want.addresses, addressKey(&o), uint32Value(o.Quantity))
+		r.addAddressToSum(&r.want.addresses, addressKey(o), uint32Value(o.Quantity))
 	}
 	if o.isQueued() {
 		r.addToSum(&r.want.queue, saleKey(o.sale, o.queueNumber), uint64Key(o.Number))

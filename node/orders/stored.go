@@ -127,13 +127,13 @@ func (o *storedOrder) codeFields(c fieldCodec, form byte) {
 // decodeOrder decodes the output of encode. deriveFields sets the rest.
 func decodeOrder(data []byte) (*storedOrder, error) {
 	o := &storedOrder{}
-	return o, o.decode(decoder{data: data})
+	return o, o.decode(&decoder{data: data})
 }
 
 // decode is decodeOrder into a zero order.
-func (o *storedOrder) decode(r decoder) error {
+func (o *storedOrder) decode(r *decoder) error {
 	o.form = r.byte()
-	o.codeFields(fieldCodec{from: &r}, o.form)
+	o.codeFields(fieldCodec{from: r}, o.form)
 	if o.form != recordForm1 {
 		o.Split.Total = o.Total
 	}
