@@ -131,7 +131,7 @@ func openWorkingCopy(name string) (*bbolt.DB, error) {
 		Timeout: time.Second,
 		// The file need not survive the process.
 		NoSync: true, NoGrowSync: true, NoFreelistSync: true,
-		FreelistType:    bbolt.FreelistMapType,
+		FreelistType:    bbolt.FreelistArrayType,
 		PageSize:        pageSize,
 		InitialMmapSize: initialMapSize(),
 	})

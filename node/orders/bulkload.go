@@ -71,10 +71,10 @@ type pageElement struct {
 	offset     int    // of the key in data
 }
 
-func (p *pageBuilder) addElement(e pageElement, key, value []byte) {
-	e.key, e.value, e.offset = len(key), len(value), len(p.data)
-	p.elements = append(p.elements, e)
-	p.data = append(append(p.data, key...), value...)
+// addElement adds an element from its key and value, which are one slice.
+func (p *pageBuilder) addElement(pair []byte, key int, flags uint32, child uint64) {
+	p.elements = append(p.elements, pageElement{flags: flags, key: key, value: len(pair) - key, child: child, offset: len(p.data)})
+	p.data = append(p.data, pair...)
 }
 
 func (p *pageBuilder) pageBytes() int {
@@ -97,16 +97,17 @@ func newBulkWriter(name string) (*bulkWriter, error) {
 }
 
 // addPair adds a pair to the present bucket. It reports whether the key is larger than the last
-// one. The caller may reuse both slices.
-func (b *bulkWriter) addPair(key, value []byte) (inOrder bool) {
+// one. The pair is the key, whose length is given, and its value. The caller may reuse the slice.
+func (b *bulkWriter) addPair(pair []byte, keyLen int) (inOrder bool) {
+	key := pair[:keyLen]
 	if len(key) == 0 || b.hasPairs() && bytes.Compare(b.lastKey, key) >= 0 {
 		return false
 	}
 	b.lastKey = append(b.lastKey[:0], key...)
-	if len(b.page.elements) > 0 && b.page.pageBytes()+pageElementSize+len(key)+len(value) > bulkPageFill {
+	if len(b.page.elements) > 0 && b.page.pageBytes()+pageElementSize+len(pair) > bulkPageFill {
 		b.finishLeaf()
 	}
-	b.page.addElement(pageElement{}, key, value)
+	b.page.addElement(pair, keyLen, 0, 0)
 	return true
 }
 
@@ -146,7 +147,7 @@ func (b *bulkWriter) writeBranches(level []childPage) []childPage {
 			n-- // the next page gets two
 		}
 		for _, child := range level[:n] {
-			b.page.addElement(pageElement{child: child.id}, []byte(child.firstKey), nil)
+			b.page.addElement([]byte(child.firstKey), len(child.firstKey), 0, child.id)
 		}
 		above = append(above, childPage{level[0].firstKey, b.writePage(branchPage)})
 		level = level[n:]
@@ -206,7 +207,7 @@ func (b *bulkWriter) finishFile() error {
 		if bucket.id == 0 {
 			value = appendPageHeader(value, 0, leafPage, 0, 0) // an empty page within the value
 		}
-		b.page.addElement(pageElement{flags: bucketElement}, []byte(bucket.name), value)
+		b.page.addElement(append([]byte(bucket.name), value...), len(bucket.name), bucketElement, 0)
 	}
 	root := b.writePage(leafPage)
 	if b.err == nil {

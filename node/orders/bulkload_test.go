@@ -39,12 +39,12 @@ func TestBulkWriterIsBbolt(t *testing.T) {
 				}
 				key := binary.BigEndian.AppendUint64(nil, uint64(i)*7)
 				key = append(key, make([]byte, random.IntN(maxKey-8))...)
-				if !w.addPair(key, value[:size]) {
+				if !w.addPair(append(bytes.Clone(key), value[:size]...), len(key)) {
 					t.Fatal("a key in order is refused")
 				}
 				want[bucket+string(key)] = bytes.Clone(value[:size])
 			}
-			if pairs > 0 && w.addPair([]byte{0}, nil) {
+			if pairs > 0 && w.addPair([]byte{0}, 1) {
 				t.Fatal("a key out of order is accepted")
 			}
 			w.finishBucket(bucket)

@@ -86,6 +86,11 @@ func (d *decoder) byte() byte {
 }
 
 func (d *decoder) uint() uint64 {
+	if len(d.data) > 0 && d.data[0] < 0x80 { // most numbers
+		v := uint64(d.data[0])
+		d.data = d.data[1:]
+		return v
+	}
 	v, n := readUvarint(d.data)
 	// A last byte of 0 after others is a longer encoding of the same number.
 	if n <= 0 || (n > 1 && d.data[n-1] == 0) {

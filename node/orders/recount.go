@@ -17,8 +17,13 @@ func (b *Book) Recount() error { return b.recountAll(newRecount(true)) }
 
 func (b *Book) recountAll(c *recountState) error {
 	return b.withReadTx(func(r *readTx) error {
+		var pair []byte
 		for _, name := range buckets {
-			if err := r.bucket(name).ForEach(func(k, v []byte) error { return c.addPair(name, k, v) }); err != nil {
+			err := r.bucket(name).ForEach(func(k, v []byte) error {
+				pair = append(append(pair[:0], k...), v...)
+				return c.addPair(name, pair, len(k))
+			})
+			if err != nil {
 				return err
 			}
 		}
@@ -71,16 +76,16 @@ func newRecount(withFingerprints bool) *recountState {
 	return &recountState{withFingerprints: withFingerprints, blocks: map[string]int{}}
 }
 
-// addPair adds the next pair of a bucket. It keeps neither slice.
-func (r *recountState) addPair(name string, k, v []byte) error {
-	err := r.checkPair(name, k, v)
+// addPair adds the next pair of a bucket: the key, whose length is given, and its value. It does not keep the slice.
+func (r *recountState) addPair(name string, pair []byte, keyLen int) error {
+	err := r.checkPair(name, pair, pair[:keyLen], pair[keyLen:])
 	if err != nil {
 		return fmt.Errorf("%w: recounting: %w", ErrBroken, err)
 	}
 	return nil
 }
 
-func (r *recountState) checkPair(name string, k, v []byte) (err error) {
+func (r *recountState) checkPair(name string, pair, k, v []byte) (err error) {
 	switch name {
 	case bucketMeta:
 		if r.meta, err = decodeMeta(v); err == nil {
@@ -95,7 +100,7 @@ func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 	case bucketOrders:
 		err = r.countOrder(k, v)
 	case bucketIDs:
-		r.addToSum(&r.have.ids, k, v)
+		r.have.ids.addPair(pair)
 	case bucketPeople:
 		r.addPersonToSum(&r.have.people, k, v)
 		err = r.checkLimit(name, k[:19], binary.BigEndian.Uint16(k[16:]), int(binary.BigEndian.Uint32(v[1:])))
@@ -103,7 +108,7 @@ func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 		r.addAddressToSum(&r.have.addresses, k, v)
 		err = r.checkLimit(name, k[:18], binary.BigEndian.Uint16(k), int(binary.BigEndian.Uint32(v)))
 	case bucketQueue:
-		r.addToSum(&r.have.queue, k, v)
+		r.have.queue.addPair(pair)
 		r.blocks[string(blockKey(binary.BigEndian.Uint16(k), uint32(binary.BigEndian.Uint64(k[2:])/queueBlockSize)))]++
 	case bucketQueueBlocks:
 		if r.blocks[string(k)] != int(binary.BigEndian.Uint32(v)) {
@@ -113,16 +118,20 @@ func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 	case bucketTimers:
 		err = r.checkTimer(k)
 	case bucketOutbox:
-		r.addToSum(&r.have.outbox, k, v)
+		r.have.outbox.addPair(pair)
 	}
 	return err
 }
 
-// addToSum adds a pair to a sum.
+// addPair adds a pair, which is one slice.
+func (p *pairSum) addPair(pair []byte) {
+	p.pairs++
+	p.sum += xxhash.Sum64(pair)
+}
+
 func (r *recountState) addToSum(sum *pairSum, k, v []byte) {
 	r.scratch = append(append(r.scratch[:0], k...), v...)
-	sum.pairs++
-	sum.sum += xxhash.Sum64(r.scratch)
+	sum.addPair(r.scratch)
 }
 
 // addPersonToSum and addAddressToSum leave out the fingerprints if they are not recomputed.
@@ -135,8 +144,7 @@ func (r *recountState) addPersonToSum(sum *pairSum, k, v []byte) {
 
 func (r *recountState) addAddressToSum(sum *pairSum, k, v []byte) {
 	if !r.withFingerprints {
-		sale := k[:2]
-		k = append(append(make([]byte, 0, 10), sale...), k[18:]...)
+		k = append(append(make([]byte, 0, 10), k[:2]...), k[18:]...)
 	}
 	r.addToSum(sum, k, v)
 }

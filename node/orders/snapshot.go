@@ -256,17 +256,17 @@ func fillBuckets(w *bulkWriter, from io.Reader, recount *recountState) error {
 			return fmt.Errorf("%w: it ends before %s", ErrSnapshot, name)
 		}
 		for {
-			key, value, err := r.takePair(name)
+			pair, keyLen, err := r.takePair(name)
 			if err != nil {
 				return err
 			}
-			if len(key) == 0 {
+			if keyLen == 0 {
 				break
 			}
-			if !w.addPair(key, value) {
+			if !w.addPair(pair, keyLen) {
 				return fmt.Errorf("%w: the keys of %s are not in order", ErrSnapshot, name)
 			}
-			if err := recount.addPair(name, key, value); err != nil {
+			if err := recount.addPair(name, pair, keyLen); err != nil {
 				return err
 			}
 		}
@@ -330,30 +330,30 @@ func (r *snapshotReader) hashTaken() uint64 {
 	return r.hash.Sum64()
 }
 
-// takePair takes a key and a value; an empty key is the bucket's end.
-func (r *snapshotReader) takePair(name string) (key, value []byte, err error) {
+// takePair takes a key and its value, in one slice, and returns the key's length; 0 is the bucket's end.
+func (r *snapshotReader) takePair(name string) (pair []byte, keyLen int, err error) {
 	r.fillBuffer(2 * binary.MaxVarintLen64)
-	keyLen, n := readUvarint(r.buffer[r.start:r.end])
-	if n <= 0 || keyLen > maxKey {
-		return nil, nil, fmt.Errorf("%w: a key cannot be read", ErrSnapshot)
+	k, n := readUvarint(r.buffer[r.start:r.end])
+	if n <= 0 || k > maxKey {
+		return nil, 0, fmt.Errorf("%w: a key cannot be read", ErrSnapshot)
 	}
-	if keyLen == 0 {
+	if k == 0 {
 		r.start += n
-		return nil, nil, nil
+		return nil, 0, nil
 	}
 	valueLen, m := readUvarint(r.buffer[r.start+n : r.end])
 	if m <= 0 || valueLen > maxValue {
-		return nil, nil, fmt.Errorf("%w: a value cannot be read", ErrSnapshot)
+		return nil, 0, fmt.Errorf("%w: a value cannot be read", ErrSnapshot)
 	}
-	if !hasBucketLengths(name, int(keyLen), int(valueLen)) {
-		return nil, nil, fmt.Errorf("%w: %s has a key or a value of the wrong length", ErrSnapshot, name)
+	if !hasBucketLengths(name, int(k), int(valueLen)) {
+		return nil, 0, fmt.Errorf("%w: %s has a key or a value of the wrong length", ErrSnapshot, name)
 	}
 	r.start += n + m
-	data, ok := r.takeBytes(int(keyLen + valueLen))
+	pair, ok := r.takeBytes(int(k + valueLen))
 	if !ok {
-		return nil, nil, fmt.Errorf("%w: it ends within a value", ErrSnapshot)
+		return nil, 0, fmt.Errorf("%w: it ends within a value", ErrSnapshot)
 	}
-	return data[:keyLen], data[keyLen:], nil
+	return pair, int(k), nil
 }
 
 // hasBucketLengths reports whether a key and a value have the lengths that the code that
