@@ -108,13 +108,9 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 		return f, err
 	}
 	f.log.newestSnapshot = func() (raft.SnapshotMeta, error) { return newestSnapshot(f.snapshots) }
-	after, checked := uint64(0), (*openSnapshot)(nil)
-	if checked, err = checkSnapshot(f.snapshots, filepath.Join(dir, "snapshots")); err != nil {
+	after, err := f.checkSnapshot(filepath.Join(dir, "snapshots"))
+	if err != nil {
 		return f, err
-	}
-	if checked != nil {
-		f.checked.Store(checked)
-		after = checked.Index
 	}
 	f.newestSnapshot.Store(after)
 	if err := f.log.verifyEntries(after); err != nil {
@@ -135,42 +131,43 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 	return f, f.stable.getJSON(keyBoard, &f.identity)
 }
 
-// checkSnapshot opens the newest snapshot, which reads it and checks its CRC; nil: there is none. It removes incomplete directories that a power cut left.
-func checkSnapshot(snaps *raft.FileSnapshotStore, dir string) (*openSnapshot, error) {
+// checkSnapshot opens the newest snapshot, which reads it and checks its CRC, and
+// returns its index. It removes incomplete directories that a power cut left.
+func (b *boardFiles) checkSnapshot(dir string) (uint64, error) {
 	names, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	complete := 0
 	for _, n := range names {
 		switch {
 		case strings.HasSuffix(n.Name(), ".tmp"):
 			if err := os.RemoveAll(filepath.Join(dir, n.Name())); err != nil {
-				return nil, err
+				return 0, err
 			}
 		case n.IsDir():
 			complete++
 		}
 	}
-	newest, err := newestSnapshot(snaps)
+	newest, err := newestSnapshot(b.snapshots)
 	switch {
 	case err != nil:
-		return nil, err
+		return 0, err
 	case newest.Index == 0 && complete > 0:
-		return nil, &damageError{"snapshots", "no snapshot's description can be read"}
+		return 0, &damageError{"snapshots", "no snapshot's description can be read"}
 	case newest.Index == 0:
-		return nil, nil
+		return 0, nil
 	}
-	meta, r, err := snaps.Open(newest.ID)
+	meta, r, err := b.snapshots.Open(newest.ID)
+	if err == nil {
+		var head bytes.Buffer
+		_, err = readSnapshotHeader(io.TeeReader(r, &head))
+		b.checked.Store(&openSnapshot{meta, io.MultiReader(&head, r), r})
+	}
 	if err != nil {
-		return nil, classifyReadError(filepath.Join("snapshots", newest.ID), err)
+		return 0, classifyReadError(filepath.Join("snapshots", newest.ID), err)
 	}
-	var head bytes.Buffer
-	if _, err := readSnapshotHeader(io.TeeReader(r, &head)); err != nil {
-		r.Close()
-		return nil, classifyReadError(filepath.Join("snapshots", newest.ID), err)
-	}
-	return &openSnapshot{meta, io.MultiReader(&head, r), r}, nil
+	return newest.Index, nil
 }
 
 // openOrSetAside opens the board's files. If something is damaged, or the board must begin

@@ -112,7 +112,7 @@ func readUvarint(data []byte) (v uint64, n int) {
 		}
 	}
 	high, n := binary.Uvarint(data[min(4, len(data)):])
-	if n <= 0 || high >= 1<<36 {
+	if n <= 0 || n > 6 || high >= 1<<36 {
 		return 0, 0
 	}
 	return high<<28 | uint64(low), 4 + n

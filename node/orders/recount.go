@@ -17,13 +17,8 @@ func (b *Book) Recount() error { return b.recountAll(newRecount(true)) }
 
 func (b *Book) recountAll(c *recountState) error {
 	return b.withReadTx(func(r *readTx) error {
-		var pair []byte
 		for _, name := range buckets {
-			err := r.bucket(name).ForEach(func(k, v []byte) error {
-				pair = append(append(pair[:0], k...), v...)
-				return c.addPair(name, pair, len(k))
-			})
-			if err != nil {
+			if err := r.bucket(name).ForEach(func(k, v []byte) error { return c.addPair(name, k, v) }); err != nil {
 				return err
 			}
 		}
@@ -76,16 +71,16 @@ func newRecount(withFingerprints bool) *recountState {
 	return &recountState{withFingerprints: withFingerprints, blocks: map[string]int{}}
 }
 
-// addPair adds the next pair of a bucket: the key, whose length is given, and its value. It does not keep the slice.
-func (r *recountState) addPair(name string, pair []byte, keyLen int) error {
-	err := r.checkPair(name, pair, pair[:keyLen], pair[keyLen:])
+// addPair adds the next pair of a bucket. It keeps neither slice.
+func (r *recountState) addPair(name string, k, v []byte) error {
+	err := r.checkPair(name, k, v)
 	if err != nil {
 		return fmt.Errorf("%w: recounting: %w", ErrBroken, err)
 	}
 	return nil
 }
 
-func (r *recountState) checkPair(name string, pair, k, v []byte) (err error) {
+func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 	switch name {
 	case bucketMeta:
 		if r.meta, err = decodeMeta(v); err == nil {
@@ -100,15 +95,15 @@ func (r *recountState) checkPair(name string, pair, k, v []byte) (err error) {
 	case bucketOrders:
 		err = r.countOrder(k, v)
 	case bucketIDs:
-		r.have.ids.addPair(pair)
+		r.addToSum(&r.have.ids, name, k, v)
 	case bucketPeople:
-		r.addPersonToSum(&r.have.people, k, v)
+		r.addToSum(&r.have.people, name, k, v)
 		err = r.checkLimit(name, k[:19], binary.BigEndian.Uint16(k[16:]), int(binary.BigEndian.Uint32(v[1:])))
 	case bucketAddresses:
-		r.addAddressToSum(&r.have.addresses, k, v)
+		r.addToSum(&r.have.addresses, name, k, v)
 		err = r.checkLimit(name, k[:18], binary.BigEndian.Uint16(k), int(binary.BigEndian.Uint32(v)))
 	case bucketQueue:
-		r.have.queue.addPair(pair)
+		r.addToSum(&r.have.queue, name, k, v)
 		r.blocks[string(blockKey(binary.BigEndian.Uint16(k), uint32(binary.BigEndian.Uint64(k[2:])/queueBlockSize)))]++
 	case bucketQueueBlocks:
 		if r.blocks[string(k)] != int(binary.BigEndian.Uint32(v)) {
@@ -118,35 +113,25 @@ func (r *recountState) checkPair(name string, pair, k, v []byte) (err error) {
 	case bucketTimers:
 		err = r.checkTimer(k)
 	case bucketOutbox:
-		r.have.outbox.addPair(pair)
+		r.addToSum(&r.have.outbox, name, k, v)
 	}
 	return err
 }
 
-// addPair adds a pair, which is one slice.
-func (p *pairSum) addPair(pair []byte) {
-	p.pairs++
-	p.sum += xxhash.Sum64(pair)
-}
-
-func (r *recountState) addToSum(sum *pairSum, k, v []byte) {
-	r.scratch = append(append(r.scratch[:0], k...), v...)
-	sum.addPair(r.scratch)
-}
-
-// addPersonToSum and addAddressToSum leave out the fingerprints if they are not recomputed.
-func (r *recountState) addPersonToSum(sum *pairSum, k, v []byte) {
-	if !r.withFingerprints {
+// addToSum adds a pair to a sum, without its fingerprints if they are not recomputed.
+func (r *recountState) addToSum(sum *pairSum, name string, k, v []byte) {
+	switch {
+	case r.withFingerprints:
+	case name == bucketPeople:
 		k, v = k[16:], v[:5]
+	case name == bucketAddresses:
+		r.scratch = append(append(r.scratch[:0], k[:2]...), k[18:]...)
+		r.scratch = append(r.scratch, v...)
+		k, v = r.scratch, nil
 	}
-	r.addToSum(sum, k, v)
-}
-
-func (r *recountState) addAddressToSum(sum *pairSum, k, v []byte) {
-	if !r.withFingerprints {
-		k = append(append(make([]byte, 0, 10), k[:2]...), k[18:]...)
-	}
-	r.addToSum(sum, k, v)
+	r.scratch = append(append(r.scratch[:0], k...), v...)
+	sum.pairs++
+	sum.sum += xxhash.Sum64(r.scratch)
 }
 
 // countOrder counts an order, and the keys that it needs.
@@ -163,18 +148,18 @@ func (r *recountState) countOrder(k, v []byte) error {
 	o.deriveFields(s)
 	t.sold += o.unitsSold()
 	t.held += o.unitsHeld()
-	r.addToSum(&r.want.ids, uint64Key(uint64(o.ID)), uint64Key(o.Number))
+	r.addToSum(&r.want.ids, bucketIDs, uint64Key(uint64(o.ID)), uint64Key(o.Number))
 	if r.withFingerprints {
 		o.computeFingerprints(&r.rules)
 	}
 	if o.State != StateErased {
-		r.addPersonToSum(&r.want.people, personKey(o), personValue(o))
+		r.addToSum(&r.want.people, bucketPeople, personKey(o), personValue(o))
 	}
 	if s.LimitByAddress && o.isLive() {
-		r.addAddressToSum(&r.want.addresses, addressKey(o), uint32Value(o.Quantity))
+		r.addToSum(&r.want.addresses, bucketAddresses, addressKey(o), uint32Value(o.Quantity))
 	}
 	if o.isQueued() {
-		r.addToSum(&r.want.queue, saleKey(o.sale, o.queueNumber), uint64Key(o.Number))
+		r.addToSum(&r.want.queue, bucketQueue, saleKey(o.sale, o.queueNumber), uint64Key(o.Number))
 		if o.Kind == KindInterest {
 			t.interested++
 		} else {
@@ -182,10 +167,10 @@ func (r *recountState) countOrder(k, v []byte) error {
 		}
 	}
 	if o.webhookJob != 0 {
-		r.addToSum(&r.want.outbox, outboxKey(QueueWebhook, o.webhookSince, o.Number), []byte{byte(o.webhookJob)})
+		r.addToSum(&r.want.outbox, bucketOutbox, outboxKey(QueueWebhook, o.webhookSince, o.Number), []byte{byte(o.webhookJob)})
 	}
 	if o.mailJob != 0 {
-		r.addToSum(&r.want.outbox, outboxKey(QueueMail, o.mailSince, o.Number), []byte{byte(o.mailJob)})
+		r.addToSum(&r.want.outbox, bucketOutbox, outboxKey(QueueMail, o.mailSince, o.Number), []byte{byte(o.mailJob)})
 	}
 	if o.State == StateInvited {
 		r.wantTimers = append(r.wantTimers, timerKey(toMillis(o.Until), o.Number))

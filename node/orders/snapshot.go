@@ -266,7 +266,7 @@ func fillBuckets(w *bulkWriter, from io.Reader, recount *recountState) error {
 			if !w.addPair(pair, keyLen) {
 				return fmt.Errorf("%w: the keys of %s are not in order", ErrSnapshot, name)
 			}
-			if err := recount.addPair(name, pair, keyLen); err != nil {
+			if err := recount.addPair(name, pair[:keyLen], pair[keyLen:]); err != nil {
 				return err
 			}
 		}
