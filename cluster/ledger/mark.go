@@ -292,11 +292,8 @@ type keepingSnapshots struct {
 
 // Open implements raft.SnapshotStore. At the start, the snapshot was read and checked a moment ago.
 func (k keepingSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
-	if s := k.checked.Swap(nil); s != nil {
-		if s.ID == id {
-			return s.SnapshotMeta, s, nil
-		}
-		s.Close()
+	if s := k.checked.Load(); s != nil && s.ID == id && k.checked.CompareAndSwap(s, nil) {
+		return s.SnapshotMeta, s, nil
 	}
 	return k.FileSnapshotStore.Open(id)
 }

@@ -237,17 +237,15 @@ func (r *recountState) checkCounters(*bbolt.Tx) error {
 }
 
 func (r *recountState) checkSums(*bbolt.Tx) error {
-	for _, index := range []struct {
-		name       string
-		have, want pairSum
-	}{
-		{bucketIDs, r.have.ids, r.want.ids}, {bucketPeople, r.have.people, r.want.people}, {bucketAddresses, r.have.addresses, r.want.addresses},
-		{bucketQueue, r.have.queue, r.want.queue}, {bucketOutbox, r.have.outbox, r.want.outbox},
+	have, want := &r.have, &r.want
+	for name, sums := range map[string][2]pairSum{
+		bucketIDs: {have.ids, want.ids}, bucketPeople: {have.people, want.people}, bucketAddresses: {have.addresses, want.addresses},
+		bucketQueue: {have.queue, want.queue}, bucketOutbox: {have.outbox, want.outbox},
 	} {
-		if index.have.pairs != index.want.pairs {
-			return fmt.Errorf("%s has %d keys, the orders need %d", index.name, index.have.pairs, index.want.pairs)
-		} else if index.have.sum != index.want.sum {
-			return fmt.Errorf("%s does not agree with the orders", index.name)
+		if sums[0].pairs != sums[1].pairs {
+			return fmt.Errorf("%s has %d keys, the orders need %d", name, sums[0].pairs, sums[1].pairs)
+		} else if sums[0] != sums[1] {
+			return fmt.Errorf("%s does not agree with the orders", name)
 		}
 	}
 	switch {
