@@ -1,7 +1,10 @@
 package ledger
 
 import (
+	"bytes"
+	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -66,5 +69,55 @@ func TestIsSnapshotDue(t *testing.T) {
 		if got := isSnapshotDue(c.last, c.since); got != c.want {
 			t.Errorf("%s: due is %t, want %t", c.name, got, c.want)
 		}
+	}
+}
+
+// TestASnapshotIsCheckedOnceAtTheStart checks that raft gets the whole snapshot that openFiles has
+// checked, and that every later reading checks it again.
+func TestASnapshotIsCheckedOnceAtTheStart(t *testing.T) {
+	dir, log := t.TempDir(), slog.New(slog.DiscardHandler)
+	f, err := openFiles(dir, 0, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink, err := f.snapshots.Create(1, 7, 2, raft.Configuration{}, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := append(snapshotHeader{index: 7, term: 2, rules: firstRules}.encode(), make([]byte, 100_000)...)
+	if _, err := sink.Write(want); err != nil {
+		t.Fatal(err)
+	}
+	if err := sink.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f.close()
+	if f, err = openFiles(dir, 0, log); err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	snapshots := keepingSnapshots{f.snapshots, f.log, &f.checked}
+	path := filepath.Join(dir, "snapshots", sink.ID(), "state.bin")
+	for n := range 2 {
+		meta, from, err := snapshots.Open(sink.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(from); err != nil || !bytes.Equal(got, want) || meta.Index != 7 {
+			t.Errorf("opened %d times: %d bytes of %d, index %d, %v", n+1, len(got), len(want), meta.Index, err)
+		}
+		if err := from.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	want[len(want)-1]++
+	if err := os.WriteFile(path, want, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := snapshots.Open(sink.ID()); err == nil {
+		t.Error("a snapshot that was damaged after the start is read")
+	}
+	if f.checked.Load() != nil {
+		t.Error("the checked snapshot is still open")
 	}
 }

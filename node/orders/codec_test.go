@@ -2,6 +2,7 @@ package orders
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"math"
 	"reflect"
@@ -70,6 +71,71 @@ func TestCommandsRoundTrip(t *testing.T) {
 		}
 		if _, err := DecodeCommand(append(data, 0)); !errors.Is(err, ErrCommand) {
 			t.Errorf("%T with a byte more: %v", c, err)
+		}
+	}
+}
+
+// TestReadUvarint compares readUvarint with binary.Uvarint, also in what both refuse.
+func TestReadUvarint(t *testing.T) {
+	check := func(data []byte) {
+		t.Helper()
+		v, n := readUvarint(data)
+		want, wantN := binary.Uvarint(data)
+		if v != want || n != max(0, wantN) {
+			t.Errorf("%x: %d, %d instead of %d, %d", data, v, n, want, wantN)
+		}
+	}
+	for bit := range 64 {
+		for _, v := range []uint64{1<<bit - 1, 1 << bit, 1<<bit + 1, math.MaxUint64 >> bit} {
+			data := binary.AppendUvarint(nil, v)
+			for n := range data {
+				check(data[:n])
+			}
+			check(data)
+			check(append(data, 0xff, 0))
+		}
+	}
+	for n := range 15 {
+		for _, last := range []byte{0, 1, 2, 0x7f, 0x80} {
+			check(append(bytes.Repeat([]byte{0x80}, n), last))
+			check(append(bytes.Repeat([]byte{0xff}, n), last))
+		}
+	}
+}
+
+// TestDecodingWithoutTexts checks that it yields everything else, and that it needs no memory: a restart decodes every order.
+func TestDecodingWithoutTexts(t *testing.T) {
+	o := storedOrder{Order: Order{ID: 1 << 40, Kind: KindOrder, Number: 300_000, Quantity: 2, Total: 2590, Currency: "EUR", Person: somebody(),
+		Made: start, State: StateOpen, Note: "fragile"}, mailJob: JobMailPlaced, mailSince: start.UnixMilli()}
+	data := o.encode(nil, recordForm2)
+	want, err := decodeOrder(data)
+	if err != nil || want.Person != somebody() {
+		t.Fatal(want, err)
+	}
+	want.Person, want.Currency, want.Note = Person{}, "", ""
+	var got storedOrder
+	var d decoder
+	allocations := testing.AllocsPerRun(100, func() {
+		got, d = storedOrder{}, decoder{data: data, skipsTexts: true}
+		err = got.decode(&d)
+	})
+	if err != nil || !reflect.DeepEqual(&got, want) || allocations != 0 {
+		t.Errorf("%v allocations, %v: %+v instead of %+v", allocations, err, got, *want)
+	}
+}
+
+// TestZeroTimeIsStoredAsZero checks that a time has one encoding.
+func TestZeroTimeIsStoredAsZero(t *testing.T) {
+	if (time.Time{}).UnixMilli() != zeroMillis {
+		t.Error("zeroMillis is another time")
+	}
+	for ms, ok := range map[int64]bool{0: true, 1: true, -1: true, zeroMillis: false, zeroMillis + 1: true, math.MaxInt64: true, math.MinInt64: true} {
+		var w encoder
+		w.int(ms)
+		d := decoder{data: w.data}
+		at := d.time()
+		if d.done() != ok || ok && toMillis(at) != ms {
+			t.Errorf("%d: %v, %v", ms, at, d.done())
 		}
 	}
 }
