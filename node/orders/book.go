@@ -131,7 +131,7 @@ func openWorkingCopy(name string) (*bbolt.DB, error) {
 		Timeout: time.Second,
 		// The file need not survive the process.
 		NoSync: true, NoGrowSync: true, NoFreelistSync: true,
-		FreelistType:    bbolt.FreelistArrayType,
+		FreelistType:    bbolt.FreelistArrayType, // few pages are free: fewer instructions than a map
 		PageSize:        pageSize,
 		InitialMmapSize: initialMapSize(),
 	})
