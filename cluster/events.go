@@ -30,7 +30,6 @@ func (k EventKind) String() string {
 	return words[k]
 }
 
-// MarshalText encodes a kind as its word.
 func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // Event is a change of the rack as one board saw it.

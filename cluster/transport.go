@@ -94,7 +94,6 @@ func (t *gossipTransport) admitStreams() {
 	}
 }
 
-// StreamCh returns the channel of admitted streams.
 func (t *gossipTransport) StreamCh() <-chan net.Conn { return t.streams }
 
 // Shutdown closes the listeners and waits for their goroutines. It may be called again.
@@ -109,7 +108,6 @@ func (t *gossipTransport) Shutdown() error {
 	return err
 }
 
-// DialTimeout connects to addr.
 func (t *gossipTransport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
 	return t.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
 }

@@ -31,7 +31,6 @@ func (s State) String() string {
 	return fmt.Sprintf("state-%d", uint8(s))
 }
 
-// MarshalText encodes a state as its word.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Faults is a set of faults of a board: a bit field. The lamps show most of them by a gpio.FaultCode each

@@ -28,7 +28,6 @@ const (
 	ShutdownPress             // eight seconds: shut down cleanly
 )
 
-// String returns the press in words.
 func (p ButtonPress) String() string {
 	words := [...]string{
 		NoPress: "none", ShortPress: "short press", DoublePress: "double press", LongPress: "long press",

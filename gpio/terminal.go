@@ -26,7 +26,6 @@ func (t *Terminal) Caption(text string) error {
 	return t.Flush()
 }
 
-// String describes the driver.
 func (t *Terminal) String() string {
 	return fmt.Sprintf("a terminal with a bar of %d lamps", len(t.levels)-1)
 }

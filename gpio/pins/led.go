@@ -99,7 +99,6 @@ func (l *LED) writeFile(file, text string) error {
 	return errors.Join(err, f.Close())
 }
 
-// String describes the driver.
 func (l *LED) String() string { return "the LED " + filepath.Base(l.dir) }
 
 // Lamps returns one lamp, for health.

@@ -88,7 +88,6 @@ func hasPWM(pin gpio.PinIO) bool {
 	return false
 }
 
-// String describes the driver by its pins.
 func (p *Pins) String() string {
 	var names []string
 	for _, l := range p.lamps {
@@ -190,7 +189,6 @@ func OpenButton(h *PinHost, name string) (*ButtonPin, error) {
 	return &ButtonPin{pin, where}, nil
 }
 
-// String returns its location.
 func (b *ButtonPin) String() string { return "the button on " + b.where }
 
 // Down reads the contact. The pin is an input, so that reading it is safe.

@@ -48,7 +48,6 @@ func OpenStrip(h *PinHost) (*Strip, error) {
 	return s, s.Flush()
 }
 
-// String describes the driver.
 func (s *Strip) String() string {
 	return fmt.Sprintf("a strip of %d lamps on %s and %s", stripLamps, stripData, stripClock)
 }

@@ -65,7 +65,6 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the kind and the cause, for errors.Is.
 func (e *Error) Unwrap() []error {
 	if e.Cause == nil {
 		return []error{e.Kind}
@@ -91,7 +90,6 @@ func (e *Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Unwrap returns each mistake, for errors.Is and errors.As.
 func (e *Errors) Unwrap() []error {
 	list := make([]error, len(e.List))
 	for i, one := range e.List {

@@ -41,16 +41,16 @@ type labRequest struct {
 	Action string `json:"action"`
 }
 
-// snapshotFor returns the source's snapshot with the rights of this client.
-func (c *Console) snapshotFor(r *http.Request) RackView {
-	return c.withRights(r, c.cfg.Source.RackView())
+// rightsOf returns what the client of r may do here.
+func (c *Console) rightsOf(r *http.Request) viewerRights {
+	may := c.auth.maySteer(r)
+	return viewerRights{steer: may && c.cfg.Control != nil, lab: may && c.cfg.Lab != nil}
 }
 
-// withRights sets in a snapshot what the client of r may do here.
-func (c *Console) withRights(r *http.Request, s RackView) RackView {
-	may := c.auth.maySteer(r)
-	s.CanSteer = may && c.cfg.Control != nil
-	s.CanLab = may && c.cfg.Lab != nil
+// snapshotFor returns the source's snapshot with the rights of this client.
+func (c *Console) snapshotFor(r *http.Request) RackView {
+	s, rights := c.cfg.Source.RackView(), c.rightsOf(r)
+	s.CanSteer, s.CanLab = rights.steer, rights.lab
 	return s
 }
 

@@ -47,9 +47,7 @@ func (h *hub) formatFrame(name string, id int64, v any) []byte {
 // serveEvents streams the rack to one client until it goes, falls behind, or the
 // console closes.
 func (c *Console) serveEvents(w http.ResponseWriter, r *http.Request) {
-	may := c.auth.maySteer(r)
-	v := viewerRights{steer: may && c.cfg.Control != nil, lab: may && c.cfg.Lab != nil}
-	s, err := c.hub.addStream(clientOfRequest(r), v, r.Header.Get("Last-Event-ID"))
+	s, err := c.hub.addStream(clientOfRequest(r), c.rightsOf(r), r.Header.Get("Last-Event-ID"))
 	if err != nil {
 		w.Header().Set("Retry-After", "5")
 		writeError(w, http.StatusServiceUnavailable, err.Error())

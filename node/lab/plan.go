@@ -140,7 +140,6 @@ func (p *PortError) Error() string {
 	return fmt.Sprintf("port %d%s cannot be used (%v): %s", p.Addr.Port(), proto, stripAddress(p.Err), p.Purpose)
 }
 
-// Unwrap returns the system's error.
 func (p *PortError) Unwrap() error { return p.Err }
 
 // PortErrors are all ports that a lab needs and cannot use.
@@ -179,11 +178,10 @@ func (p PortErrors) remedyFor(them string) string {
 	return "is another lab running? Stop the program that uses " + them + ", or choose others with --listen (port 0: any free ports)"
 }
 
-// Unwrap returns the error of each port.
 func (p PortErrors) Unwrap() []error {
-	list := make([]error, len(p))
-	for i, one := range p {
-		list[i] = one
+	var list []error
+	for _, one := range p {
+		list = append(list, one)
 	}
 	return list
 }

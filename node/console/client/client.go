@@ -46,7 +46,6 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Text }
 
-// Unwrap returns the kind and the cause, for errors.Is.
 func (e *Error) Unwrap() []error {
 	if e.Err == nil {
 		return []error{e.Kind}
