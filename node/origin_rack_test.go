@@ -91,8 +91,9 @@ func TestMaxConcurrentHoldsForTheRack(t *testing.T) {
 			}
 			origin.Start()
 			t.Cleanup(origin.Close)
-			// The timeout is for ten boards on a small machine.
-			r := startRack(t, size, fmt.Sprintf("peer_timeout = \"10s\"\n[origin]\nurl = %q\nmax_concurrent = %d\nqueue_timeout = \"30s\"\n", origin.URL, bound))
+			// The timeouts are for ten boards on a busy machine: nothing but patience may end a
+			// request, and a board that sends it by way of another first needs a handshake.
+			r := startRack(t, size, fmt.Sprintf("peer_timeout = %q\n[origin]\nurl = %q\nmax_concurrent = %d\nqueue_timeout = %[1]q\n", patience, origin.URL, bound))
 			var clients sync.WaitGroup
 			for n := range pages {
 				clients.Go(func() {

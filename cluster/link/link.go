@@ -145,8 +145,8 @@ func (l *Link) Serve(ctx context.Context, handler http.Handler) error {
 	mux.Handle("/", handler)
 	server := &http.Server{
 		Handler:           mux,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout + headerTimeout, // the caller closes first
+		ReadHeaderTimeout: max(headerTimeout, l.peerTimeout), // includes the handshake, for which callers wait as long
+		IdleTimeout:       idleTimeout + headerTimeout,       // the caller closes first
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(l.log.Handler(), slog.LevelWarn),
 	}
