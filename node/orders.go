@@ -74,7 +74,7 @@ func (b *board) openOrders(catalogue *shop.Catalogue) (*orderStack, error) {
 	}
 	s.service = orderservice.New(orderservice.Config{
 		Ledger: s.ledger, Book: s.book, Offers: offers, Keys: rackKeys(b.cfg.Rack), Logger: b.log, Clock: time.Now,
-		Amount: formatMoney, ExpectedBoards: b.cfg.Rack.ExpectedBoards, OthersAccept: b.othersAcceptOrders, LogViewDir: filepath.Join(folder, viewFolder), PurgeTag: func(tag string) { b.cache.PurgeTag(tag) },
+		Amount: formatMoney, OthersAccept: b.othersAcceptOrders, LogViewDir: filepath.Join(folder, viewFolder), PurgeTag: func(tag string) { b.cache.PurgeTag(tag) },
 		Board: b.cfg.Board.Name, Version: b.version, BackupStatus: func() []backup.TargetStatus { return s.backups.Status() },
 	})
 	if s.backups, err = b.newSchedule(s); err != nil {

@@ -38,7 +38,6 @@ func newPageInvalidator(s *Service) *pageInvalidator {
 	return &pageInvalidator{service: s, states: map[string]orders.SaleState{}, pending: map[string]time.Time{}}
 }
 
-// run checks until ctx ends.
 func (p *pageInvalidator) run(ctx context.Context) { runChecks(ctx, pageCheckInterval, p.purgeChanged) }
 
 // runChecks calls check at every interval until ctx ends.

@@ -51,8 +51,6 @@ type Config struct {
 	Clock func() time.Time
 	// Amount writes minor units of a currency for operators; nil = as a number.
 	Amount func(minor int64, currency string) string
-	// ExpectedBoards is the number of boards that the configuration plans, for Notices.
-	ExpectedBoards int
 	// OthersAccept reports whether another live board says that it accepts orders. nil = no.
 	OthersAccept func() bool
 	// LogViewDir is a folder for a book that is made of the log of a board without a leader,

@@ -39,13 +39,6 @@ func (c *strictConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// markStale makes all further writes fail.
-func (c *strictConn) markStale() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stale = true
-}
-
 // expectReply prepares the scanner for the reply to a request that is about to be sent.
 func (c *strictConn) expectReply(method string) {
 	c.mu.Lock()
@@ -92,7 +85,9 @@ func (e *exchange) withTrace(ctx context.Context, method string) context.Context
 			return
 		}
 		if e.conn.Load() != nil && info.Reused {
-			conn.markStale()
+			conn.mu.Lock()
+			defer conn.mu.Unlock()
+			conn.stale = true // all further writes fail
 			return
 		}
 		conn.expectReply(method)

@@ -37,11 +37,6 @@ type serverHealth struct {
 	suspect bool       // it has not answered a request
 }
 
-// newHealth returns the health of a server that is up.
-func newHealth(log *slog.Logger) *serverHealth {
-	return &serverHealth{log: log, wake: make(chan struct{}, 1)}
-}
-
 // downReason returns why no requests are sent to the server, or nil.
 func (h *serverHealth) downReason() error {
 	h.mu.Lock()

@@ -45,7 +45,7 @@ func newServer(cfg config.OriginSettings, host, via string, log *slog.Logger) (*
 	if err != nil {
 		return nil, fmt.Errorf("[origin] url: %w", err)
 	}
-	s := &originServer{cfg: cfg, base: base, host: host, via: via, health: newHealth(log.With("origin", cfg.URL))}
+	s := &originServer{cfg: cfg, base: base, host: host, via: via, health: &serverHealth{log: log.With("origin", cfg.URL), wake: make(chan struct{}, 1)}}
 	s.dialer = dialer{
 		timeout:  time.Duration(cfg.ConnectTimeout),
 		tls:      &tls.Config{MinVersion: tls.VersionTLS12},

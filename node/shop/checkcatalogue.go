@@ -216,7 +216,6 @@ func (c *Catalogue) shippingTo(country string) *Shipping {
 	return &c.Shipping[i]
 }
 
-// checkAnnouncements adds the announcements, oldest first.
 func (c *checker) checkAnnouncements(cat *Catalogue, raw []rawAnnouncement) {
 	raw = limitList(c, "announcement", raw, maxAnnouncements)
 	for i, r := range raw {

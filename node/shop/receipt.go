@@ -183,7 +183,6 @@ func queueText(data *receiptData, list string) []string {
 	return []string{"You are number " + groupDigits(strconv.Itoa(data.Position)) + " of " + groupDigits(strconv.Itoa(data.QueueLength)) + " on " + list + "."}
 }
 
-// cancelDeadlineText describes until when an order can be cancelled.
 func cancelDeadlineText(order orders.Order, now time.Time) []string {
 	if order.Ready.After(now) {
 		return []string{"You can cancel it at least until " + formatTime(order.Ready) + ", when it is due to be passed on for dispatch."}
