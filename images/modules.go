@@ -32,6 +32,10 @@ func baseModules() []string {
 		"bcm2835-rng",         // random numbers for keys, early
 		"raspberrypi-hwmon",   // reports a supply that is too weak
 		"raspberrypi-cpufreq", // the Zero's full speed
+		"sd_mod",              // USB sticks
+		"usb-storage",         //
+		"uas",                 // those that would not speak usb-storage to a kernel that has this
+		"exfat",               // and their file system from 64 GB on
 	}
 }
 

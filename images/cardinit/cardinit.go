@@ -176,6 +176,7 @@ func (c *cardInit) runBoard(ctx context.Context, s CardSettings, settingsErr err
 	services.Go(func() { c.clock.run(serving) })
 	services.Go(func() { runMDNS(serving, s.HostName, max(s.Port, 1), c.net.currentAddress, c.log.logf) })
 	services.Go(func() { c.log.runSaving(serving) })
+	services.Go(func() { newStickWatcher(c.System, c.Paths, c.log.logf).run(serving) })
 	if c.params.Trial {
 		services.Go(func() { c.watchTrial(serving, trialTimeout, trialPollInterval) })
 	}

@@ -200,17 +200,18 @@ func measureFilesystem(device string) (current, available int64, err error) {
 	return extSize(super), available, nil
 }
 
-// isMounted reports whether something is mounted at a folder (proc(5), mountinfo:
-// the fifth field).
-func isMounted(p Paths, target string) bool {
-	text, err := os.ReadFile(filepath.Join(p.Proc, "self", "mountinfo"))
-	if err != nil {
-		return false
-	}
+// isMounted reports whether something is mounted at a folder.
+func isMounted(p Paths, target string) bool { return mountedAt(p, target) != "" }
+
+// mountedAt returns the device that was mounted last at a folder, "" for none (proc(5), mountinfo:
+// the fifth field is the folder; after a hyphen come the kind and the device).
+func mountedAt(p Paths, target string) (device string) {
+	text, _ := os.ReadFile(filepath.Join(p.Proc, "self", "mountinfo")) // without the file: nothing
 	for line := range strings.Lines(string(text)) {
-		if fields := strings.Fields(line); len(fields) > 4 && fields[4] == target {
-			return true
+		own, tail, _ := strings.Cut(line, " - ")
+		if at, of := strings.Fields(own), strings.Fields(tail); len(at) > 4 && at[4] == target && len(of) > 1 {
+			device = of[1]
 		}
 	}
-	return false
+	return device
 }

@@ -28,9 +28,12 @@ type fakeSystem struct {
 	syncs    int
 	cutAt    int // the sync at which the power is cut; 0: never
 	mountErr error
-	room     int64 // free bytes of the boot partition; 0: plenty
-	restarts int
-	starting chan *fakeProcess
+	// mountErrs are of the next mounts, unmountErr of each unmount.
+	mountErrs  []error
+	unmountErr error
+	room       int64 // free bytes of the boot partition; 0: plenty
+	restarts   int
+	starting   chan *fakeProcess
 }
 
 type fakeAnswer struct {
@@ -70,6 +73,9 @@ func (f *fakeSystem) Mount(device, target, kind, _ string, readOnly bool) error 
 	defer f.mu.Unlock()
 	err := f.mountErr
 	f.mountErr = nil
+	if len(f.mountErrs) > 0 {
+		err, f.mountErrs = f.mountErrs[0], f.mountErrs[1:]
+	}
 	return errors.Join(err, os.MkdirAll(target, 0o755))
 }
 
@@ -80,7 +86,7 @@ func (f *fakeSystem) Remount(target string, readOnly bool) error {
 
 func (f *fakeSystem) Unmount(target string) error {
 	f.record("unmount", filepath.Base(target))
-	return nil
+	return f.unmountErr
 }
 
 func (f *fakeSystem) FreeSpace(string) (free, piece int64, err error) {
@@ -202,7 +208,7 @@ func fakePaths(t *testing.T) Paths {
 			t.Fatal(err)
 		}
 	}
-	p.Disk = filepath.Join(dir, "mmcblk0")
+	p.Disk, p.Stick = filepath.Join(dir, "mmcblk0"), filepath.Join(dir, "usb")
 	return p
 }
 

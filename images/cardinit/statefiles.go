@@ -15,6 +15,7 @@ const (
 	restartsStateFile   = "restarts"    // the number of unexpected ends of the program, and its last lines
 	recreatedStateFile  = "recreated"   // when and why the data partition was recreated; saved on the card too
 	noCardStateFile     = "no-card"     // why the data partition cannot be used
+	stickFaultStateFile = "usb-fault"   // why a USB stick that is plugged in cannot be used
 )
 
 // ClockIsSet reports whether a time server has set the clock since power-on.
@@ -90,6 +91,9 @@ func Notices(p Paths) []string {
 	}
 	if text, err := os.ReadFile(p.StateFile(noCardStateFile)); err == nil {
 		all = append(all, "This board's card cannot be used, and the board accepts no orders: "+replaceControls(strings.TrimSpace(string(text)))+".")
+	}
+	if text, err := os.ReadFile(p.StateFile(stickFaultStateFile)); err == nil && len(text) > 0 {
+		all = append(all, "This board: "+replaceControls(strings.TrimSpace(string(text)))+".")
 	}
 	return all
 }

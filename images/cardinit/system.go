@@ -69,11 +69,13 @@ type Paths struct {
 	Proc string
 	Sys  string
 	Disk string // the card's block device; partitions are named by Part
+	// Stick is a link to the mounted USB stick; there is none without one.
+	Stick string
 }
 
 // CardPaths returns the paths of a real card.
 func CardPaths() Paths {
-	return Paths{Boot: "/boot", Data: "/data", Run: "/run", Etc: "/etc", Proc: "/proc", Sys: "/sys", Disk: "/dev/mmcblk0"}
+	return Paths{Boot: "/boot", Data: "/data", Run: "/run", Etc: "/etc", Proc: "/proc", Sys: "/sys", Disk: "/dev/mmcblk0", Stick: "/usb"}
 }
 
 // The partitions of a card.

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"errors"
 	"os"
 	"syscall"
 
@@ -11,6 +12,15 @@ import (
 // kernel's memory. It is a hint: without it the check is weaker and not wrong.
 func dropFileCache(f *os.File) {
 	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+}
+
+// syncDisk writes everything of a folder's file system to its disk, also what fsync leaves of FAT.
+func syncDisk(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
 }
 
 // onSameDisk reports whether two folders are on the same file system.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"filippo.io/age"
 	"github.com/pierrec/lz4/v4"
@@ -22,8 +21,7 @@ const (
 	maxScryptWorkFactor = 20
 	// MinPassphrase is the least length of a passphrase, in bytes.
 	MinPassphrase = 12
-	// lz4Start and gzipStart begin a compressed stream.
-	lz4Start  = "\x04\x22\x4d\x18"
+	// gzipStart begins a file of earlier versions.
 	gzipStart = "\x1f\x8b"
 	// MaxRecipients limits the recipients of one backup.
 	MaxRecipients = 20
@@ -117,23 +115,6 @@ func packStream(to io.Writer, write func(io.Writer) error) error {
 	return nil
 }
 
-// unpackStream is the reverse of packStream, and reads the gzip of earlier versions, too.
-func unpackStream(from *bufio.Reader) (io.Reader, error) {
-	switch start, err := from.Peek(len(lz4Start)); {
-	case string(start) == lz4Start:
-		return lz4.NewReader(from), nil
-	case strings.HasPrefix(string(start), gzipStart):
-		unpacked, err := gzip.NewReader(from)
-		if err != nil {
-			return nil, damageOf(err)
-		}
-		return unpacked, nil
-	case err != nil && err != io.EOF:
-		return nil, damageOf(err)
-	}
-	return nil, ErrNotBackup
-}
-
 // Open decrypts and checks a whole backup; use is as in ReadStream. Errors are ErrNotBackup,
 // ErrWrongKey, ErrDamaged, ErrNewer, or use's.
 func (k *Keyring) Open(from io.Reader, use func(h Header, book io.Reader) error) (Header, error) {
@@ -146,16 +127,18 @@ func (k *Keyring) Open(from io.Reader, use func(h Header, book io.Reader) error)
 		return Header{}, fmt.Errorf("%w, or its beginning is damaged", ErrNotBackup)
 	}
 	packed := bufio.NewReader(opened)
-	unpacked, err := unpackStream(packed)
-	if err != nil {
-		return Header{}, err
+	var unpacked io.Reader = lz4.NewReader(packed)
+	if start, _ := packed.Peek(len(gzipStart)); string(start) == gzipStart { // what is wrong, ReadStream will say
+		if unpacked, err = gzip.NewReader(packed); err != nil {
+			return Header{}, damageOf(err)
+		}
 	}
 	h, err := ReadStream(unpacked, use)
-	if err != nil {
-		return h, err
+	if errors.Is(err, lz4.ErrInvalidFrame) {
+		return h, ErrNotBackup
 	}
-	if _, err := packed.ReadByte(); err != io.EOF {
-		return h, fmt.Errorf("%w (there is data after its end)", ErrDamaged)
+	if _, end := packed.ReadByte(); err == nil && end != io.EOF {
+		err = fmt.Errorf("%w (there is data after its end)", ErrDamaged)
 	}
-	return h, nil
+	return h, err
 }

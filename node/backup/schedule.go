@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -129,6 +130,12 @@ func (s *Schedule) runTarget(ctx context.Context, t *target) {
 	}
 	prefix := namePrefix + ledger + "-"
 	if t.folder != "" {
+		if err := s.checkFolder(t.folder); err != nil {
+			if t.noteFailure(time.Now(), err, 0) {
+				s.cfg.Logger.Error("no backup can be made until its folder is there", "to", t.where, "delay", checkInterval, "error", err)
+			}
+			return
+		}
 		if newest, name, ok := s.newestIn(t.folder, prefix, now); ok && now.Sub(newest) < s.cfg.Interval {
 			size := int64(0)
 			if info, err := os.Stat(filepath.Join(string(t.folder), name)); err == nil {
@@ -144,7 +151,7 @@ func (s *Schedule) runTarget(ctx context.Context, t *target) {
 	began := time.Now()
 	h, size, err := s.makeBackup(ctx, t, name, prefix)
 	if err != nil {
-		t.noteFailure(time.Now(), err)
+		t.noteFailure(time.Now(), err, retryDelay)
 		s.cfg.Logger.Error("the backup failed; it will be tried again", "to", t.where, "delay", retryDelay, "error", err)
 		return
 	}
@@ -155,16 +162,28 @@ func (s *Schedule) runTarget(ctx context.Context, t *target) {
 
 // makeBackup makes one backup.
 func (s *Schedule) makeBackup(ctx context.Context, t *target, name, prefix string) (h Header, size int64, err error) {
-	if t.folder != "" {
-		if err := s.checkFolder(t.folder); err != nil {
-			return h, 0, err
-		}
+	if t.folder == "" {
+		return Make(ctx, t.store, name, s.keyring, s.cfg.Source, nil)
 	}
-	h, size, err = Make(ctx, t.store, name, s.keyring, s.cfg.Source, nil)
-	if err == nil && t.folder != "" {
-		err = t.folder.prune(prefix, s.cfg.Keep)
+	// Before, too: a full stick has room again once keep was made smaller.
+	if err := t.folder.prune(prefix, s.cfg.Keep); err != nil {
+		return h, 0, describeDisk(err)
 	}
-	return h, size, err
+	if h, size, err = Make(ctx, t.store, name, s.keyring, s.cfg.Source, nil); err == nil {
+		err = errors.Join(t.folder.prune(prefix, s.cfg.Keep), syncDisk(string(t.folder)))
+	}
+	return h, size, describeDisk(err)
+}
+
+// describeDisk adds to an error of a folder's disk what to do about it.
+func describeDisk(err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%w: remove files there, make [backup] keep smaller, or use a larger stick", err)
+	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EIO):
+		return fmt.Errorf("%w: the stick was pulled out, is protected or damaged; check it on a computer, or use another one", err)
+	}
+	return err
 }
 
 // checkFolder returns why backups cannot be written to a folder.
@@ -219,9 +238,15 @@ func (t *target) noteSuccess(at time.Time, size int64, file string) {
 	t.status.LastSuccess, t.status.Bytes, t.status.File, t.status.Error, t.notUntil = &at, size, file, "", time.Time{}
 }
 
-func (t *target) noteFailure(at time.Time, err error) {
+// noteFailure notes why there is no backup, and reports whether that is news. retry is the pause
+// before the next try; 0, for a folder that is not there and costs nothing to look for, counts once.
+func (t *target) noteFailure(at time.Time, err error, retry time.Duration) (isNew bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.status.Failures++
-	t.status.Error, t.notUntil = strings.ReplaceAll(err.Error(), "\n", "; "), at.Add(retryDelay)
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	if isNew = text != t.status.Error; isNew || retry > 0 {
+		t.status.Failures++
+	}
+	t.status.Error, t.status.retry, t.notUntil = text, max(retry, checkInterval), at.Add(retry)
+	return isNew
 }

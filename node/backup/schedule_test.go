@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -111,6 +113,51 @@ func TestScheduleToAFolder(t *testing.T) {
 			t.Errorf("after a success: %v", s.Notices("board-1"))
 		}
 	})
+}
+
+// A stick that comes back gets its backup at the next look, and one that is missing counts once.
+func TestScheduleWaitsForItsFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "stick")
+	s, _ := newTestSchedule(t, func(cfg *ScheduleConfig) { cfg.Directory = dir })
+	for range 3 {
+		s.runTarget(t.Context(), s.targets[0])
+	}
+	if notices := s.Notices("a"); s.Status()[0].Failures != 1 || len(notices) != 1 || !strings.Contains(notices[0], "every "+checkInterval.String()) {
+		t.Errorf("%+v, %v", s.Status()[0], notices)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.runTarget(t.Context(), s.targets[0])
+	if status := s.Status()[0]; status.LastSuccess == nil || status.Error != "" || len(backupsIn(t, dir)) != 1 {
+		t.Errorf("%+v, %v", status, backupsIn(t, dir))
+	}
+}
+
+// A stick that is full of backups has room again once keep is smaller.
+func TestOldBackupsAreRemovedBeforeTheNext(t *testing.T) {
+	dir := t.TempDir()
+	for _, day := range []string{"01", "02", "03", "04", "05"} {
+		if err := os.WriteFile(filepath.Join(dir, "bramble-0123456789abcdef-200001"+day+"T000000Z.age"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, broken := newTestSchedule(t, func(cfg *ScheduleConfig) { cfg.Directory = dir })
+	broken.Store(true)
+	if s.runTarget(t.Context(), s.targets[0]); len(backupsIn(t, dir)) != 3 {
+		t.Errorf("%v", backupsIn(t, dir))
+	}
+}
+
+func TestDescribeDisk(t *testing.T) {
+	for err, want := range map[error]string{syscall.ENOSPC: "remove files there", syscall.EROFS: "protected", syscall.EIO: "pulled out", ErrDamaged: ErrDamaged.Error()} {
+		if got := describeDisk(fmt.Errorf("writing: %w", err)); !errors.Is(got, err) || !strings.Contains(got.Error(), want) {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+	if describeDisk(nil) != nil {
+		t.Error("an error of nothing")
+	}
 }
 
 func TestScheduleRefusesFolders(t *testing.T) {

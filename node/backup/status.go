@@ -7,14 +7,15 @@ import (
 
 // TargetStatus is how the backups to one destination stand, as this board knows it.
 type TargetStatus struct {
-	Kind        string     `json:"kind"`                   // directory or url, the key that names it
-	To          string     `json:"to"`                     // the folder or the server's address
-	Responsible bool       `json:"responsible"`            // this board makes them now
-	LastSuccess *time.Time `json:"last_success,omitempty"` // the ledger's clock; none if not known
-	Bytes       int64      `json:"bytes"`                  // of that backup; 0 if not known
-	File        string     `json:"file,omitempty"`         // the name of that backup
-	Failures    int64      `json:"failures"`               // since this board's start
-	Error       string     `json:"error,omitempty"`        // why the newest try failed
+	Kind        string        `json:"kind"`                   // directory or url, the key that names it
+	To          string        `json:"to"`                     // the folder or the server's address
+	Responsible bool          `json:"responsible"`            // this board makes them now
+	LastSuccess *time.Time    `json:"last_success,omitempty"` // the ledger's clock; none if not known
+	Bytes       int64         `json:"bytes"`                  // of that backup; 0 if not known
+	File        string        `json:"file,omitempty"`         // the name of that backup
+	Failures    int64         `json:"failures"`               // since this board's start
+	Error       string        `json:"error,omitempty"`        // why the newest try failed
+	retry       time.Duration // the interval of tries after Error
 }
 
 // Status returns how the backups to each destination stand; none if there is no schedule.
@@ -37,7 +38,7 @@ func (s *Schedule) Notices(board string) []string {
 	for _, status := range s.Status() {
 		if status.Error != "" {
 			notices = append(notices, fmt.Sprintf("The backup of %s failed, and is tried again every %v; %s: %s",
-				board, retryDelay, describeLast(status.LastSuccess), status.Error))
+				board, status.retry, describeLast(status.LastSuccess), status.Error))
 		} else if last := status.LastSuccess; status.Responsible && last != nil && s.cfg.Now().Sub(*last) > lateFactor*s.cfg.Interval {
 			notices = append(notices, fmt.Sprintf("The backup of %s to %s is late; %s.", board, status.To, describeLast(last)))
 		}

@@ -73,7 +73,7 @@ func WriteStream(to io.Writer, h Header, book io.WriterTo) error {
 	if len(text) > maxHeaderBytes {
 		return fmt.Errorf("backup: the header has %d bytes, at most %d", len(text), maxHeaderBytes)
 	}
-	sum := newSum(format)
+	sum := xxhash.New()
 	out := io.MultiWriter(to, sum)
 	start := binary.BigEndian.AppendUint32(fmt.Appendf(nil, "%s%d\n", streamLine, format), uint32(len(text)))
 	if _, err := out.Write(append(start, text...)); err != nil {
@@ -93,14 +93,6 @@ func WriteStream(to io.Writer, h Header, book io.WriterTo) error {
 		return fmt.Errorf("backup: writing the end: %w", err)
 	}
 	return nil
-}
-
-// newSum returns the hash of a format's checksum.
-func newSum(format uint64) hash.Hash {
-	if format == 1 {
-		return sha256.New()
-	}
-	return xxhash.New()
 }
 
 // frameWriter writes each piece as frames of at most frameSize bytes.
@@ -200,7 +192,9 @@ func (s *streamReader) readHeader() (h Header, err error) {
 	case number > format:
 		return h, fmt.Errorf("%w (format %d)", ErrNewer, number)
 	}
-	s.sum = newSum(number)
+	if s.sum = xxhash.New(); number == 1 {
+		s.sum = sha256.New()
+	}
 	if err := s.readFull(make([]byte, len(streamLine)+len(digits)+1)); err != nil {
 		return h, err
 	}

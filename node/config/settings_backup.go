@@ -26,7 +26,7 @@ const (
 func backupKeys() []keySpec {
 	return []keySpec{
 		keyOf("backup", "directory", func(c *Config) *string { return &c.Backup.Directory }, nil,
-			"Directory on another disk than the orders, such as a folder that you made on a mounted USB stick. Every board on which this key is set writes its backups there: "+
+			"Directory on another disk than the orders, such as a folder that you made on a mounted USB stick; on a card made with the image \"/usb\" is the stick. Every board on which this key is set writes its backups there: "+
 				"set it for the board that has the stick.").
 			withDefault(`"", none`),
 		keyOf("backup", "url", func(c *Config) *string { return &c.Backup.URL }, ifSet(checkBackupURL),
