@@ -213,6 +213,9 @@ func (l *Ledger) checkHandshake(h streamHandshake, board string) error {
 	if h.Wanted != self.ID {
 		return fmt.Errorf("%w: %s, not %s", errOtherLife, h.Wanted, self.ID)
 	}
+	if l.accusedBy() != "" {
+		return errAccused
+	}
 	return l.known.note(h.Server, h.Life)
 }
 
@@ -225,14 +228,88 @@ func (l *Ledger) checkResponse(wanted, board string, r handshakeResponse) error 
 		return errors.New("refused: " + r.Refused)
 	case r.Server.ID != wanted:
 		return fmt.Errorf("%w: %s answers", errOtherLife, r.Server.ID)
+	case l.accusedBy() != "":
+		return errAccused
 	}
 	return l.known.note(r.Server, r.Life)
 }
 
-// noteRolledBack ends this life, because another board has seen a later part of it. The
-// next one begins without a vote, and the others send it the orders.
+// noteRolledBack notes that another board has seen a later part of this life. Until
+// judgeOwnLife knows more, raft here neither votes nor leads.
 func (l *Ledger) noteRolledBack(board string) {
-	why := fmt.Sprintf("%s has seen a later state of this board: %v", board, errRolledBack)
+	l.mu.Lock()
+	isNew := l.survey.accuser == ""
+	l.survey.accuser = board
+	s := l.streams
+	l.mu.Unlock()
+	if !isNew {
+		return
+	}
+	l.cfg.Logger.Warn("ledger: a board has seen a later state of this board; raft stands still here until that is clear", "board", board)
+	if s != nil {
+		s.closeOpen()
+	}
+	l.requestSurvey()
+}
+
+// errAccused: see noteRolledBack.
+var errAccused = errors.New("another board has seen a later state of this board")
+
+// accusedBy returns the board that has seen a later part of this life, "" if there is none.
+func (l *Ledger) accusedBy() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.survey.accuser
+}
+
+// isOwnOlder reports whether a hello is of an older copy of this board's card: it is of this
+// life, and lacks entries that this board knows to be committed.
+func (l *Ledger) isOwnOlder(request helloRequest) bool {
+	l.mu.Lock()
+	self := l.selfLocked()
+	l.mu.Unlock()
+	return request.Server.ID == self.ID && request.Server.Name != self.Name &&
+		request.Life.Entries > 0 && request.Life.Entries <= l.files.log.proven.Load()
+}
+
+// judgement is what the other boards answer about this life.
+type judgement struct {
+	isAccused   bool // a board has seen a later state of it
+	isOver      bool // the accuser answers, and none accuses: it has another ledger or life now
+	isHeld      bool // a board has what this one knows to be committed, or that is nothing
+	leaderLacks bool // the leader lacks it
+}
+
+// judgeOwnLife ends this life if another board has what this one knows to be committed: the
+// next life begins without a vote, and the others send it the orders. If the leader lacks it,
+// a copy of this board's card took this life over: then the entries stay, the rack
+// stops, and an operator decides.
+func (l *Ledger) judgeOwnLife(ctx context.Context, id ledgerID, accuser string) {
+	request := l.newHello()
+	request.Proven = l.files.log.lastProven()
+	j := judgement{isHeld: request.Proven.Index == 0}
+	for _, hello := range callAll[helloResponse](ctx, l, l.otherBoards(), kindHello, request) {
+		j.isOver = j.isOver || hello.Server.Name == accuser
+		if hello.Ledger == id {
+			j.isAccused = j.isAccused || hello.RolledBack
+			j.isHeld = j.isHeld || hello.HasProven
+			j.leaderLacks = j.leaderLacks || hello.Leading && !hello.HasProven
+		}
+	}
+	j.isOver = j.isOver && !j.isAccused
+	if j.leaderLacks && !j.isHeld && !j.isOver {
+		l.files.log.noteKept(fmt.Sprintf("entries up to %d, which the rack had acknowledged", request.Proven.Index))
+	}
+	l.mu.Lock()
+	l.survey.disowned = !j.isOver && !j.isHeld
+	if j.isOver {
+		l.survey.accuser = ""
+	}
+	l.mu.Unlock()
+	if j.isOver || !j.isHeld {
+		return
+	}
+	why := fmt.Sprintf("%s has seen a later state of this board: %v", accuser, errRolledBack)
 	if err := l.restartAs(why, func(id *boardIdentity) { id.NewLife = why }); err != nil {
 		l.cfg.Logger.Error("ledger: this board must begin a new life, and cannot write that to disk", "why", why, "error", err)
 	}

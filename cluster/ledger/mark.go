@@ -233,8 +233,38 @@ func (s *logStore) keepEntries(from uint64) error {
 		return err
 	}
 	text := fmt.Sprintf("entries %d to %d, which the rack had acknowledged", from, last)
-	s.kept.Store(&text)
+	s.noteKept(text)
 	return fmt.Errorf("%s: %w", text, errKept)
+}
+
+// noteKept notes which entries this board keeps although the leader lacks them.
+func (s *logStore) noteKept(text string) { s.kept.Store(&text) }
+
+// lastProven returns the last entry that is known to be committed, zero if there is none.
+func (s *logStore) lastProven() entryPoint {
+	index := s.proven.Load()
+	if newest, err := s.newestSnapshot(); err == nil {
+		index = max(index, newest.Index)
+	}
+	var entry raft.Log
+	if index == 0 || s.GetLog(index, &entry) != nil {
+		return entryPoint{}
+	}
+	return entryPoint{index, entry.Term}
+}
+
+// hasEntry reports whether the log or the newest snapshot has an entry. Of an entry that only a
+// snapshot has, the term is not known.
+func (s *logStore) hasEntry(p entryPoint) bool {
+	var entry raft.Log
+	if p.Index == 0 {
+		return false
+	}
+	if err := s.GetLog(p.Index, &entry); err == nil {
+		return entry.Term == p.Term
+	}
+	newest, err := s.newestSnapshot()
+	return err == nil && p.Index <= newest.Index
 }
 
 // lowerMark makes a deletion of entries safe: it refuses to delete from the end of the log what is

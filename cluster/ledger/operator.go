@@ -215,7 +215,10 @@ func (l *Ledger) planOwnRecovery(ctx context.Context) (RecoveryPlan, error) {
 	if r == nil {
 		return RecoveryPlan{}, refusedf("%s has no ledger to recover", l.cfg.Name)
 	}
-	kept := l.files.log.kept.Load() != nil // this board has what the leader lacks
+	l.mu.Lock()
+	disowned := l.survey.disowned
+	l.mu.Unlock()
+	kept := l.files.log.kept.Load() != nil || disowned // this board has what the others lack
 	if leader, _, ok := l.currentLeader(); ok && !kept {
 		return RecoveryPlan{}, refusedf("%s leads the ledger, so there is nothing to recover", leader)
 	}
@@ -226,8 +229,8 @@ func (l *Ledger) planOwnRecovery(ctx context.Context) (RecoveryPlan, error) {
 		return p, refusedf("this board has nothing of the ledger")
 	}
 	live := map[string]bool{}
-	for _, hello := range hellos {
-		if hello.Ledger != own.Ledger || kept && hello.Server.ID != own.Server.ID {
+	for i, hello := range hellos {
+		if hello.Ledger != own.Ledger || kept && i > 0 {
 			continue
 		}
 		live[hello.Server.ID] = true

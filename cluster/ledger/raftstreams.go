@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -213,17 +215,23 @@ func (r *raftStreams) Accept() (net.Conn, error) {
 // Close implements net.Listener, and closes every stream.
 func (r *raftStreams) Close() error {
 	r.mu.Lock()
-	open := r.open
-	first := !r.closed
-	r.open, r.closed = nil, true
-	r.mu.Unlock()
-	if first {
+	if !r.closed {
 		close(r.done)
 	}
-	for t := range open {
-		t.Conn.Close()
-	}
+	r.closed = true
+	r.mu.Unlock()
+	r.closeOpen()
 	return nil
+}
+
+// closeOpen closes the streams that are open.
+func (r *raftStreams) closeOpen() {
+	r.mu.Lock()
+	open := slices.Collect(maps.Keys(r.open))
+	r.mu.Unlock()
+	for _, t := range open {
+		t.Close()
+	}
 }
 
 // Addr implements net.Listener: this board's server id.

@@ -29,6 +29,8 @@ type surveyState struct {
 	leaderHeard   time.Time               // when the leader last answered; while there is none, or this board leads, the last survey
 	introduced    map[string]bool         // by name: boards that answered introduceSelf
 	rulesHeldAt   time.Time               // since when; zero while the list is empty
+	accuser       string                  // see noteRolledBack
+	disowned      bool                    // no board that answers has what this one knows to be committed
 }
 
 type surveyAnswer struct {
@@ -65,6 +67,9 @@ func (l *Ledger) surveyOnce(ctx context.Context) {
 	r := l.runningRaft()
 	if r == nil {
 		return
+	}
+	if accuser := l.accusedBy(); accuser != "" {
+		l.judgeOwnLife(ctx, id, accuser)
 	}
 	leader, _, ok := l.currentLeader()
 	l.mu.Lock()
@@ -110,7 +115,7 @@ func (l *Ledger) noteHello(own ledgerID, hello helloResponse) bool {
 	l.mu.Lock()
 	l.survey.noteMaxRules(hello.Server, hello.MaxRules)
 	l.mu.Unlock()
-	if hello.RolledBack {
+	if hello.RolledBack && hello.Ledger == own { // of another ledger it means nothing
 		l.noteRolledBack(hello.Server.Name)
 	}
 	return l.known.note(hello.Server, hello.Life) == nil
@@ -233,7 +238,8 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	l.mu.Unlock()
 	l.noteLedgerOf(response.Ledger, request.Server.Name, request.Ledger, request.Superseded)
 	response.Life = l.proveLife()
-	response.RolledBack = l.known.note(request.Server, request.Life) != nil
+	response.RolledBack = l.known.note(request.Server, request.Life) != nil || l.isOwnOlder(request)
+	response.HasProven = l.files.log.hasEntry(request.Proven)
 	st := l.applier.state()
 	response.Index = st.index
 	response.Trouble, response.Suspect = l.whyNotVote(st), st.suspect && !st.fromLog

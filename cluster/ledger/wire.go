@@ -32,7 +32,12 @@ type helloRequest struct {
 	// of digests.
 	DigestAt uint64 `json:",omitempty"`
 	Life     lifeProof
+	// Proven is the last entry that the caller knows to be committed, if it asks for HasProven.
+	Proven entryPoint `json:",omitzero"`
 }
+
+// entryPoint names an entry of raft's log.
+type entryPoint struct{ Index, Term uint64 }
 
 type helloResponse struct {
 	Server raftServer
@@ -41,6 +46,7 @@ type helloResponse struct {
 	// NameConflicts are the names that two boards claim, a sentence each, as the leader has them.
 	NameConflicts []string     `json:",omitempty"`
 	RolledBack    bool         `json:",omitempty"` // the caller's files are older than those that it had before
+	HasProven     bool         `json:",omitempty"` // the board has the entry that the caller asks for
 	FirstVoters   []raftServer // the ledger's first voters, if known
 	Index         uint64       // of the last entry that the board applied
 	Trouble       string       // why the board should not vote, "" if nothing

@@ -1,0 +1,84 @@
+package ledger_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"bramble/cluster/ledger"
+)
+
+// A copy of b1's card, made while b1 ran, goes into b2, whose card is lost. With b3, which
+// lacks the last orders, the copy takes b1's life over. b1 keeps what the rack had
+// acknowledged, the rack stops, and an operator makes b1's log the rack's.
+func TestACopyThatTakesALifeOver(t *testing.T) {
+	skipIfShort(t)
+	for _, c := range []struct {
+		name  string
+		order []string // in which the boards start; b1 may have run throughout
+		sells bool     // the first two take an order before the third starts
+	}{
+		{"the copy first", []string{"b2", "b3", "b1"}, true},
+		{"the copy second", []string{"b3", "b2", "b1"}, true},
+		{"the copy last", []string{"b1", "b3", "b2"}, false},
+		{"beside the running board", []string{"b2", "b3"}, false},
+		{"after the running board and b3", []string{"b3", "b2"}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			testTakeover(t, c.order, c.sells)
+		})
+	}
+}
+
+func testTakeover(t *testing.T, order []string, sells bool) {
+	r := newVotingRack(t, 3)
+	r.submit(r.board("b1"), "order 0")
+	r.awaitSameNotes()
+	r.kill("b3")
+	image := filepath.Join(t.TempDir(), "image")
+	copyDirectory(t, image, r.directory("b1"))
+	want := []string{"order 0"}
+	for i := range 5 {
+		want = append(want, fmt.Sprintf("order %d", i+1))
+		r.submit(r.board("b1"), want[i+1])
+	}
+	r.awaitSameNotes()
+	r.kill("b2")
+	r.wipe("b2")
+	copyDirectory(t, r.directory("b2"), image)
+	if len(order) == 3 {
+		r.kill("b1")
+	}
+	for i, name := range order {
+		r.start(name)
+		if sells && i == 1 {
+			r.submit(r.board("b3"), "without them")
+		}
+	}
+	attempt := 0
+	r.until("the rack goes on, with an operator's help", func() bool {
+		attempt++
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, _, err := r.board("b1").Submit(ctx, fmt.Appendf(nil, "after %d", attempt)); err == nil {
+			return true
+		}
+		if p, err := r.board("b1").Recover(t.Context(), "b1"); err == nil {
+			t.Log("recovered:", p)
+			r.until("b1 leads alone", func() bool { return r.board("b1").Status().Leading && r.board("b1").Status().Ledger != p.Ledger })
+			must(t, r.board("b1").Choose(t.Context(), r.board("b1").Status().Ledger))
+		} else if !errors.Is(err, ledger.ErrRefused) {
+			t.Fatal(err)
+		}
+		return false
+	})
+	r.voters(3)
+	if notes := r.awaitSameNotes(); len(notes) <= len(want) || !slices.Equal(notes[:len(want)], want) {
+		t.Errorf("the boards have %q, want %q and more", notes, want)
+	}
+}
