@@ -18,9 +18,11 @@ import (
 // on with another one.
 type card struct {
 	number int
-	run    int    // the directory's number: one for each start
-	isLost bool   // what it held is gone, or may be
-	ledger string // the identity of the ledger that it holds
+	run    int  // the directory's number: one for each start
+	isLost bool // what it held is gone, or may be
+	// mayForget: its log lost its end, and nothing on the card shows that.
+	mayForget bool
+	ledger    string // the identity of the ledger that it holds
 	// holds are the cards whose content it has, as bits: its own, and those of which it is a
 	// copy in the same life.
 	holds uint64

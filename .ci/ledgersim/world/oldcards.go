@@ -67,7 +67,7 @@ func (w *world) isLevel() bool {
 // synced. The mark that shows it may be as old as the card.
 func (w *world) cutLog(s *site, commits int, withMark bool) {
 	w.takeAsNewCard(s)
-	s.card.isLost = withMark
+	s.card.isLost, s.card.mayForget = withMark, withMark
 	now := filepath.Join(s.card.dir(), "now")
 	files, err := filepath.Glob(filepath.Join(now, "*", "*.wal"))
 	w.must(err)

@@ -128,7 +128,7 @@ func (w *world) upgrade(s *site, rules uint32) {
 		w.did("older program again")
 	}
 	w.kill(s, keepAll)
-	s.rules = rules
+	s.rules, w.newestRules = rules, max(w.newestRules, rules)
 	w.logf("%s knows rules %d", s.name, rules)
 	w.start(s)
 }

@@ -36,9 +36,8 @@ func (w *world) conclude() {
 	for _, s := range w.sites {
 		w.kill(s, keepAll)
 	}
-	newest := slices.MaxFunc(w.sites, func(a, b *site) int { return cmp.Compare(a.rules, b.rules) }).rules
 	for _, s := range w.sites {
-		s.clock.skew, s.rules = 0, newest
+		s.clock.skew, s.rules = 0, max(s.rules, w.newestRules)
 		w.start(s)
 	}
 	time.Sleep(time.Second)
@@ -80,6 +79,8 @@ func (w *world) expected() prospect {
 		return mayDoEither // the boards that agreed to found it may still do so
 	case w.isAllBlank():
 		return mustGoOn
+	case slices.ContainsFunc(w.sites, func(s *site) bool { return s.card.mayForget }):
+		return mayDoEither // a card that nobody saw forget may have everything again
 	}
 	return mustStop
 }

@@ -34,6 +34,7 @@ type world struct {
 
 	ledger         string           // the identity of the ledger that was founded
 	cardOf         map[string]*card // by server id: where that life of a board is
+	newestRules    uint32           // the highest version that a program has known
 	configurations [2][]string      // the last two that a board began with or set: the voters' server ids
 
 	// suspendsAtCommit is suspended when it has applied its next batch.
