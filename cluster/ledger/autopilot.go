@@ -39,9 +39,9 @@ type clusterState struct {
 	Members []clusterMember
 	Leader  string // server id
 	Index   uint64 // of the last entry that the leader applied
-	// Boards holds the health of each server by its id, the leader's included: a name may
-	// change, and two boards may claim one. A member that never answered has the name that
-	// the configuration has.
+	// Boards holds the health of each server by its id, that of all members included: a name may
+	// change, and two boards may claim one. A member that is silent has the name that it had
+	// last, as far as the leader knows; the configuration's name may be older.
 	Boards map[string]boardHealth
 }
 
@@ -134,8 +134,21 @@ func (p *planner) isSilent(m clusterMember) bool {
 	return !p.isAlive(m) && !(b.Unheard && p.answers(b))
 }
 
+// lastName returns the name that a member's board had last.
+func (p *planner) lastName(m clusterMember) string { return p.Boards[m.ID].Server.Name }
+
+// isClaimed reports whether another board than a member answers under a name.
+func (p *planner) isClaimed(name string, m clusterMember) bool {
+	for id, b := range p.Boards {
+		if id != m.ID && b.Server.Name == name && p.answers(b) && !b.Unheard {
+			return true
+		}
+	}
+	return false
+}
+
 // nextLife returns the server that the member's board is now, "" if it is the member
-// still: the member is silent, and under its name a server answers that is no member. So
+// still: the member is silent, and under its last name a server answers that is no member. So
 // the board was wiped, or set its files aside. A member that answers under the name of
 // another is no new life of that: a board was renamed, and has a name that was taken.
 func (p *planner) nextLife(m clusterMember) string {
@@ -143,7 +156,7 @@ func (p *planner) nextLife(m clusterMember) string {
 		return ""
 	}
 	for _, id := range sortedKeys(p.Boards) {
-		if b := p.Boards[id]; b.Server.Name == m.Name && p.answers(b) && !p.isMember(id) {
+		if b := p.Boards[id]; b.Server.Name == p.lastName(m) && p.answers(b) && !p.isMember(id) {
 			return id
 		}
 	}
@@ -167,7 +180,8 @@ func (p *planner) remove(m clusterMember) membershipChange {
 	return membershipChange{removeServer, m.raftServer, "the board has begun a new life as " + p.nextLife(m)}
 }
 
-// removeNonvoter removes a nonvoter that is another server now, or silent for long.
+// removeNonvoter removes a nonvoter that is another server now, or silent for long, or
+// silent while another board has its name: it is added again when it returns with its own.
 func (p *planner) removeNonvoter() (membershipChange, bool) {
 	for _, m := range p.Members {
 		b, known := p.Boards[m.ID]
@@ -177,24 +191,33 @@ func (p *planner) removeNonvoter() (membershipChange, bool) {
 			return p.remove(m), true
 		case !known || b.Silent >= p.timing.RemoveAfter:
 			return membershipChange{removeServer, m.raftServer, fmt.Sprintf("silent for %v", p.timing.RemoveAfter)}, true
+		case !p.answers(b) && (p.isClaimed(b.Server.Name, m) || b.Server.Name == m.ID): // the id: see renameMember
+			return membershipChange{removeServer, m.raftServer, "it is silent, and another board has its name"}, true
 		}
 	}
 	return membershipChange{}, false
 }
 
-// renameMember gives a member the name under which its board answers now.
+// renameMember gives a member the name that its board had last. Raft allows a name once, so
+// boards that exchanged their names hold each other's. Then one is called by its server id
+// first. Each member gets that name at most once and the right one at most once, so this ends.
 func (p *planner) renameMember() (membershipChange, bool) {
 	for _, m := range p.Members {
-		b, known := p.Boards[m.ID]
-		if known && p.answers(b) && b.Server.Name != m.Name && !p.hasName(b.Server.Name) {
+		b, name := p.Boards[m.ID], p.lastName(m)
+		if name != m.Name && !b.Unheard && !p.hasName(name) && (p.answers(b) || !p.isClaimed(name, m)) {
 			return membershipChange{renameBoard, b.Server, "the board was called " + m.Name}, true
+		}
+	}
+	for _, m := range p.Members {
+		if p.lastName(m) != m.Name && m.Name != m.ID && !p.hasName(m.ID) && p.isClaimed(m.Name, m) {
+			return membershipChange{renameBoard, raftServer{m.ID, m.ID}, "another board is called " + m.Name}, true
 		}
 	}
 	return membershipChange{}, false
 }
 
 // addMissingBoard adds a board that answers and is no member. While its name belongs to a
-// member, it waits: that is an earlier life, which goes first, or another board.
+// member, it waits: that is an earlier life, which goes first, or another board of the name.
 func (p *planner) addMissingBoard() (membershipChange, bool) {
 	for _, id := range sortedKeys(p.Boards) {
 		b := p.Boards[id]
@@ -205,23 +228,33 @@ func (p *planner) addMissingBoard() (membershipChange, bool) {
 	return membershipChange{}, false
 }
 
-// nameConflicts returns a sentence for each name that two boards claim: members, or
-// servers that answer.
+// nameConflicts returns a sentence for each name that two boards claim: members that this
+// leader has heard, or servers that answer. The configuration's name for a member that the
+// leader has not heard may be an old one. A person is to rename the boards that came later.
 func (p *planner) nameConflicts() []string {
-	claims := map[string][]string{}
+	claims, late := map[string][]string{}, map[string][]string{}
 	for _, id := range sortedKeys(p.Boards) {
 		b := p.Boards[id]
-		if p.answersNow(b) || p.isMember(id) {
-			claims[b.Server.Name] = append(claims[b.Server.Name], id)
+		if b.Unheard || !p.answersNow(b) && !p.isMember(id) {
+			continue
+		}
+		name, before := b.Server.Name, "a new board"
+		for _, m := range p.Members {
+			if m.ID == id {
+				before = "before: " + m.Name
+			}
+		}
+		claims[name] = append(claims[name], id)
+		if before != "before: "+name {
+			late[name] = append(late[name], fmt.Sprintf("%s (%s)", id, before))
 		}
 	}
 	var all []string
 	for _, name := range sortedKeys(claims) {
-		ids := claims[name]
-		if len(ids) < 2 || p.hasNextLife(name, ids) {
-			continue
+		if ids := claims[name]; len(ids) >= 2 && !p.hasNextLife(name, ids) {
+			all = append(all, fmt.Sprintf("the boards %s are all called %s: give %s another [board] name",
+				strings.Join(ids, " and "), name, strings.Join(late[name], " and ")))
 		}
-		all = append(all, fmt.Sprintf("the boards %s are all called %s: give each another [board] name", strings.Join(ids, " and "), name))
 	}
 	return all
 }
@@ -234,7 +267,7 @@ func (p *planner) answersNow(b boardHealth) bool { return b.Silent < 3*p.timing.
 func (p *planner) hasNextLife(name string, ids []string) bool {
 	return slices.ContainsFunc(ids, func(id string) bool { return !p.isMember(id) }) &&
 		slices.ContainsFunc(p.Members, func(m clusterMember) bool {
-			return m.Name == name && m.ID != p.Leader && !p.answersNow(p.Boards[m.ID])
+			return p.lastName(m) == name && m.ID != p.Leader && !p.answersNow(p.Boards[m.ID])
 		})
 }
 

@@ -129,6 +129,7 @@ func (l *Ledger) Status() Status {
 	s.NameConflicts = slices.Clone(l.survey.nameConflicts)
 	s.OlderPrograms = slices.Clone(l.survey.olderPrograms)
 	s.Superseded = l.superseded
+	leadsApart := l.survey.leadsApart
 	leaderSilent := !l.survey.leaderHeard.IsZero() && time.Since(l.survey.leaderHeard) > maxLeaderSilence*l.cfg.Timing.Survey
 	l.mu.Unlock()
 	s.Kept = l.describeKept()
@@ -169,6 +170,9 @@ func (l *Ledger) Status() Status {
 	case len(s.OlderPrograms) > 0:
 		s.Trouble = strings.Join(s.OlderPrograms, " and ") + " run an older program, which does not speak with this one: " +
 			"stop all boards, and start all with the new program; nothing is lost"
+	case leadsApart != "":
+		s.Trouble = fmt.Sprintf("%s reaches this board, though %s leads the ledger: that board lets it in with a majority of the voters; "+
+			"if it does not, look for two boards with one name, or a bad cable", NoLeader, leadsApart)
 	case r.LastIndex() == 0: // it joined, and nothing has arrived yet
 		s.Trouble = NoLeader + ", and this board has nothing of the ledger yet: start the missing boards; " + foundingRemedy
 	default:

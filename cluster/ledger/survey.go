@@ -22,6 +22,8 @@ type surveyState struct {
 	whyNotJoin    string                  // why this board does not join the ledger that others have, "" if there is none
 	lost          string                  // boards without a ledger that lost their files, "" if none
 	nameConflicts []string                // see planner.nameConflicts; as the leader has them
+	conflictsFrom map[string]time.Time    // since when the planner reports each, while this board leads
+	leadsApart    string                  // the board that leads this ledger, though raft knows no leader here; "" if none
 	kept          keptEntries             // what boards keep that the leader lacks
 	maxRules      map[string]uint32       // by server id: see noteMaxRules
 	olderPrograms []string                // names of boards, sorted: see Status
@@ -100,11 +102,15 @@ func (l *Ledger) surveyOnce(ctx context.Context) {
 // looks for the voters, and they may have new names.
 func (l *Ledger) surveyLeaderless(ctx context.Context, id ledgerID) {
 	hellos := l.callHello(ctx)
+	leader := helloResponse{}
 	for _, hello := range hellos {
-		l.noteHello(id, hello)
+		if l.noteHello(id, hello) && hello.Leading && hello.Ledger == id {
+			leader = hello
+		}
 	}
 	l.mu.Lock()
 	l.survey.reachable = len(hellos) + 1
+	l.survey.leadsApart, l.survey.nameConflicts = leader.Server.Name, leader.NameConflicts
 	l.mu.Unlock()
 }
 
@@ -278,7 +284,7 @@ func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServ
 	l.mu.Lock()
 	s := &l.survey
 	if s.leadingSince.IsZero() {
-		s.leadingSince, s.answers = now, map[string]surveyAnswer{}
+		s.leadingSince, s.answers, s.conflictsFrom = now, map[string]surveyAnswer{}, nil
 	}
 	for _, hello := range hellos {
 		if hello.Ledger == id && (hello.Kept != "" || s.kept.server == hello.Server.ID) {
@@ -324,10 +330,11 @@ func (l *Ledger) runAutopilot(ctx context.Context, r *raft.Raft, self raftServer
 		m := clusterMember{raftServer{string(s.ID), string(s.Address)}, s.Suffrage == raft.Voter}
 		state.Members = append(state.Members, m)
 		if _, ok := state.Boards[m.ID]; !ok {
-			state.Boards[m.ID] = boardHealth{Server: m.raftServer, Silent: now.Sub(leadingSince), Unheard: true}
+			last := raftServer{m.ID, l.boardName(m.ID)} // the configuration's name may be older
+			state.Boards[m.ID] = boardHealth{Server: last, Silent: now.Sub(leadingSince), Unheard: true}
 		}
 	}
-	l.noteNameConflicts(newPlanner(state, l.cfg.Timing).nameConflicts())
+	l.noteNameConflicts(newPlanner(state, l.cfg.Timing).nameConflicts(), now)
 	change := planChange(state, l.cfg.Timing)
 	var f raft.IndexFuture
 	id, address := raft.ServerID(change.Server.ID), raft.ServerAddress(change.Server.Name)
@@ -352,13 +359,27 @@ func (l *Ledger) runAutopilot(ctx context.Context, r *raft.Raft, self raftServer
 	l.cfg.Logger.Info("ledger: change of membership", "action", change.Action, "board", change.Server.Name, "why", change.Why, "error", err)
 }
 
-// noteNameConflicts logs and remembers which names are claimed twice.
-func (l *Ledger) noteNameConflicts(conflicts []string) {
+// conflictSurveys is the number of surveys after which a name that two boards claim is reported. A card
+// that was replaced answers beside its earlier life for three; see planner.answersNow.
+const conflictSurveys = 5
+
+// noteNameConflicts logs and remembers which names are claimed twice for longer.
+func (l *Ledger) noteNameConflicts(conflicts []string, now time.Time) {
 	l.mu.Lock()
-	changed := !slices.Equal(conflicts, l.survey.nameConflicts)
-	l.survey.nameConflicts = conflicts
-	l.mu.Unlock()
+	from, lasting := map[string]time.Time{}, []string(nil)
 	for _, c := range conflicts {
+		from[c] = now
+		if at, seen := l.survey.conflictsFrom[c]; seen {
+			from[c] = at
+		}
+		if now.Sub(from[c]) >= conflictSurveys*l.cfg.Timing.Survey {
+			lasting = append(lasting, c)
+		}
+	}
+	changed := !slices.Equal(lasting, l.survey.nameConflicts)
+	l.survey.conflictsFrom, l.survey.nameConflicts = from, lasting
+	l.mu.Unlock()
+	for _, c := range lasting {
 		if changed {
 			l.cfg.Logger.Error("ledger: a name is used twice", "why", c)
 		}
