@@ -183,7 +183,7 @@ func TestNamesSettle(t *testing.T) {
 		name   string
 		boards []string
 		want   string // the members in the end: server id, v if it votes, name if it is not that of the id
-		steps  int // -1: any number within settle's limit
+		steps  int    // -1: any number within settle's limit
 	}{
 		{"two boards exchanged their names", []string{"a:v", "b:v>c", "c:v>b"}, "a.1v b.1v=c c.1v=b", 3},
 		{"two pairs", []string{"a:v>b", "b:v>a", "c:v>d", "d:f>c"}, "a.1v=b b.1v=a c.1v=d d.1=c", 6},
