@@ -102,7 +102,7 @@ func (l *Ledger) surveyOnce(ctx context.Context) {
 // looks for the voters, and they may have new names.
 func (l *Ledger) surveyLeaderless(ctx context.Context, id ledgerID) {
 	hellos := l.callHello(ctx)
-	leader := helloResponse{}
+	var leader helloResponse
 	for _, hello := range hellos {
 		if l.noteHello(id, hello) && hello.Leading && hello.Ledger == id {
 			leader = hello
@@ -368,11 +368,7 @@ func (l *Ledger) noteNameConflicts(conflicts []string, now time.Time) {
 	l.mu.Lock()
 	from, lasting := map[string]time.Time{}, []string(nil)
 	for _, c := range conflicts {
-		from[c] = now
-		if at, seen := l.survey.conflictsFrom[c]; seen {
-			from[c] = at
-		}
-		if now.Sub(from[c]) >= conflictSurveys*l.cfg.Timing.Survey {
+		if from[c] = cmp.Or(l.survey.conflictsFrom[c], now); now.Sub(from[c]) >= conflictSurveys*l.cfg.Timing.Survey {
 			lasting = append(lasting, c)
 		}
 	}
