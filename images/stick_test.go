@@ -158,7 +158,9 @@ func TestACardWritesBackupsToAStick(t *testing.T) {
 
 	backups := func() []string {
 		// The board's log can stand between the names.
-		return slices.DeleteFunc(strings.Fields(b.runShell("ls /usb 2>/dev/null | grep age$")), func(word string) bool { return !strings.HasPrefix(word, "bramble-") || !strings.HasSuffix(word, ".age") })
+		return slices.DeleteFunc(strings.Fields(b.runShell("ls /usb 2>/dev/null | grep age$")), func(word string) bool {
+			return !strings.HasPrefix(word, "bramble-") || !strings.HasSuffix(word, ".age")
+		})
 	}
 	has := func(count int) []string {
 		t.Helper()
