@@ -104,7 +104,8 @@ func (b *board) openLedger(logger *slog.Logger) (*orderStack, error) {
 	if s.ledger, err = ledger.Open(ledger.Config{
 		Name: b.cfg.Board.Name, Dir: filepath.Join(folder, ledgerFolder), Boards: b.cfg.Rack.ExpectedBoards,
 		StateMachine: orderservice.OrderStateMachine{Book: s.book}, Transport: ledgerLink{b.link}, Live: b.liveBoards,
-		Marker: filepath.Clean(folder) + markerSuffix, LostFiles: lostFiles,
+		Describe: func() string { return fmt.Sprintf("at least %d orders", s.book.Count()) },
+		Marker:   filepath.Clean(folder) + markerSuffix, LostFiles: lostFiles,
 		Logger: logger, SlowSync: b.slowCard, ClockState: b.clockState,
 	}); err != nil {
 		s.close()

@@ -102,6 +102,8 @@ type Config struct {
 	// OnApplied is called after every batch with the index that was applied. It
 	// runs in the goroutine that applies, so it must return at once. May be nil.
 	OnApplied func(index uint64)
+	// Describe returns what the state machine holds, for an operator, such as "12 orders". May be nil.
+	Describe func() string
 }
 
 func (c *Config) checkAndSetDefaults() error {

@@ -139,6 +139,7 @@ func (l *Ledger) Status() Status {
 	size := l.files.log.sizeSinceSnapshot()
 	s.LogBytes, s.LogCommands = size.bytes, size.commands
 	s.Foreign, s.Outdated = l.otherLedgers.describe(false), l.otherLedgers.describe(true)
+	s.Ahead = l.listAhead(s.Superseded)
 	if t := l.files.log.trouble.Load(); t != nil {
 		s.Trouble = *t
 	}
@@ -170,6 +171,8 @@ func (l *Ledger) Status() Status {
 	case len(s.OlderPrograms) > 0:
 		s.Trouble = strings.Join(s.OlderPrograms, " and ") + " run an older program, which does not speak with this one: " +
 			"stop all boards, and start all with the new program; nothing is lost"
+	case s.Superseded != "" || s.Foreign != "" || s.Kept != "": // each has another way out
+		s.Trouble = NoLeader + " of this board's ledger"
 	case leadsApart != "":
 		s.Trouble = fmt.Sprintf("%s reaches this board, though %s leads the ledger: that board lets it in with a majority of the voters; "+
 			"if it does not, look for two boards with one name, or a bad cable", NoLeader, leadsApart)

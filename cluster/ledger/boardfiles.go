@@ -302,18 +302,20 @@ func (b *boardFiles) recoverAlone(cfg *Config) error {
 	if err != nil {
 		return err
 	}
+	fork := ledgerFork{Ledger: b.identity.Ledger}
 	if last > 0 {
 		var entry raft.Log
 		if err := b.log.GetLog(last, &entry); err != nil {
 			return err
 		}
-		term = max(term, entry.Term)
+		fork.Term = entry.Term
 	}
 	newest, err := newestSnapshot(b.snapshots)
 	if err != nil {
 		return err
 	}
-	last, term = max(last, newest.Index), max(term, newest.Term)+1
+	fork.Index, fork.Term, fork.Proven = max(last, newest.Index), max(fork.Term, newest.Term), max(b.log.proven.Load(), newest.Index)
+	last, term = fork.Index, max(term, fork.Term)+1
 	only := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: raft.ServerID(b.identity.Server), Address: raft.ServerAddress(cfg.Name)}}}
 	if err := b.log.StoreLog(&raft.Log{Index: last + 1, Term: term, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(only)}); err != nil {
 		return err
@@ -321,15 +323,15 @@ func (b *boardFiles) recoverAlone(cfg *Config) error {
 	if err := b.log.SetUint64([]byte(keyCurrentTerm), term); err != nil {
 		return err
 	}
-	before := b.identity.Ledger
 	err = b.changeIdentity(func(id *boardIdentity) {
-		id.Superseded = addLedger(id.Superseded, before)
+		id.Superseded = addLedger(id.Superseded, fork.Ledger)
+		id.Forks = append(slices.Clone(id.Forks), fork)[max(0, len(id.Forks)+1-maxSuperseded):]
 		id.Ledger, id.FirstVoters, id.Recover = ledgerID(randomUint64()|1), nil, false
 	})
 	if err != nil {
 		return err
 	}
-	cfg.Logger.Error("ledger: recovered on this board alone, by an operator's word", "before", before, "ledger", b.identity.Ledger, "entries", last)
+	cfg.Logger.Error("ledger: recovered on this board alone, by an operator's word", "before", fork.Ledger, "ledger", b.identity.Ledger, "entries", last)
 	return nil
 }
 

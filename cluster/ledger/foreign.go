@@ -2,15 +2,100 @@ package ledger
 
 import (
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
 
 // foreignBoards are the boards that belong to another ledger.
 type foreignBoards struct {
-	mu sync.Mutex // guards by
-	by map[string]foreignBoard
+	mu   sync.Mutex // guards all below
+	by   map[string]foreignBoard
+	logs map[string]logDescent // of boards in by, and of others
+}
+
+// ledgerFork is where a ledger went on from another one: Index and Term are of the last entry of the
+// recovered board, and up to Proven it knew them to be committed.
+type ledgerFork struct {
+	Ledger              ledgerID
+	Index, Term, Proven uint64
+}
+
+// logDescent is what hellos say of a board's log: where its ledger comes from, the index of the last entry with
+// commands, and the last term. It is zero from an older program.
+type logDescent struct {
+	Ledger       ledgerID
+	Forks        []ledgerFork `json:",omitempty"`
+	Newest, Term uint64
+}
+
+// AheadBoard is a board with entries that another ledger lacks. Entries is their number, at most.
+type AheadBoard struct {
+	Board   string `json:"board"`
+	Ledger  string `json:"ledger"` // the board's
+	Entries uint64 `json:"entries"`
+}
+
+// countAhead returns how many entries, up to the last with commands, a board has at most that another's ledger lacks.
+func (d logDescent) countAhead(other logDescent) uint64 {
+	shared, limits := uint64(0), map[ledgerID]uint64{d.Ledger: math.MaxUint64} // what this board has of a ledger
+	for _, f := range d.Forks {
+		if limits[f.Ledger] = f.Index; f.Ledger == other.Ledger {
+			shared = max(shared, f.Proven) // boards of that one may lack the rest
+		}
+	}
+	for _, f := range other.Forks {
+		end := f.Index
+		if d.Term > f.Term { // the recovered board's last entries may be others
+			end = f.Proven
+		}
+		shared = max(shared, min(end, limits[f.Ledger]))
+	}
+	return d.Newest - min(d.Newest, shared)
+}
+
+// describeLog returns this board's logDescent.
+func (l *Ledger) describeLog() logDescent {
+	l.mu.Lock()
+	d, r := logDescent{Ledger: l.files.identity.Ledger, Forks: l.files.identity.Forks}, l.raft
+	l.mu.Unlock()
+	d.Newest = max(l.files.log.sizeSinceSnapshot().newest, l.files.newestSnapshot.Load())
+	if r != nil {
+		d.Term, _ = strconv.ParseUint(r.Stats()["last_log_term"], 10, 64)
+	}
+	return d
+}
+
+// noteLog notes a board's log, if the board is one of them.
+func (f *foreignBoards) noteLog(board string, d logDescent) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.logs == nil || len(f.logs) > maxBoards {
+		f.logs = map[string]logDescent{}
+	}
+	if b, isForeign := f.by[board]; isForeign && b.ledger == d.Ledger {
+		f.logs[board] = d
+	}
+}
+
+// listAhead returns what Status.Ahead has. superseding is the ledger for which this board's was given up, "" if none.
+func (l *Ledger) listAhead(superseding string) (all []AheadBoard) {
+	own, f := l.describeLog(), &l.otherLedgers
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, board := range sortedKeys(f.by) {
+		theirs := f.logs[board]
+		a := AheadBoard{board, theirs.Ledger.String(), theirs.countAhead(own)}
+		if superseding != "" {
+			a = AheadBoard{l.cfg.Name, own.Ledger.String(), own.countAhead(theirs)}
+		}
+		if a.Entries > 0 && (superseding == "" || superseding == theirs.Ledger.String()) && !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	return all
 }
 
 // foreignBoard is the ledger of one of them.

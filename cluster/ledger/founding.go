@@ -155,7 +155,7 @@ func (l *Ledger) tryFounding(ctx context.Context, live []raftServer) {
 		return
 	}
 	l.cfg.Logger.Info("ledger: founded", "ledger", c.Ledger, "voters", serverNames(c.Voters))
-	if err := l.joinLedger(c.Ledger, c.Voters, nil); err != nil {
+	if err := l.joinLedger(helloResponse{Ledger: c.Ledger, FirstVoters: c.Voters}); err != nil {
 		l.cfg.Logger.Error("ledger: founded, but this board cannot write it to disk", "error", err)
 	}
 }
@@ -201,8 +201,9 @@ func (l *Ledger) runPaxos(ctx context.Context, b ballot, live []raftServer, quor
 	return c, nil
 }
 
-// joinLedger writes to disk that this board belongs to a ledger, and lets raft start.
-func (l *Ledger) joinLedger(id ledgerID, firstVoters []raftServer, superseded []ledgerID) error {
+// joinLedger writes to disk that this board belongs to the ledger of an answer, and lets raft start.
+func (l *Ledger) joinLedger(founded helloResponse) error {
+	id := founded.Ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if have := l.files.identity.Ledger; have != 0 {
@@ -213,7 +214,7 @@ func (l *Ledger) joinLedger(id ledgerID, firstVoters []raftServer, superseded []
 	}
 	l.cfg.noteMarker(id)
 	err := l.files.changeIdentity(func(identity *boardIdentity) {
-		identity.Ledger, identity.FirstVoters, identity.Superseded = id, firstVoters, superseded
+		identity.Ledger, identity.FirstVoters, identity.Superseded, identity.Forks = id, founded.FirstVoters, founded.Superseded, founded.Log.Forks
 		identity.MayFound, identity.JoinLedger = false, 0
 	})
 	if err != nil {

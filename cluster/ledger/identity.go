@@ -64,7 +64,8 @@ type boardIdentity struct {
 	JoinLedger ledgerID `json:",omitempty"`
 	// Superseded are the ledgers that an operator gave up for this board's ledger: the one
 	// that it was before a recovery, and those over which it was chosen.
-	Superseded []ledgerID `json:",omitempty"`
+	Superseded []ledgerID   `json:",omitempty"`
+	Forks      []ledgerFork `json:",omitempty"` // of its ledger, one per recovery: the last maxSuperseded
 	// Recover: the next start makes this board the only voter of a recovered ledger.
 	Recover bool `json:",omitempty"`
 }

@@ -198,6 +198,7 @@ func (s *logStore) addSize(more logSize) {
 	s.size.entries += more.entries
 	s.size.commands += more.commands
 	s.size.bytes += more.bytes
+	s.size.newest = max(s.size.newest, more.newest)
 }
 
 // GetLog returns an entry. For the snapshot's own index, if the log does not have it, it

@@ -1,12 +1,14 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -21,8 +23,9 @@ type BoardStatus struct {
 	Ledger  string `json:"ledger"` // "" if it has none
 	Voter   bool   `json:"voter"`
 	Leading bool   `json:"leading"`
-	Index   uint64 `json:"index"`   // of the last entry that it applied
-	Trouble string `json:"trouble"` // "" if none
+	Index   uint64 `json:"index"`      // of the last entry that it applied
+	Last    uint64 `json:"last_index"` // of the last entry that it has
+	Trouble string `json:"trouble"`    // "" if none
 }
 
 // Boards asks all live boards for their parts, and adds the members that do not answer.
@@ -32,7 +35,7 @@ func (l *Ledger) Boards(ctx context.Context) []BoardStatus {
 	seen := map[string]bool{}
 	for _, hello := range l.surveyAll(ctx) {
 		b := BoardStatus{Board: hello.Server.Name, Server: hello.Server.ID, Ledger: hello.Ledger.String(), Voter: hello.Voter,
-			Leading: hello.Leading, Index: hello.Index, Trouble: hello.Trouble}
+			Leading: hello.Leading, Index: hello.Index, Last: max(hello.Life.Entries, 1) - 1, Trouble: hello.Trouble}
 		if b.Trouble == "" && hello.Ledger == 0 {
 			b.Trouble = "it has no ledger"
 			if hello.Lost != "" {
@@ -163,6 +166,11 @@ type RecoveryPlan struct {
 	Unproven int    `json:"unproven"`
 	// CountedOut are the voters that do not answer as the servers that they were.
 	CountedOut []string `json:"counted_out"`
+	// ProvenAt is the ledger's clock at entry Proven. Holds is what the board has applied, see Config.Describe; after
+	// that it has Waiting commands.
+	ProvenAt time.Time `json:"proven_at"`
+	Holds    string    `json:"holds"`
+	Waiting  int       `json:"waiting"`
 }
 
 // PlanRecovery returns what Recover of a board would do. The error is ErrRefused if nothing
@@ -199,9 +207,14 @@ func (l *Ledger) recoverBoard(ctx context.Context, board string, request recover
 
 // handleRecover is the called board's side.
 func (l *Ledger) handleRecover(ctx context.Context, request recoverRequest) (recoverResponse, error) {
-	p, err := l.planOwnRecovery(ctx)
+	p, err := l.planOwnRecovery(ctx, request.Over != nil)
 	if err == nil && request.Confirmed {
-		err = l.restartAs("an operator recovers the ledger on this board alone", func(id *boardIdentity) { id.Recover = true })
+		err = l.restartAs("an operator recovers the ledger on this board alone", func(id *boardIdentity) {
+			id.Recover = true
+			for _, over := range request.Over {
+				id.Superseded = addLedger(id.Superseded, over)
+			}
+		})
 	}
 	if errors.Is(err, ErrRefused) {
 		_, text, _ := strings.Cut(err.Error(), ErrRefused.Error()+": ")
@@ -210,7 +223,7 @@ func (l *Ledger) handleRecover(ctx context.Context, request recoverRequest) (rec
 	return recoverResponse{Plan: p}, err
 }
 
-func (l *Ledger) planOwnRecovery(ctx context.Context) (RecoveryPlan, error) {
+func (l *Ledger) planOwnRecovery(ctx context.Context, isChosen bool) (RecoveryPlan, error) {
 	r := l.runningRaft()
 	if r == nil {
 		return RecoveryPlan{}, refusedf("%s has no ledger to recover", l.cfg.Name)
@@ -219,11 +232,19 @@ func (l *Ledger) planOwnRecovery(ctx context.Context) (RecoveryPlan, error) {
 	disowned := l.survey.disowned
 	l.mu.Unlock()
 	kept := l.files.log.kept.Load() != nil || disowned // this board has what the others lack
-	if leader, _, ok := l.currentLeader(); ok && !kept {
-		return RecoveryPlan{}, refusedf("%s leads the ledger, so there is nothing to recover", leader)
-	}
+	leader, _, hasLeader := l.currentLeader()
 	hellos := l.surveyAll(ctx)
 	own := hellos[0]
+	for _, hello := range hellos {
+		isGivenUp := slices.Contains(hello.Superseded, own.Ledger) && !slices.Contains(own.Superseded, hello.Ledger)
+		if !isChosen && (isGivenUp || hasLeader && !kept) && hello.Ledger != 0 && hello.Ledger != own.Ledger {
+			return RecoveryPlan{}, refusedf("the rack has two ledgers, so %s is not recovered: to go on with that of %s, bramble ledger choose %s; with that of %s, bramble ledger choose %s",
+				l.cfg.Name, hello.Server.Name, hello.Ledger, l.cfg.Name, own.Ledger)
+		}
+	}
+	if hasLeader && !kept {
+		return RecoveryPlan{}, refusedf("%s leads the ledger, so there is nothing to recover", leader)
+	}
 	p := RecoveryPlan{Board: own.Server.Name, Ledger: own.Ledger.String(), Index: r.LastIndex()}
 	if p.Index == 0 {
 		return p, refusedf("this board has nothing of the ledger")
@@ -252,13 +273,70 @@ func (l *Ledger) planOwnRecovery(ctx context.Context) (RecoveryPlan, error) {
 
 // countUnproven reads the log for the commands that nothing proves to be committed.
 func (l *Ledger) countUnproven(p *RecoveryPlan) error {
-	tail := unprovenTail{proven: max(l.applier.state().index, l.files.newestSnapshot.Load())}
+	st := l.applier.state()
+	tail := unprovenTail{proven: max(st.index, l.files.newestSnapshot.Load()), at: st.at}
 	err := l.files.log.forEachBatch(0, func(stored *raft.Log, e entry) error {
 		tail.add(stored.Index, e)
+		if stored.Index > st.index {
+			p.Waiting += len(e.Commands)
+		}
 		return nil
 	})
-	p.Proven, p.Unproven = tail.proven, tail.countCommands()
+	p.Proven, p.Unproven, p.ProvenAt = tail.proven, tail.countCommands(), tail.at
+	if l.cfg.Describe != nil {
+		p.Holds = l.cfg.Describe()
+	}
 	return err
+}
+
+// ChoicePlan is what Choose does, and what the ledger lacks afterwards.
+type ChoicePlan struct {
+	// Recovers is the board on which the ledger, which was given up and has no leader, is recovered under a new
+	// identity, which then must be chosen. "" if it has a leader.
+	Recovers string `json:"recovers"`
+	// SetAside are the boards that set their files aside, with the number of their entries that the ledger lacks.
+	SetAside []AheadBoard `json:"set_aside"`
+
+	hellos []helloResponse
+	chosen chooseRequest
+}
+
+// PlanChoice returns what Choose of a ledger would do. The error is as there.
+func (l *Ledger) PlanChoice(ctx context.Context, ledger string) (p ChoicePlan, err error) {
+	n, err := strconv.ParseUint(ledger, 16, 64)
+	if err != nil || n == 0 {
+		return p, refusedf("%q is not a ledger: it has 16 hex digits, as bramble ledger status prints it", ledger)
+	}
+	var has helloResponse // of the board with the most of it
+	leads, isGivenUp := false, false
+	p.chosen.Ledger, p.hellos = ledgerID(n), l.surveyAll(ctx)
+	for _, hello := range p.hellos {
+		if hello.Ledger != p.chosen.Ledger {
+			isGivenUp = isGivenUp || slices.Contains(hello.Superseded, p.chosen.Ledger)
+			p.chosen.Over = addLedger(p.chosen.Over, hello.Ledger)
+			continue
+		}
+		leads = leads || hello.Leading
+		if has.Ledger == 0 || cmp.Or(cmp.Compare(hello.LastTerm, has.LastTerm), cmp.Compare(hello.Life.Entries, has.Life.Entries)) > 0 {
+			has = hello
+		}
+	}
+	for _, hello := range p.hellos {
+		if hello.Ledger != p.chosen.Ledger && hello.Ledger != 0 {
+			hello.Log.Newest = cmp.Or(hello.Log.Newest, max(hello.Life.Entries, 1)-1) // of an older program
+			p.SetAside = append(p.SetAside, AheadBoard{hello.Server.Name, hello.Ledger.String(), hello.Log.countAhead(has.Log)})
+		}
+	}
+	switch {
+	case has.Ledger == 0:
+		return p, refusedf("no board that answers has ledger %s", p.chosen.Ledger)
+	case !leads && !isGivenUp:
+		return p, refusedf("ledger %s has no leader: start its missing boards, or, if their cards are lost, first: bramble ledger recover %s",
+			p.chosen.Ledger, has.Server.Name)
+	case !leads:
+		p.Recovers = has.Server.Name
+	}
+	return p, nil
 }
 
 // Choose ends the state of two ledgers: boards of any other ledger set their files aside
@@ -266,29 +344,16 @@ func (l *Ledger) countUnproven(p *RecoveryPlan) error {
 // ErrRefused if no board leads it: a board that set its files aside for a ledger that cannot
 // go on would lose what works. Run ends with ErrRestart on boards of other ledgers.
 func (l *Ledger) Choose(ctx context.Context, ledger string) error {
-	n, err := strconv.ParseUint(ledger, 16, 64)
-	if err != nil || n == 0 {
-		return refusedf("%q is not a ledger: it has 16 hex digits, as bramble ledger status prints it", ledger)
+	p, err := l.PlanChoice(ctx, ledger)
+	if err != nil {
+		return err
 	}
-	chosen := chooseRequest{Ledger: ledgerID(n)}
-	has, leads := "", false
-	hellos := l.surveyAll(ctx)
-	for _, hello := range hellos {
-		if hello.Ledger == chosen.Ledger {
-			has, leads = hello.Server.Name, leads || hello.Leading
-		} else {
-			chosen.Over = addLedger(chosen.Over, hello.Ledger)
-		}
+	if p.Recovers != "" {
+		_, err := l.recoverBoard(ctx, p.Recovers, recoverRequest{Confirmed: true, Over: p.chosen.Over})
+		return err
 	}
-	switch {
-	case has == "":
-		return refusedf("no board that answers has ledger %s", chosen.Ledger)
-	case !leads:
-		return refusedf("ledger %s has no leader: start its missing boards, or, if their cards are lost, first: bramble ledger recover %s",
-			chosen.Ledger, has)
-	}
-	err = l.sendWord(ctx, hellos, kindChoose, chosen)
-	return errors.Join(err, l.applyChoice(chosen)) // this board last: it may restart
+	err = l.sendWord(ctx, p.hellos, kindChoose, p.chosen)
+	return errors.Join(err, l.applyChoice(p.chosen)) // this board last: it may restart
 }
 
 // applyChoice applies an operator's choice on this board.

@@ -297,3 +297,72 @@ func (r *rack) submitUntilOpen(name, command string) {
 		return err == nil
 	})
 }
+
+// The operator recovers the board that is behind. A board with more comes back: all boards say how much, recover refuses
+// it by name, and the given-up ledger can still be chosen though it has no leader.
+func TestAReturningBoardHasMore(t *testing.T) {
+	skipIfShort(t)
+	t.Parallel()
+	r := newVotingRack(t, 3)
+	r.submit(r.board("b1"), "first")
+	r.submit(r.board("b1"), "second")
+	r.awaitSameNotes()
+	r.kill("b3")
+	r.submit(r.leader(), "acknowledged")
+	r.submit(r.leader(), "acknowledged too")
+	r.awaitSameNotes()
+	r.kill("b1", "b2")
+	r.wipe("b2")
+	r.start("b3", "b2")
+	r.until("b3 has no leader", func() bool { s := r.board("b3").Status(); return s.Founded && s.Leader == "" && s.LastEntry > 0 })
+	before := r.board("b3").Status().Ledger
+	plan, err := r.board("b3").PlanRecovery(t.Context(), "b3")
+	if err != nil || plan.ProvenAt.Year() < 2020 || plan.Holds != "a diary" || plan.Waiting == 0 {
+		t.Fatalf("plan: %+v, %v", plan, err)
+	}
+	if _, err := r.board("b3").Recover(t.Context(), "b3"); err != nil {
+		t.Fatal(err)
+	}
+	r.submitUntilOpen("b2", "sold again")
+	recovered := r.board("b3").Status().Ledger
+	r.start("b1")
+	r.until("every board says what b1 has", func() bool {
+		for _, b := range r.running() {
+			if a := b.Status().Ahead; len(a) != 1 || a[0].Board != "b1" || a[0].Ledger != before || a[0].Entries < 2 || a[0].Entries > 4 {
+				return false
+			}
+		}
+		return r.board("b1").Status().Superseded == recovered
+	})
+	if s := r.board("b1").Status(); strings.Contains(s.Trouble, "recover") {
+		t.Errorf("two ways out: %s", s.Trouble)
+	}
+	r.submit(r.board("b2"), "it goes on")
+	for _, name := range []string{"b1", "b3"} {
+		_, err := r.board("b2").Recover(t.Context(), name)
+		if !errors.Is(err, ledger.ErrRefused) || !strings.Contains(err.Error(), "choose "+before) || !strings.Contains(err.Error(), "choose "+recovered) {
+			t.Errorf("recover %s: %v", name, err)
+		}
+	}
+	choice, err := r.board("b2").PlanChoice(t.Context(), recovered)
+	if err != nil || choice.Recovers != "" || len(choice.SetAside) != 1 || choice.SetAside[0].Entries < 2 {
+		t.Errorf("plan to choose the recovered one: %+v, %v", choice, err)
+	}
+	choice, err = r.board("b2").PlanChoice(t.Context(), before)
+	if err != nil || choice.Recovers != "b1" || len(choice.SetAside) != 2 || choice.SetAside[0].Entries < 2 {
+		t.Errorf("plan to choose the one of before: %+v, %v", choice, err)
+	}
+	if err := r.board("b2").Choose(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	third := ""
+	r.until("b1 leads alone", func() bool { s := r.board("b1").Status(); third = s.Ledger; return s.Leading && third != before })
+	r.until("the others are told", func() bool {
+		return r.board("b2").Status().Superseded == third && r.board("b3").Status().Superseded == third
+	})
+	if err := r.board("b1").Choose(t.Context(), third); err != nil {
+		t.Fatal(err)
+	}
+	r.submitUntilOpen("b3", "after")
+	r.expectNotes("first", "second", "acknowledged", "acknowledged too", "after")
+}

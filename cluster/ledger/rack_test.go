@@ -110,6 +110,7 @@ func (r *rack) config(name string) ledger.Config {
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("board", name),
 		Timing: r.timing, SlowSync: r.slow, Clock: func() time.Time { return r.wall(name) },
 		ClockState: func() ledger.ClockState { return ledger.ClockState{Set: true, Servers: r.timeServers(name)} },
+		Describe:   func() string { return "a diary" },
 	}
 }
 

@@ -165,20 +165,23 @@ func replayLog(log *logStore, a *applier, rec *Recovery) error {
 
 // unprovenTail holds the end of a log that nothing read so far proves to be committed.
 type unprovenTail struct {
-	proven uint64 // index of the last entry that is proven
+	proven uint64    // index of the last entry that is proven
+	at     time.Time // its stamp, or that of an entry before it
 	after  []batchSize
 }
 
 type batchSize struct {
 	index    uint64
 	commands int
+	stamp    time.Time
 }
 
 // add adds the next entry. One that its leader had applied was committed.
 func (u *unprovenTail) add(index uint64, e entry) {
 	u.proven = max(u.proven, e.Seen)
-	u.after = append(u.after, batchSize{index, len(e.Commands)})
+	u.after = append(u.after, batchSize{index, len(e.Commands), e.Stamp})
 	for len(u.after) > 0 && u.after[0].index <= u.proven {
+		u.at = u.after[0].stamp
 		u.after = u.after[1:]
 	}
 }

@@ -31,12 +31,14 @@ type logSize struct {
 	entries  int64 // with commands
 	commands int64
 	bytes    int64
+	newest   uint64 // index of the last entry with commands
 }
 
 func (s *logSize) addEntry(l *raft.Log) {
 	if n := countCommands(l); n > 0 {
 		s.entries++
 		s.commands += int64(n)
+		s.newest = l.Index
 	}
 	s.bytes += int64(len(l.Data)) + 32
 }
@@ -116,7 +118,7 @@ func (l *Ledger) createSnapshot(ctx context.Context, r *raft.Raft) error {
 	if err := l.files.log.mark.sync(); err != nil {
 		l.cfg.Logger.Warn("ledger: the log's mark cannot be synced", "error", err)
 	}
-	l.files.log.addSize(logSize{-before.entries, -before.commands, -before.bytes})
+	l.files.log.addSize(logSize{-before.entries, -before.commands, -before.bytes, 0})
 	if newest, err := newestSnapshot(l.files.snapshots); err == nil {
 		l.files.newestSnapshot.Store(newest.Index)
 	}

@@ -55,16 +55,16 @@ func TestIsSnapshotDue(t *testing.T) {
 		want  bool
 	}{
 		{"nothing", 0, logSize{}, false},
-		{"few small commands", 0, logSize{500, snapshotCommands - 1, 2 * mb}, false},
-		{"many small commands", 0, logSize{500, snapshotCommands, 2 * mb}, true},
-		{"many entries of one", 0, logSize{snapshotEntries, snapshotEntries, mb}, true},
-		{"few large commands", 0, logSize{130, 130, 8 * mb}, true},
-		{"300,000 orders", 67 * mb, logSize{4287, 17_151, 4 * mb}, false},
-		{"300,000 orders, 4,288 entries later", 67 * mb, logSize{4288, 4288, mb}, true},
-		{"300,000 orders, 17,152 commands later", 67 * mb, logSize{100, 17_152, 4 * mb}, true},
-		{"300,000 orders, large commands later", 67 * mb, logSize{200, 200, 17 * mb}, true},
-		{"a million orders", 242 * mb, logSize{15_487, 61_951, 20 * mb}, false},
-		{"a million orders, 62,000 commands later", 242 * mb, logSize{500, 61_952, 20 * mb}, true},
+		{"few small commands", 0, logSize{500, snapshotCommands - 1, 2 * mb, 0}, false},
+		{"many small commands", 0, logSize{500, snapshotCommands, 2 * mb, 0}, true},
+		{"many entries of one", 0, logSize{snapshotEntries, snapshotEntries, mb, 0}, true},
+		{"few large commands", 0, logSize{130, 130, 8 * mb, 0}, true},
+		{"300,000 orders", 67 * mb, logSize{4287, 17_151, 4 * mb, 0}, false},
+		{"300,000 orders, 4,288 entries later", 67 * mb, logSize{4288, 4288, mb, 0}, true},
+		{"300,000 orders, 17,152 commands later", 67 * mb, logSize{100, 17_152, 4 * mb, 0}, true},
+		{"300,000 orders, large commands later", 67 * mb, logSize{200, 200, 17 * mb, 0}, true},
+		{"a million orders", 242 * mb, logSize{15_487, 61_951, 20 * mb, 0}, false},
+		{"a million orders, 62,000 commands later", 242 * mb, logSize{500, 61_952, 20 * mb, 0}, true},
 	} {
 		if got := isSnapshotDue(c.last, c.since); got != c.want {
 			t.Errorf("%s: due is %t, want %t", c.name, got, c.want)

@@ -24,12 +24,14 @@ type Status struct {
 	Foreign       string   `json:"foreign_boards"`   // boards of another ledger, with its identity, that keep this one from accepting commands; "" if none
 	Outdated      string   `json:"outdated_boards"`  // boards of a ledger that an operator gave up for this one, "" if none
 	Superseded    string   `json:"superseded_by"`    // the ledger for which an operator gave this one up, "" if none
-	NameConflicts []string `json:"name_conflicts"`   // the names that two boards claim, a sentence each
-	Kept          string   `json:"kept_entries"`     // acknowledged entries that a board has and the leader lacks, which keep the rack from accepting commands; "" if none
-	Damaged       string   `json:"damaged"`          // the damage found at the start, whose files were set aside; "" if none
-	Rules         uint32   `json:"rules"`            // version of the rules in force on this board, from 1
-	MaxRules      uint32   `json:"max_rules"`        // the highest version that this board's program knows
-	RulesHeldBy   []string `json:"rules_held_by"`    // boards that keep the version from rising, as far as known, sorted
+	// Ahead are boards with entries that another ledger lacks: those of other ledgers, or this board if its ledger was given up.
+	Ahead         []AheadBoard `json:"ahead_boards,omitempty"`
+	NameConflicts []string     `json:"name_conflicts"` // the names that two boards claim, a sentence each
+	Kept          string       `json:"kept_entries"`   // acknowledged entries that a board has and the leader lacks, which keep the rack from accepting commands; "" if none
+	Damaged       string       `json:"damaged"`        // the damage found at the start, whose files were set aside; "" if none
+	Rules         uint32       `json:"rules"`          // version of the rules in force on this board, from 1
+	MaxRules      uint32       `json:"max_rules"`      // the highest version that this board's program knows
+	RulesHeldBy   []string     `json:"rules_held_by"`  // boards that keep the version from rising, as far as known, sorted
 	// OlderPrograms are the boards, sorted, whose program is from before rules versions, and does
 	// not speak with this one.
 	OlderPrograms []string    `json:"older_programs"`

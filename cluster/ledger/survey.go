@@ -118,6 +118,7 @@ func (l *Ledger) surveyLeaderless(ctx context.Context, id ledgerID) {
 // board still has the files that it had.
 func (l *Ledger) noteHello(own ledgerID, hello helloResponse) bool {
 	l.noteLedgerOf(own, hello.Server.Name, hello.Ledger, hello.Superseded)
+	l.otherLedgers.noteLog(hello.Server.Name, hello.Log)
 	l.mu.Lock()
 	l.survey.noteMaxRules(hello.Server, hello.MaxRules)
 	l.mu.Unlock()
@@ -163,7 +164,7 @@ func (l *Ledger) surveyUnfounded(ctx context.Context, self raftServer) {
 	switch {
 	case founded != nil:
 		l.cfg.Logger.Info("ledger: joining", "ledger", founded.Ledger, "learnt_from", founded.Server.Name)
-		if err := l.joinLedger(founded.Ledger, founded.FirstVoters, founded.Superseded); err != nil {
+		if err := l.joinLedger(*founded); err != nil {
 			l.cfg.Logger.Error("ledger: this board cannot write to disk which ledger it joins", "error", err)
 		}
 	case why == "" && (len(lost) == 0 || mayFound):
@@ -221,11 +222,11 @@ func chooseLedger(hellos []helloResponse, self string, only ledgerID) (founded *
 
 // newHello returns this board's hello.
 func (l *Ledger) newHello() helloRequest {
-	life := l.proveLife()
+	life, log := l.proveLife(), l.describeLog()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return helloRequest{Server: l.selfLocked(), Ledger: l.files.identity.Ledger, Superseded: l.files.identity.Superseded,
-		Life: life, MaxRules: l.offeredRules(), DigestAt: l.applier.state().last.index}
+		Life: life, Log: log, MaxRules: l.offeredRules(), DigestAt: l.applier.state().last.index}
 }
 
 // callHello sends a hello to all live boards, and returns their answers.
@@ -243,7 +244,8 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	r := l.raft
 	l.mu.Unlock()
 	l.noteLedgerOf(response.Ledger, request.Server.Name, request.Ledger, request.Superseded)
-	response.Life = l.proveLife()
+	l.otherLedgers.noteLog(request.Server.Name, request.Log)
+	response.Life, response.Log = l.proveLife(), l.describeLog()
 	response.RolledBack = l.known.note(request.Server, request.Life) != nil || l.isOwnOlder(request)
 	response.HasProven = l.files.log.hasEntry(request.Proven)
 	st := l.applier.state()

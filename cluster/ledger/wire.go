@@ -34,6 +34,7 @@ type helloRequest struct {
 	Life     lifeProof
 	// Proven is the last entry that the caller knows to be committed, if it asks for HasProven.
 	Proven entryPoint `json:",omitzero"`
+	Log    logDescent
 }
 
 // entryPoint names an entry of raft's log.
@@ -43,6 +44,7 @@ type helloResponse struct {
 	Server raftServer
 	Ledger ledgerID
 	Life   lifeProof
+	Log    logDescent
 	// NameConflicts are the names that two boards claim, a sentence each, as the leader has them.
 	NameConflicts []string     `json:",omitempty"`
 	RolledBack    bool         `json:",omitempty"` // the caller's files are older than those that it had before
@@ -133,7 +135,10 @@ type commitIndexRequest struct{ Ledger ledgerID }
 
 // recoverRequest is an operator's word to recover the ledger on the called board, or
 // only to plan that.
-type recoverRequest struct{ Confirmed bool }
+type recoverRequest struct {
+	Confirmed bool
+	Over      []ledgerID // by a choice: also a ledger that was given up, and over these
+}
 
 type recoverResponse struct {
 	Plan    RecoveryPlan

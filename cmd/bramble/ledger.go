@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"bramble/node/console/client"
 	"bramble/node/orderservice"
@@ -29,7 +31,9 @@ Show the replicated log under the order book, and set it right:
                   the voters or more were lost. Without --accept-loss it only
                   prints what may be missing
   choose LEDGER   if the rack has two ledgers: boards of the other one set
-                  their files aside, which loses nothing, and join this one
+                  their files aside as damaged-... and join this one. What
+                  only they have is gone from the rack, so that needs
+                  --accept-loss, and without it is only printed
 
 Try to bring the boards back first: each of the last three gives something up.
 
@@ -55,7 +59,7 @@ clock is right as it is. The audit log has who did it.`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
 			asJSON := fs.Bool("json", false, "status, clock: print JSON instead of text")
-			accepted := fs.Bool("accept-loss", false, "recover: do it")
+			accepted := fs.Bool("accept-loss", false, "recover, choose: do it")
 			runClock := addClockFlags(fs, asJSON)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) == 0 {
@@ -78,12 +82,7 @@ clock is right as it is. The audit log has who did it.`,
 					case "recover":
 						return recoverLedger(ctx, w, c, orderservice.LedgerCommand{Board: rest[0], Confirmed: *accepted})
 					case "choose":
-						if err := c.Shop(ctx, http.MethodPost, "ledger/choose", orderservice.LedgerCommand{Ledger: rest[0]}, nil); err != nil {
-							return err
-						}
-						fmt.Fprintln(w.out, "Chosen. Boards of another ledger set their files aside, start again and join.\n"+
-							"A board that was off needs the command once more when it is back.")
-						return nil
+						return chooseLedger(ctx, w, c, orderservice.LedgerCommand{Ledger: rest[0], Confirmed: *accepted})
 					}
 					if err := c.Shop(ctx, http.MethodPost, "ledger/found", orderservice.LedgerCommand{}, nil); err != nil {
 						return err
@@ -96,6 +95,26 @@ clock is right as it is. The audit log has who did it.`,
 	}
 }
 
+// chooseLedger prints which boards set their files aside, and what the ledger lacks of them.
+func chooseLedger(ctx context.Context, w world, c *client.Client, command orderservice.LedgerCommand) error {
+	var p orderservice.LedgerChoice
+	if err := c.Shop(ctx, http.MethodPost, "ledger/choose", command, &p); err != nil {
+		return err
+	}
+	if p.Recovers != "" {
+		fmt.Fprintf(w.out, "Ledger %s was given up and has no leader: %s starts again now, as the only\nvoter of a ledger with a new identity and everything that %s has.\n"+
+			"Then choose that: \"bramble ledger status\" on %s prints it.\n", command.Ledger, p.Recovers, p.Recovers, p.Recovers)
+		return nil
+	}
+	for _, b := range p.SetAside {
+		fmt.Fprintf(w.out, "%s sets ledger %s aside, with up to %d entries that the rack lacks.\n", b.Board, b.Ledger, b.Entries)
+	}
+	fmt.Fprintln(w.out, "Chosen. Boards of another ledger set their files aside, start again and join.\n"+
+		"The files stay in log/damaged-... of its [orders] directory (the last two):\n\"bramble orders export --ledger FOLDER\" reads them.\n"+
+		"A board that was off needs the command once more when it is back.")
+	return nil
+}
+
 // recoverLedger prints the plan of a recovery, and that it was made if it was confirmed.
 func recoverLedger(ctx context.Context, w world, c *client.Client, command orderservice.LedgerCommand) error {
 	var p orderservice.LedgerRecovery
@@ -104,9 +123,10 @@ func recoverLedger(ctx context.Context, w world, c *client.Client, command order
 	}
 	fmt.Fprintf(w.out, "Ledger %s, as the card of %s has it: up to entry %d.\n", p.Ledger, p.Board, p.Index)
 	fmt.Fprintf(w.out, "Counted out: %s.\n", strings.Join(p.CountedOut, ", "))
-	fmt.Fprintf(w.out, "The card proves that the rack had acknowledged everything up to entry %d.\n", p.Proven)
+	fmt.Fprintf(w.out, "The card proves that the rack had acknowledged everything up to entry %d,\nof %s by the ledger's clock.\n", p.Proven, p.ProvenAt.UTC().Format(time.RFC3339))
+	fmt.Fprintf(w.out, "%s has applied %s; its log has %s after that.\n", p.Board, p.Holds, pluralize(p.Waiting, "command", "commands"))
 	fmt.Fprintf(w.out, "After that it has %s, which may or may not have been\nacknowledged. They stay.\n", pluralize(p.Unproven, "command", "commands"))
-	fmt.Fprintln(w.out, "Orders that only the boards counted out have are lost. If they come back later,\nthey take no part, and their files stay readable.")
+	fmt.Fprintln(w.out, "Boards that are off may have later orders. What only they have is lost: if they\ncome back, they take no part, and their files stay readable.")
 	if command.Confirmed {
 		fmt.Fprintf(w.out, "%s starts again now, as the only voter of a ledger with a new identity.\nBoards with new cards join it by themselves. Boards with an older copy wait for\n\"bramble ledger choose\" with that identity: see \"bramble ledger status\".\n", p.Board)
 		return nil
@@ -148,7 +168,7 @@ func ledgerTable(s orderservice.LedgerState, boards []orderservice.LedgerBoard) 
 		if s.Leader != "" {
 			leader = "leader " + s.Leader
 		}
-		wrap("", fmt.Sprintf("Ledger %s, %s, up to entry %d here.", s.Ledger, leader, s.Commit))
+		wrap("", fmt.Sprintf("Ledger %s, %s, up to entry %d here, applied up to %d.", s.Ledger, leader, s.LastEntry, s.Applied))
 	} else {
 		b.WriteString("No ledger yet.\n")
 	}
@@ -164,7 +184,7 @@ func ledgerTable(s orderservice.LedgerState, boards []orderservice.LedgerBoard) 
 		case board.Ledger == "":
 			role = "-"
 		}
-		fmt.Fprintf(&b, form, truncateCell(board.Board, maxShownName), role, fmt.Sprint(board.Index), truncateCell(board.Server, 44))
+		fmt.Fprintf(&b, form, truncateCell(board.Board, maxShownName), role, fmt.Sprint(max(board.Last, board.Index)), truncateCell(board.Server, 44))
 		trouble := board.Trouble
 		if board.Ledger != s.Ledger && board.Ledger != "" {
 			trouble = strings.TrimPrefix(trouble+"; it has ledger "+board.Ledger, "; ")
@@ -174,20 +194,18 @@ func ledgerTable(s orderservice.LedgerState, boards []orderservice.LedgerBoard) 
 		}
 	}
 	troubles := append([]string{s.Trouble}, s.NameConflicts...)
-	if s.Foreign != "" {
-		troubles = append(troubles, "two ledgers: "+s.Foreign+" belong to another one; choose one: bramble ledger choose LEDGER")
-	}
-	if s.Superseded != "" {
+	switch {
+	case s.Superseded != "":
 		troubles = append(troubles, "an operator gave this board's ledger up: bramble ledger choose "+s.Superseded)
-	}
-	if s.Kept != "" {
+	case s.Kept != "":
 		keeper, _, _ := strings.Cut(s.Kept, " ")
 		troubles = append(troubles, s.Kept+": bramble ledger recover "+keeper)
-	}
-	if s.Outdated != "" {
+	case s.Foreign != "":
+		troubles = append(troubles, "two ledgers: "+s.Foreign+" belong to another one; choose one: bramble ledger choose LEDGER")
+	case s.Outdated != "":
 		troubles = append(troubles, "given up for this ledger: "+s.Outdated+"; to make them join: bramble ledger choose "+s.Ledger)
 	}
-	for _, t := range troubles {
+	for _, t := range append(troubles, orderservice.DescribeAhead(s.Ahead, cmp.Or(s.Superseded, s.Ledger))) {
 		if t != "" {
 			b.WriteString("\n")
 			wrap("", t+".")

@@ -81,7 +81,7 @@ func TestCommandLines(t *testing.T) {
 		{"ledger status --confirm", 2, "", "bramble ledger: --confirm is only for clock: status does not use it\nFor help: bramble help ledger\n"},
 		{"ledger clock --set=", 2, "", "bramble ledger: --set is empty: give it a value, or omit it\nFor help: bramble help ledger\n"},
 		{"ledger clock --set now --follow", 2, "", "bramble ledger: give one of --set, --confirm and --follow\nFor help: bramble help ledger\n"},
-		{"ledger found --accept-loss", 2, "", "bramble ledger: --accept-loss is only for recover: found does not use it\nFor help: bramble help ledger\n"},
+		{"ledger found --accept-loss", 2, "", "bramble ledger: --accept-loss is only for recover, choose: found does not use it\nFor help: bramble help ledger\n"},
 		{"orders erase ada@buyer.example --product berry", 2, "", "bramble orders: --product is only for list, export: erase does not use it\nFor help: bramble help orders\n"},
 		{"orders export --out=", 2, "", "bramble orders: --out is empty: give it a value, or omit it\nFor help: bramble help orders\n"},
 		{"sale stock berry 5 --count 3", 2, "", "bramble sale: --count is only for invite: stock does not use it\nFor help: bramble help sale\n"},

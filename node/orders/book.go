@@ -91,6 +91,7 @@ type readModel struct {
 	hasDue   bool
 	digest   uint64
 	erasures uint64
+	orders   uint64 // so far
 
 	receiptKeys [][]byte
 	restoring   *RestoreProgress // nil: none
@@ -217,6 +218,9 @@ func (b *Book) Digest() uint64 { return b.readModel.Load().digest }
 // retention time. When it has grown, the ledger's log still contains a person whom the book
 // does not: compact the log, and Rewrite the working copy.
 func (b *Book) Erasures() uint64 { return b.readModel.Load().erasures }
+
+// Count returns the number of orders so far.
+func (b *Book) Count() uint64 { return b.readModel.Load().orders }
 
 // Rules returns the version of the rules that the book applies.
 func (b *Book) Rules() uint32 { return b.readModel.Load().rules }

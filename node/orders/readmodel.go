@@ -10,7 +10,7 @@ import (
 // buildReadModel returns the model that readers see once the transaction is committed.
 func (a *applyTx) buildReadModel() *readModel {
 	b := a.b
-	v := &readModel{digest: b.meta.digest, erasures: b.meta.erasures, rules: b.meta.rules}
+	v := &readModel{digest: b.meta.digest, erasures: b.meta.erasures, orders: b.meta.orders, rules: b.meta.rules}
 	changed := a.dirtied
 	if len(b.published) < len(b.sales) && len(b.published) == 0 { // loadMemory
 		changed = b.sales

@@ -15,6 +15,7 @@ type LedgerOperator interface {
 	Found(ctx context.Context) error
 	PlanRecovery(ctx context.Context, board string) (ledger.RecoveryPlan, error)
 	Recover(ctx context.Context, board string) (ledger.RecoveryPlan, error)
+	PlanChoice(ctx context.Context, ledger string) (ledger.ChoicePlan, error)
 	Choose(ctx context.Context, ledger string) error
 }
 
@@ -23,12 +24,14 @@ type (
 	LedgerState    = ledger.Status
 	LedgerBoard    = ledger.BoardStatus
 	LedgerRecovery = ledger.RecoveryPlan
+	LedgerChoice   = ledger.ChoicePlan
+	LedgerAhead    = ledger.AheadBoard
 )
 
 // LedgerCommand is the body of the requests that found, recover or choose a ledger.
 type LedgerCommand struct {
 	Board     string `json:"board,omitempty"`     // recover: the board whose copy becomes the rack's
-	Confirmed bool   `json:"confirmed,omitempty"` // recover: false only returns the plan
+	Confirmed bool   `json:"confirmed,omitempty"` // recover: false only returns the plan; choose: although the ledger lacks entries of other boards
 	Ledger    string `json:"ledger,omitempty"`    // choose: 16 hex digits
 }
 
@@ -37,7 +40,14 @@ func addLedgerRoutes(operator LedgerOperator, handle func(method, path string, a
 	for path, operate := range map[string]func(ctx context.Context, c LedgerCommand) (any, error){
 		"found": func(ctx context.Context, _ LedgerCommand) (any, error) { return struct{}{}, operator.Found(ctx) },
 		"choose": func(ctx context.Context, c LedgerCommand) (any, error) {
-			return struct{}{}, operator.Choose(ctx, c.Ledger)
+			p, err := operator.PlanChoice(ctx, c.Ledger)
+			if loss := DescribeAhead(p.SetAside, c.Ledger); err == nil && loss != "" && !c.Confirmed {
+				return nil, fmt.Errorf("%w: %s. To choose it all the same, add --accept-loss (in the API \"confirmed\": true)", errRefused, loss)
+			}
+			if err == nil {
+				err = operator.Choose(ctx, c.Ledger)
+			}
+			return p, err
 		},
 		"recover": func(ctx context.Context, c LedgerCommand) (any, error) {
 			if c.Confirmed {

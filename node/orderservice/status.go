@@ -1,6 +1,7 @@
 package orderservice
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -26,13 +27,23 @@ func (s *Service) Notices(board string) []string {
 	}
 	status := s.cfg.Ledger.Status()
 	hasNoLeader := strings.HasPrefix(status.Trouble, ledger.NoLeader)
-	isEmpty := hasNoLeader && status.CatchingUp && status.LastEntry == 0 // nothing to recover here
+	isEmpty := hasNoLeader && status.CatchingUp && status.LastEntry == 0              // nothing to recover here
+	isDivided := status.Superseded != "" || status.Foreign != "" || status.Kept != "" // a notice below has the way out
+	ahead := DescribeAhead(status.Ahead, cmp.Or(status.Superseded, status.Ledger))
+	if ahead != "" {
+		ahead = ". " + ahead
+	}
 	switch {
 	case !status.Founded:
 		add("No orders are accepted yet: ", status.Trouble+".")
 	case s.Pause() == orders.NotPaused: // an election is not worth a notice
+	case hasNoLeader && isDivided:
+	case strings.HasPrefix(status.Trouble, ledger.NoLeader+" reaches"): // another board is led
+		add("No orders are accepted on "+board+": ", status.Trouble+".")
 	case isEmpty:
 		notices = append(notices, board+" has none of the orders yet: it waits until the leader of the ledger lets it in, which takes a majority of boards that have them. See bramble ledger status.")
+	case hasNoLeader && status.Halted != "":
+		notices = append(notices, "Orders are paused: the ledger has no majority of its voters. Switch the missing boards on.")
 	case hasNoLeader:
 		notices = append(notices, "Orders are paused: the ledger has no majority of its voters. Nothing is lost. Switch the missing boards on, and orders go on by themselves; only if their cards are lost for good: bramble ledger recover "+board+".")
 	case len(status.OlderPrograms) > 0 && status.Leader == "":
@@ -40,10 +51,10 @@ func (s *Service) Notices(board string) []string {
 	case status.Trouble != "":
 		add("Orders are paused on "+board+" until its card can be written; free space on it, or replace it: ", status.Trouble)
 	}
-	if r := s.readRestore(); r != nil {
+	if r := s.readRestore(); r != nil && status.Superseded == "" {
 		notices = append(notices, describeRestore(r))
 	}
-	if status.CatchingUp && !isEmpty {
+	if status.CatchingUp && !isEmpty && status.Superseded == "" {
 		notices = append(notices, fmt.Sprintf("%s is catching up with the order book, and is not ready until it has: %d entries of the ledger are still to be applied.", board, status.Lag))
 	}
 	if status.HaltTransient {
@@ -51,13 +62,14 @@ func (s *Service) Notices(board string) []string {
 	} else {
 		add("The ledger of "+board+" has halted, and a person must look at it: ", status.Halted)
 	}
-	if status.Superseded != "" {
-		notices = append(notices, fmt.Sprintf("An operator gave the ledger of %s up, so it accepts no orders. To make it set its files aside and join: bramble ledger choose %s", board, status.Superseded))
-	} else {
-		add("The rack has two ledgers, and accepts no orders until one is chosen with bramble ledger choose LEDGER; bramble ledger status lists them. Of another one: ", status.Foreign)
-	}
-	add("Some boards have a ledger that was given up, and take no part until bramble ledger choose "+status.Ledger+": ", status.Outdated)
-	if status.Kept != "" {
+	switch {
+	case status.Superseded != "":
+		notices = append(notices, fmt.Sprintf("An operator gave the ledger of %s up, so it accepts no orders. To make it set its files aside and join: bramble ledger choose %s%s", board, status.Superseded, ahead))
+	case status.Kept == "" && status.Foreign != "":
+		notices = append(notices, "The rack has two ledgers, and accepts no orders until one is chosen with bramble ledger choose LEDGER; bramble ledger status lists them. Of another one: "+status.Foreign+ahead)
+	case status.Kept == "" && status.Outdated != "":
+		notices = append(notices, "Some boards have a ledger that was given up, and take no part until bramble ledger choose "+status.Ledger+": "+status.Outdated+ahead)
+	case status.Kept != "":
 		keeper, _, _ := strings.Cut(status.Kept, " ")
 		notices = append(notices, fmt.Sprintf("Orders are paused, because boards lost files and went on without them: %s. Make %s's log the rack's again: bramble ledger recover %s; then, for the others, bramble ledger choose.", status.Kept, keeper, keeper))
 	}
@@ -66,14 +78,31 @@ func (s *Service) Notices(board string) []string {
 	}
 	add("Files of the ledger of "+board+" were set aside, and it began again without them: ", status.Damaged)
 	if lost := s.lostReceipt.Load(); lost != nil {
-		notices = append(notices, fmt.Sprintf("A buyer has a receipt of this rack, %s, whose order the ledger does not have: an earlier ledger took it. If cards were replaced, bring the old ones back, or restore a backup (bramble restore), before you sell more.", *lost))
+		notices = append(notices, fmt.Sprintf("A buyer has a receipt of this rack, %s, whose order the ledger does not have: an earlier ledger took it.", *lost))
+		if ahead == "" {
+			notices[len(notices)-1] += " If cards were replaced, bring the old ones back, or restore a backup (bramble restore), before you sell more."
+		}
 	}
-	if status.RulesHeldSeconds > rulesHeldNotice {
+	if status.RulesHeldSeconds > rulesHeldNotice && !hasNoLeader {
 		add(fmt.Sprintf("The ledger still works by rules %d although this program knows %d; install the newer program on every board, or take the missing ones out of the rack. These have or may have the older one, or have not been up with the newer one for 10 minutes: ",
 			status.Rules, status.MaxRules), strings.Join(status.RulesHeldBy, ", "))
 	}
 	notices = append(notices, clockNotices(board, status.Clock)...)
 	return append(s.appendRefused(notices), s.catalogueNotices()...)
+}
+
+// DescribeAhead returns what boards have that a ledger lacks, and what to do before it is chosen; "" if nothing.
+func DescribeAhead(boards []ledger.AheadBoard, lacking string) string {
+	text := ""
+	for _, b := range boards {
+		if b.Entries > 0 {
+			text += fmt.Sprintf("%s has up to %d entries (orders and changes) that ledger %s lacks: they are only in ledger %s. ", b.Board, b.Entries, lacking, b.Ledger)
+		}
+	}
+	if text != "" {
+		text += "First save them on that board (bramble orders export --stale), or choose that ledger instead, which drops what was taken since"
+	}
+	return text
 }
 
 // rulesHeldNotice is the number of seconds after which a rules version that does not rise is worth a

@@ -267,7 +267,7 @@ func (s *Shop) findOrder(w http.ResponseWriter, r *http.Request, token string) (
 	default:
 		s.sendErrorPage(w, r, http.StatusServiceUnavailable, errorMessage{
 			Title: "The receipt cannot be shown yet",
-			Text:  "This server of the shop has not caught up with the others. Nothing is lost: load this page again in a little while.",
+			Text:  "This server of the shop does not have all orders: it has just been started, or cannot reach the others. Nothing is lost: load this page again later.",
 		})
 	}
 	return foundOrder{}, false
