@@ -148,9 +148,6 @@ func (l *Ledger) surveyUnfounded(ctx context.Context, self raftServer) {
 	for _, hello := range hellos {
 		l.noteHello(0, hello)
 		live = append(live, hello.Server)
-		l.mu.Lock()
-		l.survey.noteMaxRules(hello.Server, hello.MaxRules)
-		l.mu.Unlock()
 		if hello.Ledger == 0 && hello.Lost != "" {
 			lost = append(lost, hello.Server.Name)
 		}
