@@ -82,9 +82,13 @@ func (f *foreignBoards) noteLog(board string, d logDescent) {
 
 // listAhead returns what Status.Ahead has. superseding is the ledger for which this board's was given up, "" if none.
 func (l *Ledger) listAhead(superseding string) (all []AheadBoard) {
-	own, f := l.describeLog(), &l.otherLedgers
+	f := &l.otherLedgers
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if len(f.by) == 0 {
+		return nil
+	}
+	own := l.describeLog()
 	for _, board := range sortedKeys(f.by) {
 		theirs := f.logs[board]
 		a := AheadBoard{board, theirs.Ledger.String(), theirs.countAhead(own)}

@@ -323,7 +323,9 @@ func (l *Ledger) PlanChoice(ctx context.Context, ledger string) (p ChoicePlan, e
 	}
 	for _, hello := range p.hellos {
 		if hello.Ledger != p.chosen.Ledger && hello.Ledger != 0 {
-			hello.Log.Newest = cmp.Or(hello.Log.Newest, max(hello.Life.Entries, 1)-1) // of an older program
+			if hello.Log.Ledger == 0 { // of an older program: all that it has
+				hello.Log.Newest = max(hello.Life.Entries, 1) - 1
+			}
 			p.SetAside = append(p.SetAside, AheadBoard{hello.Server.Name, hello.Ledger.String(), hello.Log.countAhead(has.Log)})
 		}
 	}

@@ -29,7 +29,7 @@ func TestLedgerTableFitsATerminal(t *testing.T) {
 		}
 	}
 	for _, want := range []string{"board-1         leader   1234567890  board-1.00000001", "it does not answer", "follower", "it has ledger 0123456789abcdef",
-		"bramble ledger choose 39e528598b046377", "are all called till", "bramble orders export --stale", "board-9 has up to 7 entries", "applied up to 1200000000"} {
+		"bramble ledger choose 39e528598b046377", "are all called till", "bramble orders export --stale on the board", "board-9 has up to 7 entries", "applied up to 1200000000"} {
 		if !strings.Contains(strings.Join(strings.Fields(got), " "), strings.Join(strings.Fields(want), " ")) {
 			t.Errorf("%q is missing in\n%s", want, got)
 		}

@@ -100,7 +100,7 @@ func DescribeAhead(boards []ledger.AheadBoard, lacking string) string {
 		}
 	}
 	if text != "" {
-		text += "First save them on that board (bramble orders export --stale), or choose that ledger instead, which drops what was taken since"
+		text += "First save them there (bramble orders export --stale on the board), or choose that ledger instead, which drops what was taken since"
 	}
 	return text
 }
