@@ -204,7 +204,8 @@ func (p *planner) removeNonvoter() (membershipChange, bool) {
 func (p *planner) renameMember() (membershipChange, bool) {
 	for _, m := range p.Members {
 		b, name := p.Boards[m.ID], p.lastName(m)
-		if name != m.Name && !b.Unheard && !p.hasName(name) && (p.answers(b) || !p.isClaimed(name, m)) {
+		// Raft changes nothing while a member has no name, as after a fault of the card.
+		if name != m.Name && (!b.Unheard || m.Name == "") && !p.hasName(name) && (p.answers(b) || !p.isClaimed(name, m)) {
 			return membershipChange{renameBoard, b.Server, "the board was called " + m.Name}, true
 		}
 	}

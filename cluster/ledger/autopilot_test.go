@@ -177,6 +177,17 @@ func TestPlanIsSafeAndSettles(t *testing.T) {
 	})
 }
 
+// A member without a name, as after a fault of the card, keeps raft from any change: it gets one first.
+func TestAMemberWithoutAName(t *testing.T) {
+	for _, flags := range []string{"", "~", "~!"} {
+		s := stateOf("a:v", "b:v", "c:v"+flags, "d:n")
+		s.Members[2].Name = ""
+		if got := planChange(s, DefaultTiming()); got.Action != renameBoard || got.Server != (raftServer{"c.1", "c"}) {
+			t.Errorf("%q: %v", flags, got)
+		}
+	}
+}
+
 // Boards get names that others have or had, and new boards come. Each rack settles, and whoever can, votes.
 func TestNamesSettle(t *testing.T) {
 	for _, c := range []struct {

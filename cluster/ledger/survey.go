@@ -329,7 +329,7 @@ func (l *Ledger) runAutopilot(ctx context.Context, r *raft.Raft, self raftServer
 		m := clusterMember{raftServer{string(s.ID), string(s.Address)}, s.Suffrage == raft.Voter}
 		state.Members = append(state.Members, m)
 		if _, ok := state.Boards[m.ID]; !ok {
-			last := raftServer{m.ID, l.boardName(m.ID)} // the configuration's name may be older
+			last := raftServer{m.ID, cmp.Or(l.boardName(m.ID), birthName(m.ID))} // the configuration's may be older, or damaged
 			state.Boards[m.ID] = boardHealth{Server: last, Silent: now.Sub(leadingSince), Unheard: true}
 		}
 	}
