@@ -47,6 +47,7 @@ type boardFiles struct {
 	snapshots      *raft.FileSnapshotStore
 	lock           *durable.DirLock // nil: they are a copy
 	identity       boardIdentity
+	snapshotDir    string
 	newestSnapshot atomic.Uint64                // index of the newest snapshot that this board took, or found at its start
 	checked        atomic.Pointer[openSnapshot] // the one that was found, until raft restores it; nil: none
 }
@@ -108,7 +109,8 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 		return f, err
 	}
 	f.log.newestSnapshot = func() (raft.SnapshotMeta, error) { return newestSnapshot(f.snapshots) }
-	after, err := f.checkSnapshot(filepath.Join(dir, "snapshots"))
+	f.snapshotDir = filepath.Join(dir, "snapshots")
+	after, err := f.checkSnapshot(f.snapshotDir)
 	if err != nil {
 		return f, err
 	}
@@ -157,6 +159,9 @@ func (b *boardFiles) checkSnapshot(dir string) (uint64, error) {
 		return 0, &damageError{"snapshots", "no snapshot's description can be read"}
 	case newest.Index == 0:
 		return 0, nil
+	}
+	if err := checkDescription(filepath.Join(dir, newest.ID)); err != nil {
+		return 0, err
 	}
 	meta, r, err := b.snapshots.Open(newest.ID)
 	if err == nil {

@@ -227,7 +227,7 @@ func (l *Ledger) startRaft() error {
 	if err != nil {
 		return err
 	}
-	r, err := raft.NewRaft(conf, l.applier, logs, l.files.log, keepingSnapshots{l.files.snapshots, l.files.log, &l.files.checked}, votes)
+	r, err := raft.NewRaft(conf, l.applier, logs, l.files.log, l.files.raftSnapshots(), votes)
 	if err != nil {
 		trans.Close()
 		s.Close()

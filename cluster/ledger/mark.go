@@ -5,12 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -310,37 +308,4 @@ func (l *Ledger) describeKept() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return cmp.Or(l.files.log.describeKept(l.cfg.Name), l.survey.kept.text)
-}
-
-// keepingSnapshots are the board's snapshots as raft sees them. They refuse a leader's
-// snapshot that would replace entries that are known to be committed.
-type keepingSnapshots struct {
-	*raft.FileSnapshotStore
-	log     *logStore
-	checked *atomic.Pointer[openSnapshot] // see boardFiles
-}
-
-// Open implements raft.SnapshotStore. At the start, the snapshot was read and checked a moment ago.
-func (k keepingSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
-	if s := k.checked.Load(); s != nil && s.ID == id && k.checked.CompareAndSwap(s, nil) {
-		return s.SnapshotMeta, s, nil
-	}
-	return k.FileSnapshotStore.Open(id)
-}
-
-// Create implements raft.SnapshotStore.
-func (k keepingSnapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
-	configurationIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
-	if index < k.log.proven.Load() {
-		var entry raft.Log
-		newest, err := newestSnapshot(k.FileSnapshotStore)
-		if err != nil {
-			return nil, err
-		}
-		isOwn := newest.Index == index && newest.Term == term
-		if err := k.log.GetLog(index, &entry); !isOwn && (err != nil || entry.Term != term) {
-			return nil, k.log.keepEntries(index + 1)
-		}
-	}
-	return k.FileSnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
 }

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -96,7 +97,7 @@ func TestASnapshotIsCheckedOnceAtTheStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.close()
-	snapshots := keepingSnapshots{f.snapshots, f.log, &f.checked}
+	snapshots := f.raftSnapshots()
 	path := filepath.Join(dir, "snapshots", sink.ID(), "state.bin")
 	for n := range 2 {
 		meta, from, err := snapshots.Open(sink.ID())
@@ -119,5 +120,60 @@ func TestASnapshotIsCheckedOnceAtTheStart(t *testing.T) {
 	}
 	if f.checked.Load() != nil {
 		t.Error("the checked snapshot is still open")
+	}
+}
+
+// TestADamagedDescription: a flipped bit anywhere in the description of a snapshot, which has
+// the voters, is damage. A description of before its checksum is believed.
+func TestADamagedDescription(t *testing.T) {
+	dir, log := filepath.Join(t.TempDir(), "now"), slog.New(slog.DiscardHandler)
+	f, err := openFiles(dir, 0, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	voters := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: "a.1", Address: "a"}}}
+	sink, err := f.raftSnapshots().Create(1, 7, 2, voters, 1, &raft.NetworkTransport{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = sink.Write(snapshotHeader{index: 7, term: 2, rules: firstRules}.encode())
+	if err = errors.Join(err, sink.Close()); err != nil {
+		t.Fatal(err)
+	}
+	f.close()
+	reopen := func() error {
+		f, err := openFiles(dir, 0, log)
+		if err == nil {
+			f.close()
+		}
+		return err
+	}
+	path := filepath.Join(dir, "snapshots", sink.ID(), descriptionFile)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := range whole {
+		b := bytes.Clone(whole)
+		b[at] ^= 1
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		var damage *damageError
+		if err := reopen(); !errors.As(err, &damage) {
+			t.Errorf("byte %d of %s: %v", at, whole, err)
+		}
+	}
+	if err := os.WriteFile(path, whole, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := reopen(); err != nil {
+		t.Errorf("the whole description: %v", err)
+	}
+	if err := os.Remove(filepath.Join(filepath.Dir(path), descriptionSumFile)); err != nil {
+		t.Fatal(err)
+	}
+	if err := reopen(); err != nil {
+		t.Errorf("without a checksum: %v", err)
 	}
 }
