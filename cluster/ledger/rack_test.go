@@ -272,6 +272,9 @@ func (r *rack) submit(b *board, command string) uint64 {
 			r.t.Fatalf("submit %q to %s: %v", command, b.name, err)
 		}
 		time.Sleep(20 * time.Millisecond)
+		if now := r.board(b.name); now != nil { // it may have opened its files again
+			b = now
+		}
 	}
 }
 
