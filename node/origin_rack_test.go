@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -62,38 +64,75 @@ func (p *process) sendRaw(text string) page {
 	return page{resp.StatusCode, resp.Header, string(body)}
 }
 
-// An origin with max_concurrent = 8 never sees nine requests at once, whichever boards
-// a crowd uses, even with more boards than permits.
+// clientEnds returns the connections to a port of 127.0.0.1 that their clients have open,
+// by the client's address. A client's end is closed when its close returns; the server
+// learns that later, and possibly only after the client's next connection.
+func clientEnds(t *testing.T, port int) map[string]bool {
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil && runtime.GOOS == "linux" {
+		t.Error(err)
+	}
+	open := map[string]bool{}
+	for line := range strings.Lines(string(table)) {
+		// proc_net_tcp: number, own address, other address, state (01 = established)
+		if f := strings.Fields(line); len(f) > 3 && f[2] == fmt.Sprintf("0100007F:%04X", port) && f[3] == "01" {
+			open[f[1]] = true
+		}
+	}
+	return open
+}
+
+// countClientEnds counts the connections to a port that were open at one moment: the table
+// is not read in one moment, but what two readings have was open between them.
+func countClientEnds(t *testing.T, port int) (n int64) {
+	first, second := clientEnds(t, port), clientEnds(t, port)
+	for end := range first {
+		if second[end] {
+			n++
+		}
+	}
+	return n
+}
+
+// An origin with max_concurrent = 8 never sees nine requests or connections at once,
+// whichever boards a crowd uses, even with more boards than permits.
 func TestMaxConcurrentHoldsForTheRack(t *testing.T) {
 	for _, size := range []int{3, 10} {
 		t.Run(fmt.Sprintf("%d boards", size), func(t *testing.T) {
 			const bound, pages = 8, 120
-			var now, most, conns, mostConns atomic.Int64
+			var now, most, mostConns atomic.Int64
 			raise := func(most *atomic.Int64, n int64) {
 				for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {
 				}
 			}
+			full := make(chan struct{})
+			fill := sync.OnceFunc(func() { close(full) })
 			origin := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				raise(&most, now.Add(1))
+				n := now.Add(1)
+				raise(&most, n)
 				defer now.Add(-1)
 				io.Copy(io.Discard, r.Body)
+				if n == bound {
+					fill()
+				}
+				select { // the first requests wait until every permit is in use
+				case <-full:
+				case <-time.After(patience / 2):
+				}
 				time.Sleep(20 * time.Millisecond)
 				w.Header().Set("Cache-Control", "max-age=60")
 				fmt.Fprintf(w, "%s %s", r.Method, r.URL.Path)
 			}))
-			origin.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-				switch state {
-				case http.StateNew:
-					raise(&mostConns, conns.Add(1))
-				case http.StateClosed:
-					conns.Add(-1)
+			origin.Config.ConnState = func(c net.Conn, state http.ConnState) {
+				if state == http.StateNew {
+					raise(&mostConns, countClientEnds(t, c.LocalAddr().(*net.TCPAddr).Port))
 				}
 			}
 			origin.Start()
 			t.Cleanup(origin.Close)
 			// The timeouts are for ten boards on a busy machine: nothing but patience may end a
 			// request, and a board that sends it by way of another first needs a handshake.
-			r := startRack(t, size, fmt.Sprintf("peer_timeout = %q\n[origin]\nurl = %q\nmax_concurrent = %d\nqueue_timeout = %[1]q\n", patience, origin.URL, bound))
+			r := startRack(t, size, fmt.Sprintf("peer_timeout = %q\n[origin]\nurl = %q\nmax_concurrent = %d\nqueue_timeout = %[1]q\nreply_timeout = %[1]q\n", patience, origin.URL, bound))
 			var clients sync.WaitGroup
 			for n := range pages {
 				clients.Go(func() {
@@ -118,11 +157,11 @@ func TestMaxConcurrentHoldsForTheRack(t *testing.T) {
 				})
 			}
 			clients.Wait()
-			if n := most.Load(); n > bound || n < bound/2 {
-				t.Errorf("the origin saw %d requests at once, want at most %d and not many fewer", n, bound)
+			if n := most.Load(); n != bound {
+				t.Errorf("the origin saw %d requests at once, want %d", n, bound)
 			}
-			if n := mostConns.Load(); n > bound {
-				t.Errorf("the origin saw %d connections at once, want at most %d", n, bound)
+			if n := mostConns.Load(); n > bound || n == 0 && runtime.GOOS == "linux" {
+				t.Errorf("the boards had %d connections to the origin at once, want 1 to %d", n, bound)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,11 +18,19 @@ import (
 // scanner has accepted. For https it is above TLS.
 type strictConn struct {
 	net.Conn
+	release func() // lets the dialer open another connection
 
 	mu     sync.Mutex // guards what follows
 	scan   replyScanner
 	broken error // the scanner's error, if it has refused a byte
 	stale  bool  // nothing more may be sent over it
+}
+
+// Close closes the connection before another may be opened. net/http itself dials the
+// next one as soon as it has decided to close this one.
+func (c *strictConn) Close() error {
+	defer c.release()
+	return c.Conn.Close()
 }
 
 // errStale is net/http's error for an idle connection that must not be reused.
@@ -128,8 +137,11 @@ func (e *exchange) preferScanError(err error) error {
 // dialer opens strict connections. The connect timeout bounds the dial and the
 // TLS handshake together.
 type dialer struct {
-	timeout time.Duration
-	tls     *tls.Config
+	timeout  time.Duration
+	tls      *tls.Config
+	dialConn func(ctx context.Context, network, addr string) (net.Conn, error)
+	// openConns bounds the connections of all pools, from the dial until they are closed.
+	openConns permits
 	// onResult gets the result of each attempt, for the origin's health.
 	onResult func(error)
 }
@@ -148,11 +160,16 @@ func (d *dialer) dialTLS(ctx context.Context, network, addr string) (net.Conn, e
 	return d.dial(ctx, network, addr, cfg)
 }
 
-// dial opens a connection, with TLS if cfg is not nil.
+// dial opens a connection, with TLS if cfg is not nil. It first waits, for at most the
+// connect timeout, until no more than the permitted ones are open. The error matches
+// ErrBusy if they stay open.
 func (d *dialer) dial(ctx context.Context, network, addr string, cfg *tls.Config) (net.Conn, error) {
+	if err := d.openConns.acquire(ctx, d.timeout, false); err != nil {
+		return nil, fmt.Errorf("the connections to the origin are all in use: %w", err)
+	}
 	bounded, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(bounded, network, addr)
+	conn, err := d.dialConn(bounded, network, addr)
 	if err == nil && cfg != nil {
 		client := tls.Client(conn, cfg)
 		if err = client.HandshakeContext(bounded); err != nil {
@@ -167,7 +184,8 @@ func (d *dialer) dial(ctx context.Context, network, addr string, cfg *tls.Config
 		d.onResult(err)
 	}
 	if err != nil {
+		d.openConns.release()
 		return nil, err
 	}
-	return &strictConn{Conn: conn}, nil
+	return &strictConn{Conn: conn, release: sync.OnceFunc(d.openConns.release)}, nil
 }

@@ -2,6 +2,7 @@ package origin
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"bramble/node/config"
 )
@@ -90,5 +93,77 @@ func TestConnectionFieldSurvivesClose(t *testing.T) {
 	defer resp.Body.Close()
 	if got := resp.Header.Get("Connection"); got != "X-Mine, close" {
 		t.Errorf("Connection %q", got)
+	}
+}
+
+// slowClose is a connection whose close returns when it is told to.
+type slowClose struct {
+	net.Conn
+	closed chan struct{}
+}
+
+func (c slowClose) Close() error { <-c.closed; return nil }
+
+// The dialer opens no connection before the close of another one has returned, and one
+// that it waits for in vain says nothing about the origin's health.
+func TestADialWaitsForAClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dials, results := 0, 0
+		closed := make(chan struct{})
+		d := dialer{
+			timeout: time.Minute,
+			dialConn: func(context.Context, string, string) (net.Conn, error) {
+				dials++
+				return slowClose{closed: closed}, nil
+			},
+			onResult: func(error) { results++ },
+		}
+		d.openConns.setLimit(1)
+		first, err := d.dialTCP(t.Context(), "tcp", "a:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.dialTCP(t.Context(), "tcp", "a:80"); !errors.Is(err, ErrBusy) || dials != 1 || results != 1 {
+			t.Errorf("beside an open connection: %v, %d dials, %d results; want ErrBusy, 1 and 1", err, dials, results)
+		}
+		for range 2 { // only the first close counts
+			go first.Close()
+		}
+		go d.dialTCP(t.Context(), "tcp", "a:80")
+		synctest.Wait()
+		if dials != 1 {
+			t.Error("a connection opened before the close of another had returned")
+		}
+		close(closed)
+		synctest.Wait()
+		if dials != 2 || d.openConns.used != 1 {
+			t.Errorf("after the close: %d dials, %d open; want 2 and 1", dials, d.openConns.used)
+		}
+		d.dialConn = func(context.Context, string, string) (net.Conn, error) { return nil, io.EOF }
+		d.openConns.setLimit(2)
+		if _, err := d.dialTCP(t.Context(), "tcp", "a:80"); !errors.Is(err, io.EOF) || d.openConns.used != 1 {
+			t.Errorf("a dial that failed: %v, %d open; want EOF and 1", err, d.openConns.used)
+		}
+	})
+}
+
+// A request or a probe that finds all connections open fails as busy: that is no fault
+// of the origin.
+func TestOpenConnectionsAreNoFaultOfTheOrigin(t *testing.T) {
+	s := newSet(t, func(c *config.Config) {
+		c.Origin.URL, c.Origin.MaxConcurrent, c.Origin.ConnectTimeout = "http://192.0.2.1", 1, config.Duration(time.Millisecond)
+	})
+	server := s.servers[0]
+	if err := server.dialer.openConns.acquire(t.Context(), time.Minute, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := ask(t, s, "/"); !errors.Is(err, ErrBusy) || errors.Is(err, ErrDown) {
+		t.Errorf("a request: %v, want ErrBusy", err)
+	}
+	if err := server.probe(t.Context()); !errors.Is(err, ErrBusy) {
+		t.Errorf("a probe: %v, want ErrBusy", err)
+	}
+	if len(s.Down()) != 0 || s.Failures() != 1 || server.permits.used != 0 {
+		t.Errorf("down: %v, %d failures, %d permits in use; want none, 1 and 0", s.Down(), s.Failures(), server.permits.used)
 	}
 }

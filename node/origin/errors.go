@@ -13,7 +13,7 @@ var (
 	ErrDown = errors.New("the origin cannot be reached or breaks connections off")
 	// ErrSlow: the server did not answer, or did not continue, in time.
 	ErrSlow = errors.New("the origin takes too long")
-	// ErrBusy: no permit for another request became free in time.
+	// ErrBusy: no permit for another request or connection became free in time.
 	ErrBusy = errors.New("the origin is at its limit of concurrent requests")
 	// ErrMalformed: the reply is not HTTP, or can be read in two ways.
 	ErrMalformed = errors.New("the origin sent a malformed reply")
@@ -42,7 +42,7 @@ func (e dialError) Unwrap() error { return e.error }
 // classifyError wraps a transport's error so that it matches one of those above.
 func classifyError(err error) error {
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, ErrMalformed), errors.Is(err, ErrSlow), errors.Is(err, ErrDown):
+	case errors.Is(err, context.Canceled), errors.Is(err, ErrMalformed), errors.Is(err, ErrSlow), errors.Is(err, ErrDown), errors.Is(err, ErrBusy):
 		return fmt.Errorf("origin: %w", err)
 	case isTimeout(err):
 		return fmt.Errorf("origin: %w: %w", ErrSlow, err)

@@ -188,7 +188,8 @@ func (s *originServer) probe(ctx context.Context) error {
 	if err := s.permits.acquire(ctx, timeout, true); err != nil {
 		return err
 	}
-	defer s.permits.release()
+	transport := s.currentTransport()
+	defer s.releasePermit(transport)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	method, path := http.MethodHead, "/"
@@ -202,7 +203,7 @@ func (s *originServer) probe(ctx context.Context) error {
 	r.Host = s.host
 	r.Header.Set("User-Agent", "bramble-health")
 	r.Header.Set("Via", "1.1 "+s.via)
-	resp, err := s.currentTransport().RoundTrip(r)
+	resp, err := transport.RoundTrip(r)
 	switch {
 	case err == nil:
 	case s.cfg.HealthPath == "" && !isUnanswered(err):
@@ -220,8 +221,9 @@ func (s *originServer) probe(ctx context.Context) error {
 	return nil
 }
 
-// isUnanswered reports whether an error means that the server did not react at all.
+// isUnanswered reports whether an error means that the server did not react at all, or
+// was not asked.
 func isUnanswered(err error) bool {
 	var dial dialError
-	return errors.As(err, &dial) || isTimeout(err)
+	return errors.As(err, &dial) || isTimeout(err) || errors.Is(err, ErrBusy)
 }

@@ -12,9 +12,9 @@ import (
 // a client's connection; further requests fail at once.
 const maxQueue = 512
 
-// permits is a semaphore: it bounds the requests that this board sends to one
-// origin at once. golang.org/x/sync/semaphore does not fit, because the number
-// of permits changes with the rack and health probes go ahead of the queue.
+// permits is a semaphore: it bounds the requests that this board sends to one origin at
+// once, or its connections there. golang.org/x/sync/semaphore does not fit, because the
+// number of permits changes with the rack and health probes go ahead of the queue.
 // Requests above a lowered limit finish normally.
 type permits struct {
 	mu    sync.Mutex // guards what follows
@@ -55,7 +55,7 @@ func (p *permits) acquire(ctx context.Context, timeout time.Duration, urgent boo
 	}
 	if p.queue.Len() >= maxQueue {
 		p.mu.Unlock()
-		return fmt.Errorf("origin: %d requests are waiting already: %w", maxQueue, ErrBusy)
+		return fmt.Errorf("origin: %d are waiting for a permit already: %w", maxQueue, ErrBusy)
 	}
 	granted := make(chan struct{})
 	var waiting *list.Element
@@ -73,7 +73,7 @@ func (p *permits) acquire(ctx context.Context, timeout time.Duration, urgent boo
 	case <-granted:
 		return nil
 	case <-timer.C:
-		err = fmt.Errorf("origin: no permit for a request within %v: %w", timeout, ErrBusy)
+		err = fmt.Errorf("origin: no permit within %v: %w", timeout, ErrBusy)
 	case <-ctx.Done():
 		err = ctx.Err()
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -48,10 +49,12 @@ func newServer(cfg config.OriginSettings, host, via string, log *slog.Logger) (*
 	s := &originServer{cfg: cfg, base: base, host: host, via: via, health: &serverHealth{log: log.With("origin", cfg.URL), wake: make(chan struct{}, 1)}}
 	s.dialer = dialer{
 		timeout:  time.Duration(cfg.ConnectTimeout),
+		dialConn: new(net.Dialer).DialContext,
 		tls:      &tls.Config{MinVersion: tls.VersionTLS12},
 		onResult: s.health.recordDial,
 	}
 	s.transport = s.newTransport(1)
+	s.dialer.openConns.setLimit(1)
 	return s, nil
 }
 
@@ -70,7 +73,8 @@ func (s *originServer) newTransport(n int) *http.Transport {
 	}
 }
 
-// setLimit changes the number of permits and connections of this board.
+// setLimit changes the number of permits and connections of this board. Without permits
+// it has one connection, for a request that already has a permit.
 func (s *originServer) setLimit(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,10 +83,9 @@ func (s *originServer) setLimit(n int) {
 	}
 	s.limit = n
 	old := s.transport
-	if n > 0 {
-		s.transport = s.newTransport(n)
-	}
+	s.transport = s.newTransport(max(n, 1)) // 0 would be no limit
 	old.CloseIdleConnections()
+	s.dialer.openConns.setLimit(max(n, 1))
 	s.permits.setLimit(n)
 }
 
@@ -93,11 +96,13 @@ func (s *originServer) currentTransport() *http.Transport {
 	return s.transport
 }
 
-// closeIfReplaced closes the idle connections of a pool that has been replaced.
-func (s *originServer) closeIfReplaced(t *http.Transport) {
-	if t != s.currentTransport() {
+// releasePermit releases the permit of a request that used the pool. If the pool has been
+// replaced, or this board has no permits left, it first closes the pool's idle connections.
+func (s *originServer) releasePermit(t *http.Transport) {
+	if t != s.currentTransport() || s.permits.size() == 0 {
 		t.CloseIdleConnections()
 	}
+	s.permits.release()
 }
 
 // fetch sends a request to the server, after a bounded wait for a permit.
@@ -127,7 +132,9 @@ func (s *originServer) fetch(ctx context.Context, r *http.Request) (*http.Respon
 			s.failures.Add(1)
 		}
 	case ctx.Err() == nil:
-		s.failing.Store(true)
+		if !errors.Is(err, ErrBusy) {
+			s.failing.Store(true)
+		}
 		s.failures.Add(1)
 	}
 	return resp, err
@@ -153,10 +160,7 @@ func (s *originServer) roundTrip(ctx context.Context, r *http.Request) (*http.Re
 	}
 	out.Header.Add("Via", "1.1 "+s.via)
 	transport := s.currentTransport()
-	release := func() {
-		s.permits.release()
-		s.closeIfReplaced(transport)
-	}
+	release := func() { s.releasePermit(transport) }
 	resp, err := transport.RoundTrip(out)
 	if err != nil {
 		cancel(nil)

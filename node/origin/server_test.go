@@ -140,7 +140,9 @@ func TestHTTPSIsAsStrict(t *testing.T) {
 	}
 }
 
-// gauge is an origin that records its largest number of concurrent requests and connections.
+// gauge is an origin that records its largest number of concurrent requests. It counts
+// connections where they are dialled, until their close returns: an origin may accept the
+// next one before it notices the close.
 type gauge struct {
 	*httptest.Server
 	now, most       atomic.Int64
@@ -150,31 +152,94 @@ type gauge struct {
 func newGauge(t *testing.T, think time.Duration) *gauge {
 	t.Helper()
 	g := &gauge{}
-	raise := func(most *atomic.Int64, n int64) {
-		for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {
-		}
-	}
-	g.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	g.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		raise(&g.most, g.now.Add(1))
 		defer g.now.Add(-1)
 		time.Sleep(think)
-	}))
-	g.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		switch state {
-		case http.StateNew:
-			raise(&g.mostOpen, g.conns.Add(1))
-		case http.StateClosed, http.StateHijacked:
-			g.conns.Add(-1)
+		if r.URL.Path == "/last" {
+			w.Header().Set("Connection", "close")
 		}
-	}
-	g.Start()
+	}))
 	t.Cleanup(g.Close)
 	return g
+}
+
+func raise(most *atomic.Int64, n int64) {
+	for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {
+	}
+}
+
+// countDials makes a board's connections count.
+func (g *gauge) countDials(s *Sites) {
+	s.servers[0].dialer.dialConn = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		raise(&g.mostOpen, g.conns.Add(1))
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err != nil {
+			g.conns.Add(-1)
+			return nil, err
+		}
+		return countedConn{conn, &g.conns}, nil
+	}
+}
+
+// countedConn is a connection whose close takes a while, as on a busy machine.
+type countedConn struct {
+	net.Conn
+	conns *atomic.Int64
+}
+
+func (c countedConn) Close() error {
+	time.Sleep(time.Millisecond)
+	defer c.conns.Add(-1)
+	return c.Conn.Close()
+}
+
+// A board never has more connections than permits: not while net/http replaces a
+// connection that the origin ends, and not while the permits change.
+func TestConnectionsStayWithinThePermits(t *testing.T) {
+	g := newGauge(t, time.Millisecond)
+	s := newSet(t, func(c *config.Config) {
+		c.Origin.URL, c.Origin.MaxConcurrent = g.URL, 4
+		c.Origin.ConnectTimeout, c.Origin.QueueTimeout = config.Duration(time.Minute), config.Duration(time.Minute)
+	})
+	g.countDials(s)
+	var crowd sync.WaitGroup
+	for i := range 200 {
+		crowd.Go(func() {
+			if status, _, err := ask(t, s, []string{"/", "/last"}[i%2]); status != http.StatusOK {
+				t.Errorf("%d, %v", status, err)
+			}
+		})
+		if i%20 == 0 {
+			s.SharePermits("a", rackOf("abcd"[:1+i/20%4], ""), true, time.Now())
+		}
+	}
+	crowd.Wait()
+	if n := g.mostOpen.Load(); n > 4 || n == 0 {
+		t.Errorf("%d connections at once, want at most 4", n)
+	}
+	server := s.servers[0]
+	if err := server.permits.acquire(t.Context(), time.Minute, false); err != nil {
+		t.Fatal(err)
+	}
+	s.SharePermits("a", rackOf("bcdea", ""), true, time.Now()) // five boards: the last has no permit
+	r, err := s.RewriteForSite(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/"}, Header: http.Header{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := server.roundTrip(t.Context(), r) // it had its permit before
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	eventually(t, "a board without permits to close its connections", func() bool { return g.conns.Load() == 0 })
 }
 
 func TestAnOriginGetsNoMoreThanMaxConcurrent(t *testing.T) {
 	g := newGauge(t, 5*time.Millisecond)
 	s := newSet(t, func(c *config.Config) { c.Origin.URL, c.Origin.MaxConcurrent = g.URL, 8 })
+	g.countDials(s)
 	var crowd sync.WaitGroup
 	for i := range 100 {
 		crowd.Go(func() {
