@@ -393,6 +393,10 @@ func erasePerson(ctx context.Context, w world, c *client.Client, o orderservice.
 	} else {
 		o.Reference = whom
 	}
+	var before, after []orderservice.SaleJSON
+	if err := c.Shop(ctx, http.MethodGet, "sales", nil, &before); err != nil {
+		return err
+	}
 	total := 0
 	for {
 		var done orderservice.OperatorResult
@@ -413,7 +417,9 @@ func erasePerson(ctx context.Context, w world, c *client.Client, o orderservice.
 		}
 		if done.Remaining == 0 {
 			fmt.Fprintf(w.out, "Erased %s. The boards rewrite their logs within minutes.\n", pluralize(total, "order", "orders"))
-			return nil
+			err := c.Shop(ctx, http.MethodGet, "sales", nil, &after)
+			writeChangedSales(w.out, before, after)
+			return err
 		}
 	}
 }

@@ -102,6 +102,19 @@ func writeDifferences(out io.Writer, list []orderservice.DifferenceJSON, isAppli
 	}
 }
 
+// writeChangedSales writes before and after of each sale that a command about several changed.
+func writeChangedSales(out io.Writer, before, after []orderservice.SaleJSON) {
+	for _, b := range before {
+		for _, a := range after {
+			isChanged := slices.ContainsFunc(saleColumns(), func(c saleColumn) bool { return c.read(a) != c.read(b) })
+			if a.Product == b.Product && isChanged {
+				fmt.Fprintf(out, "The sale of %s:\n", a.Product)
+				writeBeforeAfter(out, b, a)
+			}
+		}
+	}
+}
+
 // listSales prints a line for each sale, and below it what else there is to know.
 func listSales(ctx context.Context, w world, c *client.Client, all, asJSON bool) error {
 	var sales []orderservice.SaleJSON

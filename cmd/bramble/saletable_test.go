@@ -36,3 +36,15 @@ after   upcoming 10000 0    0    10000 2030-01-01 06:00 2030-02-01 06:00:30
 		t.Errorf("\n%s", out.String())
 	}
 }
+
+// TestChangedSales: a command about several sales prints those that it changed.
+func TestChangedSales(t *testing.T) {
+	before := []orderservice.SaleJSON{{Product: "berry", Stock: 10, Sold: 3}, {Product: "till", Stock: 5}, {Product: "gone", Sold: 1}}
+	after := []orderservice.SaleJSON{{Product: "till", Stock: 5}, {Product: "berry", Stock: 10, Sold: 1}}
+	var out strings.Builder
+	writeChangedSales(&out, before, after)
+	if text := out.String(); !strings.HasPrefix(text, "The sale of berry:\n") || strings.Count(text, "The sale of") != 1 ||
+		!strings.Contains(text, "\nbefore ") || !strings.Contains(text, "\nafter ") {
+		t.Errorf("it prints\n%s", text)
+	}
+}
