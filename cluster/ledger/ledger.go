@@ -215,8 +215,9 @@ func (l *Ledger) startRaft() error {
 		// its decoder is gone, its sender waits for it, and the follower gets
 		// heartbeats but no entries.
 		MaxRPCsInFlight: 1})
-	votes := &voteTransport{trans, make(chan raft.RPC),
-		func() []raft.Server { return listMembers(l.runningRaft()) }}
+	votes := &voteTransport{NetworkTransport: trans, requests: make(chan raft.RPC),
+		configuration: func() []raft.Server { return listMembers(l.runningRaft()) },
+		hasLeader:     func() bool { _, _, ok := l.currentLeader(); return ok }}
 	bootstrap := bootstrapConfig{id.Ledger, id.FirstVoters}
 	if slices.ContainsFunc(bootstrap.Voters, func(s raftServer) bool { return s.ID == id.Server }) {
 		if err := l.files.bootstrapLog(bootstrap.raftConfiguration()); err != nil {

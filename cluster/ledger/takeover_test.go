@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,4 +82,58 @@ func testTakeover(t *testing.T, order []string, sells bool) {
 	if notes := r.awaitSameNotes(); len(notes) <= len(want) || !slices.Equal(notes[:len(want)], want) {
 		t.Errorf("the boards have %q, want %q and more", notes, want)
 	}
+}
+
+// b's card goes back to a copy that has forgotten b's vote. With the old leader, which was
+// off meanwhile, b elects a leader again. The terms differ, so it is noticed when a is back that
+// each of a and the old leader has orders that the other lacks.
+func TestACopyThatForgotItsVote(t *testing.T) {
+	skipIfShort(t)
+	t.Parallel()
+	r := newVotingRack(t, 3)
+	want := []string{"order 0"}
+	r.submit(r.board("b1"), want[0])
+	r.awaitSameNotes()
+	old := r.leader().name
+	rest := r.others(old)
+	a, b := rest[0], rest[1]
+	r.kill(b)
+	image := filepath.Join(t.TempDir(), "image")
+	copyDirectory(t, image, r.directory(b))
+	r.start(b)
+	r.voters(3)
+	r.kill(old)
+	for i := range 5 {
+		want = append(want, fmt.Sprintf("order %d", i+1))
+		r.submit(r.board(a), want[i+1])
+	}
+	r.awaitSameNotes()
+	r.kill(a, b)
+	r.wipe(b)
+	copyDirectory(t, r.directory(b), image)
+	r.start(b, old)
+	others := []string{want[0]}
+	for i := range 5 {
+		others = append(others, fmt.Sprintf("without them %d", i))
+		r.submit(r.board(old), others[i+1])
+	}
+	r.start(a)
+	for _, name := range []string{a, old} { // b begins a new life, and waits
+		r.until(name+" knows it", func() bool { return r.board(name).Status().Kept != "" })
+	}
+	keeper, _, _ := strings.Cut(r.board(a).Status().Kept, " ") // the one that does not lead
+	if keeper == old {
+		want = others
+	}
+	p, err := r.board(a).Recover(t.Context(), keeper)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.until("it leads alone", func() bool {
+		return r.board(keeper).Status().Leading && r.board(keeper).Status().Ledger != p.Ledger
+	})
+	must(t, r.board(keeper).Choose(t.Context(), r.board(keeper).Status().Ledger))
+	r.submit(r.board(keeper), "after")
+	r.expectNotes(append(want, "after")...)
+	r.voters(3)
 }

@@ -2,13 +2,15 @@ package ledger
 
 import (
 	"slices"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 )
 
-// voteTransport is raft's transport with one change: this board votes for every candidate
-// whose log is new enough, a voter in this board's configuration or not.
+// voteTransport is raft's transport with two changes.
 //
+// This board votes for every candidate whose log is new enough, a voter in this board's
+// configuration or not.
 // Raft 1.8 refuses a candidate that its latest configuration does not have as a voter. A
 // board that lags has an old configuration. If the board that was promoted since then has
 // the longest log, and another voter dies, the board that lags refuses the only candidate
@@ -17,12 +19,21 @@ import (
 // "Consensus: Bridging Theory and Practice", section 4.2.2). A server that was removed
 // cannot win by that: a majority has the longer log that removed it. It does not disturb a
 // leader either, because it asks for the votes before it raises the term.
+//
+// And the first election in which a board takes part after its start has a random term. A card that
+// was put back from an older copy has forgotten its votes, so two leaders could have one term, and raft
+// takes two entries of one index and term for the same entry: boards with different orders went on
+// side by side. With different terms raft sees the difference, and no board deletes what it
+// knows to be committed.
 type voteTransport struct {
 	*raft.NetworkTransport
+	// settled: a leader was heard since the start, or the term was raised.
+	settled  atomic.Bool
 	requests chan raft.RPC
 	// configuration returns the latest configuration of this board's raft, nil before raft
 	// has started.
 	configuration func() []raft.Server
+	hasLeader     func() bool // raft knows a leader
 }
 
 // Consumer implements raft.Transport.
@@ -33,6 +44,9 @@ func (v *voteTransport) relayRequests(done <-chan struct{}) {
 	for {
 		select {
 		case request := <-v.NetworkTransport.Consumer():
+			if v.raiseCandidate(request) {
+				continue
+			}
 			v.admitCandidate(request.Command)
 			select {
 			case v.requests <- request:
@@ -43,6 +57,59 @@ func (v *voteTransport) relayRequests(done <-chan struct{}) {
 			return
 		}
 	}
+}
+
+// maxTermStep limits the step by which a term is raised. Two histories get the same term with
+// a probability of one in maxTermStep, and 2^40 starts do not exhaust the terms.
+const maxTermStep = 1 << 24
+
+func randomTermStep() uint64 { return 1 + randomUint64()%maxTermStep }
+
+// raiseCandidate answers a candidate in raft's place, if this is the first election since the
+// start: with no vote, and a newer term, by which the candidate begins again. It reports whether
+// it did.
+func (v *voteTransport) raiseCandidate(request raft.RPC) bool {
+	var term uint64
+	switch r := request.Command.(type) {
+	case *raft.RequestPreVoteRequest:
+		term = r.Term
+	case *raft.RequestVoteRequest:
+		term = r.Term
+	case *raft.AppendEntriesRequest, *raft.InstallSnapshotRequest:
+		v.settled.Store(true)
+	}
+	if term == 0 || v.hasLeader() || v.settled.Swap(true) {
+		return false
+	}
+	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}
+	if _, isVote := request.Command.(*raft.RequestVoteRequest); isVote {
+		request.Respond(&raft.RequestVoteResponse{RPCHeader: header, Term: term + randomTermStep()}, nil)
+	} else {
+		request.Respond(&raft.RequestPreVoteResponse{RPCHeader: header, Term: term + randomTermStep()}, nil)
+	}
+	return true
+}
+
+// RequestPreVote implements raft.WithPreVote. The first vote that this board is promised after its
+// start becomes a newer term, by which it begins again.
+func (v *voteTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	err := v.NetworkTransport.RequestPreVote(id, target, args, resp)
+	switch {
+	case err != nil:
+	case resp.Term > args.Term:
+		v.settled.Store(true)
+	case resp.Granted && !v.settled.Swap(true):
+		resp.Granted, resp.Term = false, args.Term+randomTermStep()
+	}
+	return err
+}
+
+// SetHeartbeatHandler implements raft.Transport.
+func (v *voteTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
+	v.NetworkTransport.SetHeartbeatHandler(func(request raft.RPC) {
+		v.settled.Store(true)
+		handle(request)
+	})
 }
 
 // admitCandidate changes a request for a vote, so that raft does not refuse its candidate:

@@ -54,3 +54,47 @@ func TestTheBoardWithMostOfTheLedgerIsNamed(t *testing.T) {
 		t.Errorf("got %v, %q\nwant %q", founded, why, want)
 	}
 }
+
+// TestTheFirstElectionHasARandomTerm: a board answers the first candidate after its start with
+// a newer term, unless it has heard a leader. It answers no other one.
+func TestTheFirstElectionHasARandomTerm(t *testing.T) {
+	preVote, vote := &raft.RequestPreVoteRequest{Term: 7}, &raft.RequestVoteRequest{Term: 7}
+	for _, c := range []struct {
+		name      string
+		before    any // a request that came first
+		hasLeader bool
+		request   any
+		raises    bool
+	}{
+		{"a pre-vote", nil, false, preVote, true},
+		{"a vote", nil, false, vote, true},
+		{"beside a leader", nil, true, preVote, false},
+		{"after entries", &raft.AppendEntriesRequest{Term: 7}, false, preVote, false},
+		{"after a snapshot", &raft.InstallSnapshotRequest{Term: 7}, false, vote, false},
+		{"the second", preVote, false, preVote, false},
+		{"entries", nil, false, &raft.AppendEntriesRequest{Term: 7}, false},
+	} {
+		v := &voteTransport{hasLeader: func() bool { return c.hasLeader }}
+		answers := make(chan raft.RPCResponse, 2)
+		if c.before != nil {
+			v.raiseCandidate(raft.RPC{Command: c.before, RespChan: answers})
+			answers = make(chan raft.RPCResponse, 1)
+		}
+		if raises := v.raiseCandidate(raft.RPC{Command: c.request, RespChan: answers}); raises != c.raises {
+			t.Errorf("%s: raised %v, want %v", c.name, raises, c.raises)
+		}
+		if !c.raises {
+			continue
+		}
+		term, granted := uint64(0), false
+		switch answer := (<-answers).Response.(type) {
+		case *raft.RequestPreVoteResponse:
+			term, granted = answer.Term, answer.Granted
+		case *raft.RequestVoteResponse:
+			term, granted = answer.Term, answer.Granted
+		}
+		if granted || term <= 7 || term > 7+maxTermStep {
+			t.Errorf("%s: granted %v with term %d", c.name, granted, term)
+		}
+	}
+}
