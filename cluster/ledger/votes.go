@@ -27,9 +27,9 @@ import (
 // knows to be committed.
 type voteTransport struct {
 	*raft.NetworkTransport
-	// settled: a leader was heard since the start, or the term was raised.
-	settled  atomic.Bool
-	requests chan raft.RPC
+	// knowsTerm: a leader was heard since the start, or the term was raised.
+	knowsTerm atomic.Bool
+	requests  chan raft.RPC
 	// configuration returns the latest configuration of this board's raft, nil before raft
 	// has started.
 	configuration func() []raft.Server
@@ -76,9 +76,9 @@ func (v *voteTransport) raiseCandidate(request raft.RPC) bool {
 	case *raft.RequestVoteRequest:
 		term = r.Term
 	case *raft.AppendEntriesRequest, *raft.InstallSnapshotRequest:
-		v.settled.Store(true)
+		v.knowsTerm.Store(true)
 	}
-	if term == 0 || v.hasLeader() || v.settled.Swap(true) {
+	if term == 0 || v.hasLeader() || v.knowsTerm.Swap(true) {
 		return false
 	}
 	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}
@@ -97,8 +97,8 @@ func (v *voteTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddre
 	switch {
 	case err != nil:
 	case resp.Term > args.Term:
-		v.settled.Store(true)
-	case resp.Granted && !v.settled.Swap(true):
+		v.knowsTerm.Store(true)
+	case resp.Granted && !v.knowsTerm.Swap(true):
 		resp.Granted, resp.Term = false, args.Term+randomTermStep()
 	}
 	return err
@@ -107,7 +107,7 @@ func (v *voteTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddre
 // SetHeartbeatHandler implements raft.Transport.
 func (v *voteTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
 	v.NetworkTransport.SetHeartbeatHandler(func(request raft.RPC) {
-		v.settled.Store(true)
+		v.knowsTerm.Store(true)
 		handle(request)
 	})
 }
