@@ -42,10 +42,11 @@ is held: it counts on, orders are taken, and what cannot be undone waits (draws,
 erasures, the end of invitations). If you cannot correct the boards' clocks,
 --set sets the ledger's clock, also back. Forward, what cannot be undone waits
 up to 10 minutes; after more than 30 days, or later than every board's clock, it
-waits for --confirm, a command of its own, and --set only prints what it would
-do without --accept-jump. A time that the boards do not agree with stands until
-they do, or until --follow sets it to theirs. --confirm alone says that the
-clock is right as it is. The audit log has who did it.`,
+waits for --confirm, a command of its own. After more than 30 days, or later
+than the clocks of most boards, --set only prints what it would do without
+--accept-jump. A time that the boards do not agree with stands until they do, or
+until --follow sets it to theirs. --confirm alone says that the clock is right
+as it is. The audit log has who did it.`,
 		examples: `
   bramble ledger
   bramble ledger recover board-1

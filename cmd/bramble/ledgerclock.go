@@ -19,7 +19,7 @@ func addClockFlags(fs *flagSet, asJSON *bool) func(ctx context.Context, w world,
 	set := fs.String("set", "", "clock: set the ledger's clock to this `TIME`, such as 2012-02-29T06:00:00Z, or to \"now\", this computer's time")
 	confirm := fs.Bool("confirm", false, "clock: confirm that the ledger's clock is right as it is")
 	follow := fs.Bool("follow", false, "clock: set the ledger's clock to the time that most boards agree on")
-	accepted := fs.Bool("accept-jump", false, "clock: set it, though far forward or later than every board's clock")
+	accepted := fs.Bool("accept-jump", false, "clock: set it, though far forward or later than most boards' clocks")
 	operator := operatorFlag(fs)
 	return func(ctx context.Context, w world, c *client.Client) error {
 		command := orderservice.ClockCommand{Operator: operator(w), OpID: orderservice.NewOpID(), Confirm: *confirm, Follow: *follow}
@@ -70,18 +70,22 @@ func addClockFlags(fs *flagSet, asJSON *bool) func(ctx context.Context, w world,
 // describeJump returns what setting the clock would do, and how to do it, if it has to be
 // accepted; "" if not.
 func describeJump(r ledger.ClockReport, to time.Time) string {
-	isBacked, anySet := false, false
+	backing, set := 0, 0
 	for _, b := range r.Boards {
-		isSet := b.Heard && b.Set
-		anySet = anySet || isSet
-		isBacked = isBacked || isSet && to.Sub(b.Time) <= ledger.MaxSetDisagreement
+		if b.Heard && b.Set {
+			set++
+			if to.Sub(b.Time) <= ledger.MaxSetDisagreement {
+				backing++
+			}
+		}
 	}
+	isBacked := set == 0 || 2*backing > set
 	forward := to.Sub(r.Time)
-	if forward <= ledger.FarStep && (isBacked || !anySet || forward <= ledger.MaxSetDisagreement) {
+	if forward <= ledger.FarStep && (isBacked || forward <= ledger.MaxSetDisagreement) {
 		return ""
 	}
-	reason := "later than every board's clock"
-	if isBacked || !anySet {
+	reason := "later than the clocks of most boards"
+	if isBacked {
 		reason = "more than 30 days"
 	}
 	return fmt.Sprintf("the clock would go from %s forward by %s, to %s, which is %s. Sales would open and close at once; "+

@@ -69,8 +69,9 @@ func TestDescribeJump(t *testing.T) {
 		want   string // a part; "": it is done at once
 	}{
 		{-time.Hour, []ledger.BoardClock{board(0)}, ""},
-		{time.Hour, []ledger.BoardClock{board(time.Hour), board(0)}, ""},
-		{time.Hour, []ledger.BoardClock{board(0)}, "forward by 1h0m0s, to 2012-02-29 07:00, which is later than every board's clock"},
+		{time.Hour, []ledger.BoardClock{board(time.Hour), board(time.Hour), board(0)}, ""},
+		{time.Hour, []ledger.BoardClock{board(time.Hour), board(0), board(0)}, "which is later than the clocks of most boards"},
+		{time.Hour, []ledger.BoardClock{board(0)}, "forward by 1h0m0s, to 2012-02-29 07:00, which is later than the clocks of most boards"},
 		{time.Hour, []ledger.BoardClock{{Heard: true}}, ""},
 		{365 * 24 * time.Hour, []ledger.BoardClock{board(365 * 24 * time.Hour)}, "forward by 365d0h, to 2013-02-28 06:00, which is more than 30 days"},
 	} {
