@@ -166,7 +166,7 @@ func (l *Ledger) Status() Status {
 	slices.Sort(s.Nonvoters)
 	switch {
 	case s.Leader != "" && !s.Leading && s.Trouble == "" && leaderSilent:
-		s.Trouble = fmt.Sprintf("the leader, %s, does not answer this board, though it sends it entries: look for two boards with one name, or a bad cable", s.Leader)
+		s.Trouble = fmt.Sprintf("%s, %s, does not answer this board, though it sends it entries: look for two boards with one name, or a bad cable", LeaderSilent, s.Leader)
 	case s.Leader != "" || s.Trouble != "":
 	case len(s.OlderPrograms) > 0:
 		s.Trouble = strings.Join(s.OlderPrograms, " and ") + " run an older program, which does not speak with this one: " +

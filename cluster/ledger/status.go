@@ -3,6 +3,9 @@ package ledger
 // NoLeader begins Status.Trouble if this board could work and no board leads.
 const NoLeader = "no leader"
 
+// LeaderSilent begins Status.Trouble if the leader does not answer this board's surveys.
+const LeaderSilent = "the leader"
+
 // Status is the ledger's state as far as a board knows, for the console and the log.
 type Status struct {
 	Server        string   `json:"server"` // this board's raft server id: "name.8hex", new with every new directory

@@ -72,3 +72,17 @@ func TestNoticesNameOneWayOut(t *testing.T) {
 		}
 	}
 }
+
+// TestASilentLeaderIsNoCardFault: the notice of a leader that does not answer does not
+// send anybody to the card.
+func TestASilentLeaderIsNoCardFault(t *testing.T) {
+	s, l := newTestService(t)
+	l.set(func() {
+		l.status = &ledger.Status{Founded: true, Leader: "b2", LastEntry: 9, Trouble: ledger.LeaderSilent + ", b2, does not answer this board"}
+	})
+	s.pause.Store(1)
+	want := "Orders are paused on b1: the leader, b2, does not answer this board."
+	if notices := strings.Join(s.Notices("b1"), "\n"); !strings.Contains(notices, want) || strings.Contains(notices, "card") {
+		t.Errorf("notices:\n%s", notices)
+	}
+}

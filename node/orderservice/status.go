@@ -48,6 +48,8 @@ func (s *Service) Notices(board string) []string {
 		notices = append(notices, "Orders are paused: the ledger has no majority of its voters. Nothing is lost. Switch the missing boards on, and orders go on by themselves; only if their cards are lost for good: bramble ledger recover "+board+".")
 	case len(status.OlderPrograms) > 0 && status.Leader == "":
 		add("No orders are accepted on "+board+": ", status.Trouble+".")
+	case strings.HasPrefix(status.Trouble, ledger.LeaderSilent):
+		add("Orders are paused on "+board+": ", status.Trouble+".")
 	case status.Trouble != "":
 		add("Orders are paused on "+board+" until its card can be written; free space on it, or replace it: ", status.Trouble)
 	}
