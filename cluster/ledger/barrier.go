@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -129,7 +130,7 @@ func (l *Ledger) Status() Status {
 	s.NameConflicts = slices.Clone(l.survey.nameConflicts)
 	s.OlderPrograms = slices.Clone(l.survey.olderPrograms)
 	s.Superseded = l.superseded
-	leadsApart := l.survey.leadsApart
+	leadsApart, fullest := l.survey.leadsApart, cmp.Or(l.survey.fullest, l.cfg.Name)
 	leaderSilent := !l.survey.leaderHeard.IsZero() && time.Since(l.survey.leaderHeard) > maxLeaderSilence*l.cfg.Timing.Survey
 	l.mu.Unlock()
 	s.Kept = l.describeKept()
@@ -179,8 +180,9 @@ func (l *Ledger) Status() Status {
 	case r.LastIndex() == 0: // it joined, and nothing has arrived yet
 		s.Trouble = NoLeader + ", and this board has nothing of the ledger yet: start the missing boards; " + foundingRemedy
 	default:
+		s.Fullest = fullest
 		s.Trouble = NoLeader + ": half of the voters or fewer can be reached; start the missing boards; " +
-			"if their cards are lost for good: bramble ledger recover " + l.cfg.Name
+			"if their cards are lost for good: bramble ledger recover " + fullest
 	}
 	l.addLag(&s, r)
 	return s

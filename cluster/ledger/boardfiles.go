@@ -320,6 +320,7 @@ func (b *boardFiles) recoverAlone(cfg *Config) error {
 		return err
 	}
 	fork.Index, fork.Term, fork.Proven = max(last, newest.Index), max(fork.Term, newest.Term), max(b.log.proven.Load(), newest.Index)
+	fork.Terms, _ = b.log.listTerms()
 	last, term = fork.Index, max(term, fork.Term)+1
 	only := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: raft.ServerID(b.identity.Server), Address: raft.ServerAddress(cfg.Name)}}}
 	if err := b.log.StoreLog(&raft.Log{Index: last + 1, Term: term, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(only)}); err != nil {

@@ -1,8 +1,8 @@
 package ledger
 
 import (
+	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,18 +17,22 @@ type foreignBoards struct {
 }
 
 // ledgerFork is where a ledger went on from another one: Index and Term are of the last entry of the
-// recovered board, and up to Proven it knew them to be committed.
+// recovered board, and up to Proven it knew them to be committed. Terms are as in logDescent; nil from an older program.
 type ledgerFork struct {
 	Ledger              ledgerID
 	Index, Term, Proven uint64
+	Terms               []termStart `json:",omitempty"`
 }
 
 // logDescent is what hellos say of a board's log: where its ledger comes from, the index of the last entry with
-// commands, and the last term. It is zero from an older program.
+// commands, and the last term. It is zero from an older program. Proven is the index up to which the board knows entries to
+// be committed, Last that of its last entry, and Terms are its last maxTermStarts terms: 0 and nil from an older program.
 type logDescent struct {
 	Ledger       ledgerID
 	Forks        []ledgerFork `json:",omitempty"`
 	Newest, Term uint64
+	Proven, Last uint64
+	Terms        []termStart `json:",omitempty"`
 }
 
 // AheadBoard is a board with entries that another ledger lacks. Entries is their number, at most.
@@ -39,21 +43,66 @@ type AheadBoard struct {
 }
 
 // countAhead returns how many entries, up to the last with commands, a board has at most that another's ledger lacks.
+// It never is too low: what the two do not certainly share counts.
 func (d logDescent) countAhead(other logDescent) uint64 {
-	shared, limits := uint64(0), map[ledgerID]uint64{d.Ledger: math.MaxUint64} // what this board has of a ledger
-	for _, f := range d.Forks {
-		if limits[f.Ledger] = f.Index; f.Ledger == other.Ledger {
-			shared = max(shared, f.Proven) // boards of that one may lack the rest
+	shared := uint64(0)
+	for _, a := range d.listLogs() {
+		for _, b := range other.listLogs() {
+			if a.Ledger == b.Ledger {
+				shared = max(shared, findShared(a, b))
+			}
 		}
-	}
-	for _, f := range other.Forks {
-		end := f.Index
-		if d.Term > f.Term { // the recovered board's last entries may be others
-			end = f.Proven
-		}
-		shared = max(shared, min(end, limits[f.Ledger]))
 	}
 	return d.Newest - min(d.Newest, shared)
+}
+
+// listLogs returns the log, and what it had at each fork, as the log of the ledger before.
+func (d logDescent) listLogs() []logDescent {
+	all := []logDescent{d}
+	for _, f := range d.Forks {
+		all = append(all, logDescent{Ledger: f.Ledger, Last: f.Index, Terms: f.Terms})
+	}
+	return all
+}
+
+// hasMore reports whether a board has everything that another board of its ledger proves to be committed, and more that
+// is proven; if both prove the same, whether it has everything and more. A later term alone is not more. Entries without
+// commands at the end do not count, or every board that led alone with a copy would have more.
+func (d logDescent) hasMore(other logDescent) bool {
+	shared := findShared(d, other)
+	mine, theirs := min(d.Proven, d.Newest) > shared, min(other.Proven, other.Newest) > shared
+	if !mine && !theirs {
+		mine, theirs = d.Newest > shared, other.Newest > shared
+	}
+	return mine && !theirs
+}
+
+// findFullest returns the answer of the board that an operator recovers a ledger on: none has more, and of several such
+// boards it proves most. It is zero if no board has an entry of the ledger.
+func findFullest(hellos []helloResponse, id ledgerID) (fullest helloResponse) {
+	best := logDescent{}
+	for _, hello := range hellos {
+		d := hello.completeLog()
+		isBehind := slices.ContainsFunc(hellos, func(h helloResponse) bool { return h.Ledger == id && h.completeLog().hasMore(d) })
+		if hello.Ledger != id || isBehind || !hello.hasEntries() {
+			continue
+		}
+		if fullest.Ledger == 0 || cmp.Or(cmp.Compare(d.Proven, best.Proven), cmp.Compare(d.Term, best.Term), cmp.Compare(d.Newest, best.Newest),
+			cmp.Compare(fullest.Server.Name, hello.Server.Name)) > 0 {
+			fullest, best = hello, d
+		}
+	}
+	return fullest
+}
+
+// completeLog returns the Log; of an older program, which proves nothing, only it may have all that it has.
+func (h *helloResponse) completeLog() logDescent {
+	d := h.Log
+	if d.Last == 0 {
+		d.Term, d.Last = h.LastTerm, max(h.Life.Entries, h.Index+1)-1
+		d.Newest = d.Last
+	}
+	return d
 }
 
 // describeLog returns this board's logDescent.
@@ -65,6 +114,8 @@ func (l *Ledger) describeLog() logDescent {
 	if r != nil {
 		d.Term, _ = strconv.ParseUint(r.Stats()["last_log_term"], 10, 64)
 	}
+	d.Proven = max(l.files.log.proven.Load(), l.files.newestSnapshot.Load())
+	d.Terms, d.Last = l.files.log.listTerms()
 	return d
 }
 

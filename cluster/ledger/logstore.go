@@ -42,8 +42,10 @@ type logStore struct {
 	proven         atomic.Uint64          // index up to which entries are known to be committed
 	kept           atomic.Pointer[string] // the entries that a leader wanted to delete and that this board keeps, nil if none
 
-	sizeMu sync.Mutex // guards size
-	size   logSize    // of the entries after the last snapshot
+	sizeMu  sync.Mutex  // guards size, terms and termsTo
+	size    logSize     // of the entries after the last snapshot
+	terms   []termStart // of the log, the last maxTermStarts; never changed in place
+	termsTo uint64      // index of the log's last entry
 
 	mu  sync.RWMutex // guards wal, which is used with mu held for reading
 	wal *wal.WAL
@@ -182,6 +184,9 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	}
 	s.noteStored(logs)
 	s.addSize(size)
+	for _, l := range logs {
+		s.noteTerm(l)
+	}
 	return nil
 }
 
@@ -298,13 +303,16 @@ func (s *logStore) verifyEntries(after uint64) error {
 	if err != nil {
 		return err
 	}
+	var l raft.Log
+	if (first > after || last == 0) && s.GetLog(after, &l) == nil {
+		s.noteTerm(&l)
+	}
 	if last == 0 {
 		return nil
 	}
 	if first > after+1 {
 		return &damageError{filepath.Base(s.dir), fmt.Sprintf("entries %d to %d are missing", after+1, first-1)}
 	}
-	var l raft.Log
 	term, size := uint64(0), logSize{}
 	for i := first; i <= last; i++ {
 		if err := s.GetLog(i, &l); err != nil {
@@ -315,6 +323,7 @@ func (s *logStore) verifyEntries(after uint64) error {
 		}
 		term = l.Term
 		s.noteProven(seenBy(&l))
+		s.noteTerm(&l)
 		if i > after {
 			size.addEntry(&l)
 		}

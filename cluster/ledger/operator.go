@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -171,6 +170,9 @@ type RecoveryPlan struct {
 	ProvenAt time.Time `json:"proven_at"`
 	Holds    string    `json:"holds"`
 	Waiting  int       `json:"waiting"`
+	// Ahead are, for each board that answers and has entries that this one lacks: that board, and this one with those that
+	// that board lacks.
+	Ahead []AheadBoard `json:"ahead_boards"`
 }
 
 // PlanRecovery returns what Recover of a board would do. The error is ErrRefused if nothing
@@ -251,12 +253,22 @@ func (l *Ledger) planOwnRecovery(ctx context.Context, isChosen bool) (RecoveryPl
 	}
 	live := map[string]bool{}
 	for i, hello := range hellos {
-		if hello.Ledger != own.Ledger || kept && i > 0 {
-			continue
+		if hello.Ledger != own.Ledger || i > 0 && (kept || l.known.note(hello.Server, hello.Life) != nil) {
+			continue // a board whose files are older than before does not vote
 		}
 		live[hello.Server.ID] = true
-		if hello.LastTerm > own.LastTerm || hello.LastTerm == own.LastTerm && hello.Life.Entries > own.Life.Entries {
-			return p, refusedf("%s has more of the ledger than this board: bramble ledger recover %s", hello.Server.Name, hello.Server.Name)
+	}
+	ownLog := own.completeLog()
+	for _, hello := range hellos[1:] {
+		theirs := hello.completeLog()
+		switch {
+		case hello.Ledger != own.Ledger:
+		case theirs.hasMore(ownLog) && !hasLeader: // beside a leader, only the board that keeps entries gets here
+			most := findFullest(hellos, own.Ledger).Server.Name
+			return p, refusedf("%s has more of the ledger than this board: bramble ledger recover %s", most, most)
+		case theirs.countAhead(ownLog) > 0:
+			p.Ahead = append(p.Ahead, AheadBoard{hello.Server.Name, p.Ledger, theirs.countAhead(ownLog)},
+				AheadBoard{p.Board, p.Ledger, ownLog.countAhead(theirs)})
 		}
 	}
 	voters := listVoters(r)
@@ -307,7 +319,6 @@ func (l *Ledger) PlanChoice(ctx context.Context, ledger string) (p ChoicePlan, e
 	if err != nil || n == 0 {
 		return p, refusedf("%q is not a ledger: it has 16 hex digits, as bramble ledger status prints it", ledger)
 	}
-	var has helloResponse // of the board with the most of it
 	leads, isGivenUp := false, false
 	p.chosen.Ledger, p.hellos = ledgerID(n), l.surveyAll(ctx)
 	for _, hello := range p.hellos {
@@ -317,16 +328,11 @@ func (l *Ledger) PlanChoice(ctx context.Context, ledger string) (p ChoicePlan, e
 			continue
 		}
 		leads = leads || hello.Leading
-		if has.Ledger == 0 || cmp.Or(cmp.Compare(hello.LastTerm, has.LastTerm), cmp.Compare(hello.Life.Entries, has.Life.Entries)) > 0 {
-			has = hello
-		}
 	}
+	has := findFullest(p.hellos, p.chosen.Ledger)
 	for _, hello := range p.hellos {
 		if hello.Ledger != p.chosen.Ledger && hello.Ledger != 0 {
-			if hello.Log.Ledger == 0 { // of an older program: all that it has
-				hello.Log.Newest = max(hello.Life.Entries, 1) - 1
-			}
-			p.SetAside = append(p.SetAside, AheadBoard{hello.Server.Name, hello.Ledger.String(), hello.Log.countAhead(has.Log)})
+			p.SetAside = append(p.SetAside, AheadBoard{hello.Server.Name, hello.Ledger.String(), hello.completeLog().countAhead(has.completeLog())})
 		}
 	}
 	switch {

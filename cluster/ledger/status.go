@@ -29,6 +29,7 @@ type Status struct {
 	Superseded    string   `json:"superseded_by"`    // the ledger for which an operator gave this one up, "" if none
 	// Ahead are boards with entries that another ledger lacks: those of other ledgers, or this board if its ledger was given up.
 	Ahead         []AheadBoard `json:"ahead_boards,omitempty"`
+	Fullest       string       `json:"fullest_board"`  // the board to recover the ledger on, if it has no leader and the missing cards are lost; else ""
 	NameConflicts []string     `json:"name_conflicts"` // the names that two boards claim, a sentence each
 	Kept          string       `json:"kept_entries"`   // acknowledged entries that a board has and the leader lacks, which keep the rack from accepting commands; "" if none
 	Damaged       string       `json:"damaged"`        // the damage found at the start, whose files were set aside; "" if none

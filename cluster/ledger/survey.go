@@ -24,6 +24,7 @@ type surveyState struct {
 	nameConflicts []string                // see planner.nameConflicts; as the leader has them
 	conflictsFrom map[string]time.Time    // since when the planner reports each, while this board leads
 	leadsApart    string                  // the board that leads this ledger, though raft knows no leader here; "" if none
+	fullest       string                  // the board to recover the ledger on, while it has no leader; see findFullest
 	kept          keptEntries             // what boards keep that the leader lacks
 	maxRules      map[string]uint32       // by server id: see noteMaxRules
 	olderPrograms []string                // names of boards, sorted: see Status
@@ -102,14 +103,14 @@ func (l *Ledger) surveyOnce(ctx context.Context) {
 // looks for the voters, and they may have new names.
 func (l *Ledger) surveyLeaderless(ctx context.Context, id ledgerID) {
 	hellos := l.callHello(ctx)
-	var leader helloResponse
+	own, leader := l.handleHello(helloRequest{}), helloResponse{}
 	for _, hello := range hellos {
 		if l.noteHello(id, hello) && hello.Leading && hello.Ledger == id {
 			leader = hello
 		}
 	}
 	l.mu.Lock()
-	l.survey.reachable = len(hellos) + 1
+	l.survey.reachable, l.survey.fullest = len(hellos)+1, findFullest(append(hellos, own), id).Server.Name
 	l.survey.leadsApart, l.survey.nameConflicts = leader.Server.Name, leader.NameConflicts
 	l.mu.Unlock()
 }
@@ -208,9 +209,7 @@ func chooseLedger(hellos []helloResponse, self string, only ledgerID) (founded *
 			return nil, fmt.Sprintf("%s joined a ledger and has nothing of it: start the missing boards; if their cards are lost for good: "+
 				"bramble ledger found", strings.Join(names, ", "))
 		}
-		most := slices.MaxFunc(holders[id], func(a, b helloResponse) int {
-			return cmp.Or(cmp.Compare(a.LastTerm, b.LastTerm), cmp.Compare(a.Index, b.Index), cmp.Compare(b.Server.Name, a.Server.Name))
-		}).Server.Name
+		most := findFullest(holders[id], id).Server.Name
 		why = fmt.Sprintf("%s has the ledger, and no majority of its voters: start the missing boards; if their cards are lost for good: "+
 			"bramble ledger recover %s", most, most)
 	}

@@ -72,6 +72,10 @@ func testTakeover(t *testing.T, order []string, sells bool) {
 		if p, err := r.board("b1").Recover(t.Context(), "b1"); err == nil {
 			t.Log("recovered:", p)
 			r.until("b1 leads alone", func() bool { return r.board("b1").Status().Leading && r.board("b1").Status().Ledger != p.Ledger })
+			r.until("the choice names what only b3 has", func() bool {
+				choice, err := r.board("b1").PlanChoice(t.Context(), r.board("b1").Status().Ledger)
+				return err == nil && (!sells || slices.ContainsFunc(choice.SetAside, func(a ledger.AheadBoard) bool { return a.Board == "b3" && a.Entries > 0 }))
+			})
 			must(t, r.board("b1").Choose(t.Context(), r.board("b1").Status().Ledger))
 		} else if !errors.Is(err, ledger.ErrRefused) {
 			t.Fatal(err)
@@ -136,4 +140,68 @@ func TestACopyThatForgotItsVote(t *testing.T) {
 	r.submit(r.board(keeper), "after")
 	r.expectNotes(append(want, "after")...)
 	r.voters(3)
+}
+
+// Two cards are put back older, and lead in a later term before the third board comes. All boards name that one, which has
+// most, and it is not refused, whether the two took orders meanwhile or not. A card that has less is refused by that name,
+// unless it took orders: then it says how many entries only each has.
+func TestTwoCardsPutBackOlder(t *testing.T) {
+	skipIfShort(t)
+	for _, sells := range []bool{false, true} {
+		t.Run(fmt.Sprintf("orders meanwhile: %t", sells), func(t *testing.T) {
+			t.Parallel()
+			r := newVotingRack(t, 3)
+			r.submit(r.board("b1"), "first")
+			r.awaitSameNotes()
+			images := t.TempDir()
+			r.kill("b2", "b3")
+			for _, name := range []string{"b2", "b3"} {
+				copyDirectory(t, filepath.Join(images, name), r.directory(name))
+			}
+			r.start("b2", "b3")
+			want := []string{"first"}
+			for i := range 8 {
+				want = append(want, fmt.Sprintf("order %d", i))
+				r.submit(r.board("b1"), want[i+1])
+			}
+			r.awaitSameNotes()
+			r.kill(r.names...)
+			r.wipe("b2", "b3")
+			for _, name := range []string{"b2", "b3"} {
+				copyDirectory(t, r.directory(name), filepath.Join(images, name))
+			}
+			r.start("b2", "b3")
+			r.leader()
+			if sells {
+				r.submit(r.board("b2"), "sold again")
+			}
+			r.awaitSameNotes()
+			r.start("b1")
+			r.until("all boards name b1", func() bool {
+				b2, b3 := r.board("b2").Status().Trouble, r.board("b3").Status().Trouble
+				return strings.Contains(r.board("b1").Status().Trouble, "recover b1") && r.board("b2").Status().Leader+r.board("b3").Status().Leader == "" && !strings.Contains(b2+b3, "recover b2") && !strings.Contains(b2+b3, "recover b3")
+			})
+			for _, name := range []string{"b2", "b3"} {
+				if r.board(name).Status().LastEntry == 0 {
+					continue // it began a new life
+				}
+				p, err := r.board(name).PlanRecovery(t.Context(), name)
+				if !sells && (!errors.Is(err, ledger.ErrRefused) || !strings.Contains(err.Error(), "recover b1")) {
+					t.Errorf("recover %s: %+v, %v", name, p, err)
+				}
+				if sells && (err != nil || len(p.Ahead) < 2 || p.Ahead[0].Board != "b1" || p.Ahead[0].Entries < 8 || p.Ahead[1].Entries < 1) {
+					t.Errorf("recover %s: %+v, %v", name, p, err)
+				}
+			}
+			p, err := r.board("b1").Recover(t.Context(), "b1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%+v", p)
+			r.until("b1 leads alone", func() bool { return r.board("b1").Status().Leading && r.board("b1").Status().Ledger != p.Ledger })
+			must(t, r.board("b1").Choose(t.Context(), r.board("b1").Status().Ledger))
+			r.submitUntilOpen("b3", "after")
+			r.expectNotes(append(want, "after")...)
+		})
+	}
 }

@@ -127,6 +127,10 @@ func recoverLedger(ctx context.Context, w world, c *client.Client, command order
 	fmt.Fprintf(w.out, "The card proves that the rack had acknowledged everything up to entry %d,\nof %s by the ledger's clock.\n", p.Proven, p.ProvenAt.UTC().Format(time.RFC3339))
 	fmt.Fprintf(w.out, "%s has applied %s; its log has %s after that.\n", p.Board, p.Holds, pluralize(p.Waiting, "command", "commands"))
 	fmt.Fprintf(w.out, "After that it has %s, which may or may not have been\nacknowledged. They stay.\n", pluralize(p.Unproven, "command", "commands"))
+	for i := 1; i < len(p.Ahead); i += 2 {
+		fmt.Fprintf(w.out, "The logs went apart. Only %s has up to %d entries (orders and changes), which\nwill be missing. Only %s has up to %d, compared with it.\n",
+			p.Ahead[i-1].Board, p.Ahead[i-1].Entries, p.Board, p.Ahead[i].Entries)
+	}
 	fmt.Fprintln(w.out, "Boards that are off may have later orders. What only they have is lost: if they\ncome back, they take no part, and their files stay readable.")
 	if command.Confirmed {
 		fmt.Fprintf(w.out, "%s starts again now, as the only voter of a ledger with a new identity.\nBoards with new cards join it by themselves. Boards with an older copy wait for\n\"bramble ledger choose\" with that identity: see \"bramble ledger status\".\n", p.Board)

@@ -45,7 +45,7 @@ func (s *Service) Notices(board string) []string {
 	case hasNoLeader && status.Halted != "":
 		notices = append(notices, "Orders are paused: the ledger has no majority of its voters. Switch the missing boards on.")
 	case hasNoLeader:
-		notices = append(notices, "Orders are paused: the ledger has no majority of its voters. Nothing is lost. Switch the missing boards on, and orders go on by themselves; only if their cards are lost for good: bramble ledger recover "+board+".")
+		notices = append(notices, "Orders are paused: the ledger has no majority of its voters. Nothing is lost. Switch the missing boards on, and orders go on by themselves; only if their cards are lost for good: bramble ledger recover "+cmp.Or(status.Fullest, board)+".")
 	case len(status.OlderPrograms) > 0 && status.Leader == "":
 		add("No orders are accepted on "+board+": ", status.Trouble+".")
 	case strings.HasPrefix(status.Trouble, ledger.LeaderSilent):
