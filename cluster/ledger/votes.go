@@ -29,6 +29,7 @@ type voteTransport struct {
 	*raft.NetworkTransport
 	// knowsTerm: a leader was heard since the start, or the term was raised.
 	knowsTerm atomic.Bool
+	seenTerm  atomic.Uint64 // the highest that another board has
 	requests  chan raft.RPC
 	// configuration returns the latest configuration of this board's raft, nil before raft
 	// has started.
@@ -73,6 +74,7 @@ func (v *voteTransport) raiseCandidate(request raft.RPC) bool {
 	switch r := request.Command.(type) {
 	case *raft.RequestPreVoteRequest:
 		term = r.Term
+		v.noteTerm(max(term, 1) - 1)
 	case *raft.RequestVoteRequest:
 		term = r.Term
 	case *raft.AppendEntriesRequest, *raft.InstallSnapshotRequest:
@@ -90,14 +92,36 @@ func (v *voteTransport) raiseCandidate(request raft.RPC) bool {
 	return true
 }
 
+// noteTerm notes a term that another board has.
+func (v *voteTransport) noteTerm(term uint64) {
+	for {
+		seen := v.seenTerm.Load()
+		if term <= seen || v.seenTerm.CompareAndSwap(seen, term) {
+			return
+		}
+	}
+}
+
+// AppendEntries implements raft.Transport.
+func (v *voteTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	err := v.NetworkTransport.AppendEntries(id, target, args, resp)
+	v.noteTerm(resp.Term)
+	return err
+}
+
 // RequestPreVote implements raft.WithPreVote. The first vote that this board is promised after its
-// start becomes a newer term, by which it begins again.
+// start becomes a newer term, by which it begins again; so does any promise below a term that
+// another board has. Raft 1.8 does not take over such a term: its leader steps down again and
+// again for a board that lags, has the newer term and wins no vote.
 func (v *voteTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
 	err := v.NetworkTransport.RequestPreVote(id, target, args, resp)
 	switch {
 	case err != nil:
 	case resp.Term > args.Term:
 		v.knowsTerm.Store(true)
+	case v.seenTerm.Load() > args.Term:
+		v.knowsTerm.Store(true)
+		resp.Granted, resp.Term = false, v.seenTerm.Load()
 	case resp.Granted && !v.knowsTerm.Swap(true):
 		resp.Granted, resp.Term = false, args.Term+randomTermStep()
 	}

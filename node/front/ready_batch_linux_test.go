@@ -25,11 +25,14 @@ func readyCrowd(t *testing.T, size int, warm []string, change ...func(*Config)) 
 	release = sync.OnceFunc(func() { close(h.over) })
 	f, _, _ = startFront(t, h.testSite, append([]func(*Config){func(cfg *Config) { cfg.FastHandler, cfg.IdleTimeout = h, time.Minute }}, change...)...)
 	t.Cleanup(release)
+	counted := int64(size) // a reply is counted after it was sent
 	for _, in := range warm {
+		alone := h.viaFastPath([]byte(in), answerRules{})
 		for range 4 * runtime.GOMAXPROCS(0) { // so that each event loop gets some
 			v := dialFront(t, f)
 			v.send(in)
-			if _, err := io.CopyN(io.Discard, v.r, int64(len(h.viaFastPath([]byte(in), answerRules{}).out))); err != nil {
+			counted += int64(len(alone.heads))
+			if _, err := io.CopyN(io.Discard, v.r, int64(len(alone.out))); err != nil {
 				t.Fatalf("%q: %v", in, err)
 			}
 			v.Close()
@@ -41,6 +44,7 @@ func readyCrowd(t *testing.T, size int, warm []string, change ...func(*Config)) 
 		v.reply()
 		all = append(all, v)
 	}
+	until(t, "the replies so far are counted", func() bool { got := f.Counts(); return got.Fast+got.Lent >= counted })
 	h.holdAll(t, f)
 	return h, f, all, release
 }
