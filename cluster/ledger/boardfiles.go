@@ -129,6 +129,10 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 		}
 		return f, err
 	}
+	newest, err := newestSnapshot(f.snapshots)
+	if err = errors.Join(err, f.log.dropContradiction(newest)); err != nil {
+		return f, err
+	}
 	f.log.noteProven(max(after, mark.get().committed))
 	return f, f.stable.getJSON(keyBoard, &f.identity)
 }

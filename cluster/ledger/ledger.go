@@ -228,7 +228,7 @@ func (l *Ledger) startRaft() error {
 	if err != nil {
 		return err
 	}
-	r, err := raft.NewRaft(conf, l.applier, logs, l.files.log, l.files.raftSnapshots(), votes)
+	r, err := raft.NewRaft(conf, l.applier, logs, l.files.log, l.files.raftSnapshots(l.requestRestart), votes)
 	if err != nil {
 		trans.Close()
 		s.Close()

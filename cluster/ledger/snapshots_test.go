@@ -97,7 +97,7 @@ func TestASnapshotIsCheckedOnceAtTheStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.close()
-	snapshots := f.raftSnapshots()
+	snapshots := f.raftSnapshots(nil)
 	path := filepath.Join(dir, "snapshots", sink.ID(), "state.bin")
 	for n := range 2 {
 		meta, from, err := snapshots.Open(sink.ID())
@@ -132,7 +132,7 @@ func TestADamagedDescription(t *testing.T) {
 		t.Fatal(err)
 	}
 	voters := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: "a.1", Address: "a"}}}
-	sink, err := f.raftSnapshots().Create(1, 7, 2, voters, 1, &raft.NetworkTransport{})
+	sink, err := f.raftSnapshots(nil).Create(1, 7, 2, voters, 1, &raft.NetworkTransport{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,5 +175,43 @@ func TestADamagedDescription(t *testing.T) {
 	}
 	if err := reopen(); err != nil {
 		t.Errorf("without a checksum: %v", err)
+	}
+}
+
+// TestALogThatContradictsASnapshot: a board has entries that were never committed, and installs a
+// leader's snapshot with another entry at their place. Raft must start again, and the log is
+// empty then, also if the board stopped in between.
+func TestALogThatContradictsASnapshot(t *testing.T) {
+	for _, c := range []struct {
+		last, index, term uint64 // of the log's last entry, and of the snapshot
+		restarts          bool
+	}{{5, 5, 3, true}, {7, 5, 3, true}, {5, 5, 2, false}, {5, 9, 3, false}} {
+		dir, log := filepath.Join(t.TempDir(), "now"), slog.New(slog.DiscardHandler)
+		f, err := openFiles(dir, 0, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range c.last {
+			if err := f.log.StoreLogs([]*raft.Log{{Index: i + 1, Term: 2, Type: raft.LogNoop}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		restarts := 0
+		sink, err := f.raftSnapshots(func() { restarts++ }).Create(1, c.index, c.term, raft.Configuration{}, 1, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = sink.Write(snapshotHeader{index: c.index, term: c.term, rules: firstRules}.encode())
+		if err = errors.Join(err, sink.Close()); err != nil || (restarts > 0) != c.restarts {
+			t.Errorf("%+v: %d restarts, %v", c, restarts, err)
+		}
+		f.close()
+		if f, err = openFiles(dir, 0, log); err != nil {
+			t.Fatalf("%+v: %v", c, err)
+		}
+		if last, err := f.log.LastIndex(); err != nil || (last == 0) != c.restarts {
+			t.Errorf("%+v: the log ends at %d, %v", c, last, err)
+		}
+		f.close()
 	}
 }

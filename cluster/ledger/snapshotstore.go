@@ -22,11 +22,15 @@ type keepingSnapshots struct {
 	log     *logStore
 	checked *atomic.Pointer[openSnapshot] // see boardFiles
 	dir     string                        // where the snapshots are
+	// conflicts is called after a leader's snapshot that the log contradicts. Raft 1.8 empties
+	// the log then, but goes on to know its last entry: it refuses all that the leader
+	// sends, until raft starts again.
+	conflicts func()
 }
 
 // raftSnapshots returns the board's snapshots for raft.
-func (b *boardFiles) raftSnapshots() keepingSnapshots {
-	return keepingSnapshots{b.snapshots, b.log, &b.checked, b.snapshotDir}
+func (b *boardFiles) raftSnapshots(conflicts func()) keepingSnapshots {
+	return keepingSnapshots{b.snapshots, b.log, &b.checked, b.snapshotDir, conflicts}
 }
 
 // Open implements raft.SnapshotStore. At the start, the snapshot was read and checked a moment ago.
@@ -55,7 +59,34 @@ func (k keepingSnapshots) Create(version raft.SnapshotVersion, index, term uint6
 	if err != nil {
 		return nil, err
 	}
-	return describedSink{sink, filepath.Join(k.dir, sink.ID())}, nil
+	d := describedSink{SnapshotSink: sink, dir: filepath.Join(k.dir, sink.ID())}
+	if k.log.contradicts(index, term) {
+		d.conflicts = k.conflicts
+	}
+	return d, nil
+}
+
+// contradicts reports whether the log has another entry at the index of a snapshot.
+func (s *logStore) contradicts(index, term uint64) bool {
+	var entry raft.Log
+	return s.GetLog(index, &entry) == nil && entry.Term != term
+}
+
+// dropContradiction empties a log that contradicts the newest snapshot: the board stopped while
+// it installed that. What is committed is in the snapshot.
+func (s *logStore) dropContradiction(newest raft.SnapshotMeta) error {
+	if newest.Index == 0 || !s.contradicts(newest.Index, newest.Term) {
+		return nil
+	}
+	first, err := s.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := s.LastIndex()
+	if err != nil {
+		return err
+	}
+	return s.DeleteRange(first, last)
 }
 
 // A snapshot's description has the rack's configuration. Raft's store has a checksum of
@@ -69,7 +100,8 @@ const (
 // describedSink is a snapshot that gets the checksum of its description when it is complete.
 type describedSink struct {
 	raft.SnapshotSink
-	dir string
+	dir       string
+	conflicts func() // see keepingSnapshots; nil if there is none
 }
 
 func (d describedSink) Close() error {
@@ -80,7 +112,13 @@ func (d describedSink) Close() error {
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(filepath.Join(d.dir, descriptionSumFile), sum, 0o644)
+	if err := durable.WriteFile(filepath.Join(d.dir, descriptionSumFile), sum, 0o644); err != nil {
+		return err
+	}
+	if d.conflicts != nil {
+		d.conflicts()
+	}
+	return nil
 }
 
 func sumDescription(dir string) ([]byte, error) {
