@@ -188,7 +188,8 @@ func TestAMemberWithoutAName(t *testing.T) {
 	}
 }
 
-// Boards get names that others have or had, and new boards come. Each rack settles, and whoever can, votes.
+// Boards take names that other boards have or had, and new boards join. The planner comes to an
+// end in each case, with every board that can vote as a voter.
 func TestNamesSettle(t *testing.T) {
 	for _, c := range []struct {
 		name   string

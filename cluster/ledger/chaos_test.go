@@ -237,12 +237,7 @@ func TestTwoHalvesStartedApartFoundOneLedger(t *testing.T) {
 
 func TestTwoLedgersThatMeetTakeNothing(t *testing.T) {
 	skipIfShort(t)
-	r := newRack(t, 4)
-	r.planned = 2 // set wrongly
-	r.net.Partition(r.names[:2], r.names[2:])
-	r.start(r.names...)
-	r.submit(r.board("b1"), "one")
-	r.submit(r.board("b3"), "other")
+	r := newTwoLedgers(t)
 	r.net.Heal()
 	r.until("both notice", func() bool {
 		for _, b := range r.running() {

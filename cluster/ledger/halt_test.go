@@ -187,7 +187,7 @@ func TestBoardsThatDivergeFromTheirOwnLogHalt(t *testing.T) {
 	r.diverging = r.names
 	restart()
 	for _, name := range r.names {
-		r.until("it says so", func() bool {
+		r.until("it reports the divergence from its own log", func() bool {
 			s := r.board(name).Status()
 			return strings.Contains(s.Halted, "its own log records") && !s.HaltTransient
 		})

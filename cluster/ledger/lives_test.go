@@ -238,7 +238,7 @@ func TestADuplicateNameGivesNoVote(t *testing.T) {
 	r.expectNotes("before", "after")
 }
 
-// A board whose calls never reach the leader, as with two boards of one name, accepts nothing and says so.
+// A board whose calls never reach the leader, as with two boards of one name, accepts no commands and reports why.
 func TestALeaderThatDoesNotAnswer(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
@@ -250,7 +250,7 @@ func TestALeaderThatDoesNotAnswer(t *testing.T) {
 		t.Errorf("before: %s", s.Trouble)
 	}
 	r.net.DropCalls(other, leader, 1)
-	r.until("it says so", func() bool {
+	r.until("it reports the silent leader", func() bool {
 		s := r.board(other).Status()
 		return s.Leader == leader && strings.Contains(s.Trouble, "does not answer this board")
 	})

@@ -61,15 +61,8 @@ func TestABoardWhoseLogLostItsEndDoesNotVote(t *testing.T) {
 	for _, c := range logLosses {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRack(t, 3)
-			r.start(r.names...)
-			r.voters(3)
+			r, led, a, b := newRackWithOrder(t)
 			want := []string{"order 0"}
-			r.submit(r.board("b1"), want[0])
-			r.awaitSameNotes()
-			led := r.leader().name
-			rest := r.others(led)
-			a, b := rest[0], rest[1]
 			old := filepath.Join(t.TempDir(), "old")
 			copyDirectory(t, old, r.directory(b))
 			r.kill(a)
@@ -174,13 +167,8 @@ func TestAMissingLogWithoutAMark(t *testing.T) {
 func TestCommittedEntriesAreNotCutBack(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newVotingRack(t, 3)
+	r, c, a, b := newRackWithOrder(t)
 	want := []string{"order 0"}
-	r.submit(r.board("b1"), want[0])
-	r.awaitSameNotes()
-	c := r.leader().name
-	rest := r.others(c)
-	a, b := rest[0], rest[1]
 	r.kill(a)
 	for i := range 5 {
 		want = append(want, fmt.Sprintf("order %d %s", i+1, strings.Repeat("x", 200)))
@@ -204,8 +192,7 @@ func TestCommittedEntriesAreNotCutBack(t *testing.T) {
 	if err != nil || len(p.CountedOut) != 2 {
 		t.Fatalf("recover: %+v, %v", p, err)
 	}
-	r.until("c leads alone", func() bool { return r.board(c).Status().Leading && r.board(c).Status().Ledger != p.Ledger })
-	must(t, r.board(c).Choose(t.Context(), r.board(c).Status().Ledger))
+	r.chooseRecovered(c, p)
 	r.submit(r.board(c), "after")
 	r.expectNotes(append(want, "after")...)
 	r.voters(3)

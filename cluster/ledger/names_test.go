@@ -78,7 +78,8 @@ func TestANewCardAfterAnExchange(t *testing.T) {
 	}
 }
 
-// While the rack still waits for the old card, the new one names the board that leads: nothing is to be founded.
+// While the rack still waits for the old card, the board with the new one names the leader, and does
+// not advise to found a ledger.
 func TestANewCardNamesTheLeader(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()

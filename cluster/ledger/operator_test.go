@@ -186,7 +186,7 @@ func TestBoardsWithDifferentPlans(t *testing.T) {
 	r.planned = 4
 	r.start("b3")
 	for _, name := range r.names {
-		r.until(name+" says so", func() bool {
+		r.until(name+" reports the different plans", func() bool {
 			return strings.Contains(r.board(name).Status().Trouble, "is planned for a rack of")
 		})
 	}
@@ -199,12 +199,7 @@ func TestBoardsWithDifferentPlans(t *testing.T) {
 func TestChooseNeedsALeader(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 4)
-	r.planned = 2 // set wrongly
-	r.net.Partition(r.names[:2], r.names[2:])
-	r.start(r.names...)
-	r.submit(r.board("b1"), "one")
-	r.submit(r.board("b3"), "other")
+	r := newTwoLedgers(t)
 	chosen := r.board("b1").Status().Ledger
 	r.kill("b2")
 	r.net.Heal()
@@ -218,12 +213,7 @@ func TestChooseNeedsALeader(t *testing.T) {
 func TestChooseBetweenTwoLedgers(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newRack(t, 4)
-	r.planned = 2 // set wrongly
-	r.net.Partition(r.names[:2], r.names[2:])
-	r.start(r.names...)
-	r.submit(r.board("b1"), "one")
-	r.submit(r.board("b3"), "other")
+	r := newTwoLedgers(t)
 	r.net.Heal()
 	r.until("both notice", func() bool { return r.board("b1").Status().Foreign != "" && r.board("b3").Status().Foreign != "" })
 	chosen := r.board("b1").Status().Ledger

@@ -82,6 +82,52 @@ func newVotingRack(t *testing.T, n int) *rack {
 	return r
 }
 
+// newRackWithOrder starts a voting rack of three, which takes "order 0". It returns the board
+// that leads and the two others.
+func newRackWithOrder(t *testing.T) (r *rack, led, a, b string) {
+	t.Helper()
+	r = newVotingRack(t, 3)
+	r.submit(r.board("b1"), "order 0")
+	r.awaitSameNotes()
+	led = r.leader().name
+	rest := r.others(led)
+	return r, led, rest[0], rest[1]
+}
+
+// newTwoLedgers starts a rack of four as two racks that cannot reach each other: b1 and b2 take
+// "one", b3 and b4 "other".
+func newTwoLedgers(t *testing.T) *rack {
+	t.Helper()
+	r := newRack(t, 4)
+	r.planned = 2 // set wrongly
+	r.net.Partition(r.names[:2], r.names[2:])
+	r.start(r.names...)
+	r.submit(r.board("b1"), "one")
+	r.submit(r.board("b3"), "other")
+	return r
+}
+
+// awaitRecovered waits until a board leads the ledger that it recovered, and returns that ledger.
+func (r *rack) awaitRecovered(name string, p ledger.RecoveryPlan) (recovered string) {
+	r.t.Helper()
+	r.until(name+" leads alone", func() bool {
+		s := r.board(name).Status()
+		recovered = s.Ledger
+		return s.Leading && s.Ledger != p.Ledger
+	})
+	return recovered
+}
+
+// chooseRecovered chooses the ledger that a board recovers. That board opens its files again
+// meanwhile.
+func (r *rack) chooseRecovered(name string, p ledger.RecoveryPlan) {
+	r.t.Helper()
+	recovered := r.awaitRecovered(name, p)
+	if err := r.board(name).Choose(r.t.Context(), recovered); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // recoverAlone kills all other boards, and recovers the ledger on this one when it has no leader.
 func (r *rack) recoverAlone(name string) {
 	r.t.Helper()

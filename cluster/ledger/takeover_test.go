@@ -71,12 +71,12 @@ func testTakeover(t *testing.T, order []string, sells bool) {
 		}
 		if p, err := r.board("b1").Recover(t.Context(), "b1"); err == nil {
 			t.Log("recovered:", p)
-			r.until("b1 leads alone", func() bool { return r.board("b1").Status().Leading && r.board("b1").Status().Ledger != p.Ledger })
+			recovered := r.awaitRecovered("b1", p)
 			r.until("the choice names what only b3 has", func() bool {
-				choice, err := r.board("b1").PlanChoice(t.Context(), r.board("b1").Status().Ledger)
+				choice, err := r.board("b1").PlanChoice(t.Context(), recovered)
 				return err == nil && (!sells || slices.ContainsFunc(choice.SetAside, func(a ledger.AheadBoard) bool { return a.Board == "b3" && a.Entries > 0 }))
 			})
-			must(t, r.board("b1").Choose(t.Context(), r.board("b1").Status().Ledger))
+			must(t, r.board("b1").Choose(t.Context(), recovered))
 		} else if !errors.Is(err, ledger.ErrRefused) {
 			t.Fatal(err)
 		}
@@ -94,13 +94,8 @@ func testTakeover(t *testing.T, order []string, sells bool) {
 func TestACopyThatForgotItsVote(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	r := newVotingRack(t, 3)
+	r, old, a, b := newRackWithOrder(t)
 	want := []string{"order 0"}
-	r.submit(r.board("b1"), want[0])
-	r.awaitSameNotes()
-	old := r.leader().name
-	rest := r.others(old)
-	a, b := rest[0], rest[1]
 	r.kill(b)
 	image := filepath.Join(t.TempDir(), "image")
 	copyDirectory(t, image, r.directory(b))
@@ -133,10 +128,7 @@ func TestACopyThatForgotItsVote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.until("it leads alone", func() bool {
-		return r.board(keeper).Status().Leading && r.board(keeper).Status().Ledger != p.Ledger
-	})
-	must(t, r.board(keeper).Choose(t.Context(), r.board(keeper).Status().Ledger))
+	r.chooseRecovered(keeper, p)
 	r.submit(r.board(keeper), "after")
 	r.expectNotes(append(want, "after")...)
 	r.voters(3)
@@ -198,8 +190,7 @@ func TestTwoCardsPutBackOlder(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Logf("%+v", p)
-			r.until("b1 leads alone", func() bool { return r.board("b1").Status().Leading && r.board("b1").Status().Ledger != p.Ledger })
-			must(t, r.board("b1").Choose(t.Context(), r.board("b1").Status().Ledger))
+			r.chooseRecovered("b1", p)
 			r.submitUntilOpen("b3", "after")
 			r.expectNotes(append(want, "after")...)
 		})
