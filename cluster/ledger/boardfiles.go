@@ -110,10 +110,11 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 	}
 	f.log.newestSnapshot = func() (raft.SnapshotMeta, error) { return newestSnapshot(f.snapshots) }
 	f.snapshotDir = filepath.Join(dir, "snapshots")
-	after, err := f.checkSnapshot(f.snapshotDir)
+	newest, err := f.checkSnapshot(f.snapshotDir)
 	if err != nil {
 		return f, err
 	}
+	after := newest.Index
 	f.newestSnapshot.Store(after)
 	if err := f.log.verifyEntries(after); err != nil {
 		return f, err
@@ -129,8 +130,7 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 		}
 		return f, err
 	}
-	newest, err := newestSnapshot(f.snapshots)
-	if err = errors.Join(err, f.log.dropContradiction(newest)); err != nil {
+	if err := f.log.dropContradiction(newest); err != nil {
 		return f, err
 	}
 	f.log.noteProven(max(after, mark.get().committed))
@@ -138,34 +138,34 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 }
 
 // checkSnapshot opens the newest snapshot, which reads it and checks its CRC, and
-// returns its index. It removes incomplete directories that a power cut left.
-func (b *boardFiles) checkSnapshot(dir string) (uint64, error) {
+// returns its description, zero if there is none. It removes incomplete directories that a power cut left.
+func (b *boardFiles) checkSnapshot(dir string) (newest raft.SnapshotMeta, err error) {
 	names, err := os.ReadDir(dir)
 	if err != nil {
-		return 0, err
+		return newest, err
 	}
 	complete := 0
 	for _, n := range names {
 		switch {
 		case strings.HasSuffix(n.Name(), ".tmp"):
 			if err := os.RemoveAll(filepath.Join(dir, n.Name())); err != nil {
-				return 0, err
+				return newest, err
 			}
 		case n.IsDir():
 			complete++
 		}
 	}
-	newest, err := newestSnapshot(b.snapshots)
+	newest, err = newestSnapshot(b.snapshots)
 	switch {
 	case err != nil:
-		return 0, err
+		return newest, err
 	case newest.Index == 0 && complete > 0:
-		return 0, &damageError{"snapshots", "no snapshot's description can be read"}
+		return newest, &damageError{"snapshots", "no snapshot's description can be read"}
 	case newest.Index == 0:
-		return 0, nil
+		return newest, nil
 	}
 	if err := checkDescription(filepath.Join(dir, newest.ID)); err != nil {
-		return 0, err
+		return newest, err
 	}
 	meta, r, err := b.snapshots.Open(newest.ID)
 	if err == nil {
@@ -174,9 +174,9 @@ func (b *boardFiles) checkSnapshot(dir string) (uint64, error) {
 		b.checked.Store(&openSnapshot{meta, io.MultiReader(&head, r), r})
 	}
 	if err != nil {
-		return 0, classifyReadError(filepath.Join("snapshots", newest.ID), err)
+		return newest, classifyReadError(filepath.Join("snapshots", newest.ID), err)
 	}
-	return newest.Index, nil
+	return newest, nil
 }
 
 // openOrSetAside opens the board's files. If something is damaged, or the board must begin

@@ -292,14 +292,19 @@ func (s *logStore) GetUint64(key []byte) (uint64, error) {
 
 var errNoKey = errors.New("not found") // raft compares the text
 
+// entryRange returns the indexes of the first and the last entry, 0 if there is none.
+func (s *logStore) entryRange() (first, last uint64, err error) {
+	if first, err = s.FirstIndex(); err != nil {
+		return 0, 0, err
+	}
+	last, err = s.LastIndex()
+	return first, last, err
+}
+
 // verifyEntries reads every entry. after is the index of the newest snapshot, which
 // the log must continue.
 func (s *logStore) verifyEntries(after uint64) error {
-	first, err := s.FirstIndex()
-	if err != nil {
-		return err
-	}
-	last, err := s.LastIndex()
+	first, last, err := s.entryRange()
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -198,10 +199,13 @@ func (s *logStore) noteStored(logs []*raft.Log) {
 }
 
 // noteProven notes that entries up to index are committed.
-func (s *logStore) noteProven(index uint64) {
+func (s *logStore) noteProven(index uint64) { raiseTo(&s.proven, index) }
+
+// raiseTo raises a value that never falls.
+func raiseTo(v *atomic.Uint64, to uint64) {
 	for {
-		known := s.proven.Load()
-		if index <= known || s.proven.CompareAndSwap(known, index) {
+		known := v.Load()
+		if to <= known || v.CompareAndSwap(known, to) {
 			return
 		}
 	}
@@ -224,7 +228,8 @@ func (s *logStore) noteCommitted(index uint64) {
 // errKept: a leader whose log lacks entries that were committed wants to delete them here.
 var errKept = errors.New("these entries were committed, so this board keeps them")
 
-// keepEntries refuses to lose the entries from an index on, and says so.
+// keepEntries returns the error for a deletion of the entries from an index on, and notes that
+// this board keeps them.
 func (s *logStore) keepEntries(from uint64) error {
 	last, err := s.LastIndex()
 	if err != nil {

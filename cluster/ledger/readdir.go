@@ -136,11 +136,7 @@ func restoreNewest(snapshots *raft.FileSnapshotStore, a *applier, rec *Recovery)
 
 // replayLog applies the log after the snapshot, up to the first entry that cannot be read.
 func replayLog(log *logStore, a *applier, rec *Recovery) error {
-	first, err := log.FirstIndex()
-	if err != nil {
-		return err
-	}
-	last, err := log.LastIndex()
+	first, last, err := log.entryRange()
 	if err != nil {
 		return err
 	}

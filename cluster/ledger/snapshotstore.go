@@ -78,11 +78,7 @@ func (s *logStore) dropContradiction(newest raft.SnapshotMeta) error {
 	if newest.Index == 0 || !s.contradicts(newest.Index, newest.Term) {
 		return nil
 	}
-	first, err := s.FirstIndex()
-	if err != nil {
-		return err
-	}
-	last, err := s.LastIndex()
+	first, last, err := s.entryRange()
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -254,7 +253,7 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 		_, leader := r.LeaderWithID()
 		response.Leading, response.HasLeader = r.State() == raft.Leader, leader != ""
 		response.Voter = slices.Contains(listVoters(r), response.Server.ID)
-		response.LastTerm, _ = strconv.ParseUint(r.Stats()["last_log_term"], 10, 64)
+		response.LastTerm = response.Log.Term
 	}
 	l.reportClock(&response, st)
 	return response

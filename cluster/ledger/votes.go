@@ -70,42 +70,28 @@ func randomTermStep() uint64 { return 1 + randomUint64()%maxTermStep }
 // start: with no vote, and a newer term, by which the candidate begins again. It reports whether
 // it did.
 func (v *voteTransport) raiseCandidate(request raft.RPC) bool {
-	var term uint64
+	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}
+	var response any
 	switch r := request.Command.(type) {
 	case *raft.RequestPreVoteRequest:
-		term = r.Term
-		v.noteTerm(max(term, 1) - 1)
+		raiseTo(&v.seenTerm, max(r.Term, 1)-1)
+		response = &raft.RequestPreVoteResponse{RPCHeader: header, Term: r.Term + randomTermStep()}
 	case *raft.RequestVoteRequest:
-		term = r.Term
+		response = &raft.RequestVoteResponse{RPCHeader: header, Term: r.Term + randomTermStep()}
 	case *raft.AppendEntriesRequest, *raft.InstallSnapshotRequest:
 		v.knowsTerm.Store(true)
 	}
-	if term == 0 || v.hasLeader() || v.knowsTerm.Swap(true) {
+	if response == nil || v.hasLeader() || v.knowsTerm.Swap(true) {
 		return false
 	}
-	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}
-	if _, isVote := request.Command.(*raft.RequestVoteRequest); isVote {
-		request.Respond(&raft.RequestVoteResponse{RPCHeader: header, Term: term + randomTermStep()}, nil)
-	} else {
-		request.Respond(&raft.RequestPreVoteResponse{RPCHeader: header, Term: term + randomTermStep()}, nil)
-	}
+	request.Respond(response, nil)
 	return true
-}
-
-// noteTerm notes a term that another board has.
-func (v *voteTransport) noteTerm(term uint64) {
-	for {
-		seen := v.seenTerm.Load()
-		if term <= seen || v.seenTerm.CompareAndSwap(seen, term) {
-			return
-		}
-	}
 }
 
 // AppendEntries implements raft.Transport.
 func (v *voteTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	err := v.NetworkTransport.AppendEntries(id, target, args, resp)
-	v.noteTerm(resp.Term)
+	raiseTo(&v.seenTerm, resp.Term)
 	return err
 }
 
