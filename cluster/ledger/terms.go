@@ -50,6 +50,10 @@ func (s *logStore) noteTerm(l *raft.Log) {
 	s.sizeMu.Lock()
 	defer s.sizeMu.Unlock()
 	terms := s.terms
+	if n := len(terms); n > 0 && l.Index == s.termsTo+1 && terms[n-1].Term == l.Term && (terms[n-1].Sum != 0 || terms[n-1].Index == 0) {
+		s.termsTo = l.Index // as nearly always: the term goes on
+		return
+	}
 	if l.Index > s.termsTo+1 {
 		terms = nil // a snapshot has what is between
 	}
