@@ -276,8 +276,24 @@ func (l *Ledger) isOwnOlder(request helloRequest) bool {
 type judgement struct {
 	isAccused   bool // a board has seen a later state of it
 	isOver      bool // the accuser answers, and none accuses: it has another ledger or life now
-	isHeld      bool // a board has what this one knows to be committed, or that is nothing
+	isHeld      bool // a sound board has what this one knows to be committed, or that is nothing
 	leaderLacks bool // the leader lacks it
+}
+
+// judgeLife returns what the boards of ledger id answer about this life. isOlder reports
+// whether a board's own files are older than those it had. Such a board, or one that is accused
+// itself, does not count as a holder: two copies that accuse each other would both give theirs up.
+func judgeLife(id ledgerID, accuser string, hellos []helloResponse, isOlder func(helloResponse) bool) (j judgement) {
+	for _, hello := range hellos {
+		j.isOver = j.isOver || hello.Server.Name == accuser
+		if hello.Ledger == id {
+			j.isAccused = j.isAccused || hello.RolledBack
+			j.isHeld = j.isHeld || hello.HasProven && !hello.Accused && !isOlder(hello)
+			j.leaderLacks = j.leaderLacks || hello.Leading && !hello.HasProven
+		}
+	}
+	j.isOver = j.isOver && !j.isAccused
+	return j
 }
 
 // judgeOwnLife ends this life if another board has what this one knows to be committed: the
@@ -287,16 +303,9 @@ type judgement struct {
 func (l *Ledger) judgeOwnLife(ctx context.Context, id ledgerID, accuser string) {
 	request := l.newHello()
 	request.Proven = l.files.log.lastProven()
-	j := judgement{isHeld: request.Proven.Index == 0}
-	for _, hello := range callAll[helloResponse](ctx, l, l.otherBoards(), kindHello, request) {
-		j.isOver = j.isOver || hello.Server.Name == accuser
-		if hello.Ledger == id {
-			j.isAccused = j.isAccused || hello.RolledBack
-			j.isHeld = j.isHeld || hello.HasProven
-			j.leaderLacks = j.leaderLacks || hello.Leading && !hello.HasProven
-		}
-	}
-	j.isOver = j.isOver && !j.isAccused
+	hellos := callAll[helloResponse](ctx, l, l.otherBoards(), kindHello, request)
+	j := judgeLife(id, accuser, hellos, func(h helloResponse) bool { return l.known.note(h.Server, h.Life) != nil })
+	j.isHeld = j.isHeld || request.Proven.Index == 0
 	if j.leaderLacks && !j.isHeld && !j.isOver {
 		l.files.log.noteKept(fmt.Sprintf("entries up to %d, which the rack had acknowledged", request.Proven.Index))
 	}

@@ -80,6 +80,31 @@ func TestAServerThatForgotIsNoticed(t *testing.T) {
 	}
 }
 
+// A board gives its files up only if a sound board of its ledger has what they prove.
+func TestWhoCountsAsAHolder(t *testing.T) {
+	holder := helloResponse{Server: raftServer{"b.1", "b"}, Ledger: 7, RolledBack: true, HasProven: true}
+	for _, c := range []struct {
+		name    string
+		change  func(*helloResponse)
+		isOlder bool
+		want    judgement
+	}{
+		{"sound", func(*helloResponse) {}, false, judgement{isAccused: true, isHeld: true}},
+		{"accused itself", func(h *helloResponse) { h.Accused = true }, false, judgement{isAccused: true}},
+		{"older than this board has seen", func(*helloResponse) {}, true, judgement{isAccused: true}},
+		{"lacks it", func(h *helloResponse) { h.HasProven = false }, false, judgement{isAccused: true}},
+		{"leads and lacks it", func(h *helloResponse) { h.HasProven, h.Leading = false, true }, false, judgement{isAccused: true, leaderLacks: true}},
+		{"took its word back", func(h *helloResponse) { h.RolledBack = false }, false, judgement{isOver: true, isHeld: true}},
+		{"of another ledger now", func(h *helloResponse) { h.Ledger = 8 }, false, judgement{isOver: true}},
+	} {
+		hello := holder
+		c.change(&hello)
+		if got := judgeLife(7, "b", []helloResponse{hello}, func(helloResponse) bool { return c.isOlder }); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+	}
+}
+
 func FuzzHandshake(f *testing.F) {
 	var seed bytes.Buffer
 	if err := writeHandshake(&seed, streamHandshake{Ledger: 7, Server: raftServer{"b.1", "b"}, Wanted: "c.1"}); err != nil {

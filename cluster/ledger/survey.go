@@ -235,6 +235,7 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	response := helloResponse{Server: l.selfLocked(), Ledger: l.files.identity.Ledger, FirstVoters: l.files.identity.FirstVoters,
 		Superseded: l.files.identity.Superseded, Lost: l.files.identity.Lost, Boards: l.cfg.Boards}
 	response.RulesHeldBy, response.NameConflicts = l.survey.rulesHeldBy, l.survey.nameConflicts
+	response.Accused = l.survey.accuser != ""
 	response.Kept, response.KeptInRack = l.files.log.describeKept(l.cfg.Name), l.survey.kept.text
 	r := l.raft
 	l.mu.Unlock()

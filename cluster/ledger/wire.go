@@ -49,6 +49,7 @@ type helloResponse struct {
 	NameConflicts []string     `json:",omitempty"`
 	RolledBack    bool         `json:",omitempty"` // the caller's files are older than those that it had before
 	HasProven     bool         `json:",omitempty"` // the board has the entry that the caller asks for
+	Accused       bool         `json:",omitempty"` // another board has seen a later state of the board
 	FirstVoters   []raftServer // the ledger's first voters, if known
 	Index         uint64       // of the last entry that the board applied
 	Trouble       string       // why the board should not vote, "" if nothing
