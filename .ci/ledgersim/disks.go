@@ -37,6 +37,7 @@ type volume struct {
 	names   map[string]*inode // by path below the volume
 	durable map[string]*inode // the names after the last sync
 	renamed bool              // names differ from durable
+	isOver  bool              // its board was killed: what goroutines still write is on no card
 }
 
 // inode is a file or a directory.
@@ -93,6 +94,7 @@ func (d *disks) crash(from, to string, kind crashKind, rng *rand.Rand) {
 		d.volumes[to] = d.newVolume(to)
 		return
 	}
+	old.isOver = true
 	names := old.durable
 	if kind == keepAll || rng.IntN(2) == 0 {
 		names = old.names
@@ -195,7 +197,9 @@ func (d *disks) sync(v *volume, n *inode) {
 	}
 	if !n.isDir {
 		for _, w := range n.pending {
-			d.noteOrders(v.card, w.bytes)
+			if !v.isOver {
+				d.noteOrders(v.card, w.bytes)
+			}
 		}
 		n.durable, n.durableSize = applyWrites(n.durable, n.pending), n.size
 		n.pending = nil
