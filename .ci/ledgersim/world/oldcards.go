@@ -77,6 +77,9 @@ func (w *world) cutLog(s *site, commits int, withMark bool) {
 	last := files[len(files)-1]
 	b, err := os.ReadFile(last)
 	w.must(err)
+	if len(b) < 32 {
+		return // a power cut left it without its header
+	}
 	ends := []int{32} // after the header, and after each commit
 	for at := 32; at+8 <= len(b) && b[at] != 0; {
 		n := (int(binary.LittleEndian.Uint32(b[at+4:])) + 7) &^ 7
