@@ -112,9 +112,9 @@ func clockText(r ledger.ClockReport) string {
 	}
 	switch {
 	case r.MustConfirm:
-		line("It went forward by weeks, or past every board's clock: draws, erasures, the end of invitations and webhooks wait until you confirm it.")
+		line("It went forward by more than a month, or further than any board's clock: draws, erasures, the end of invitations and webhooks wait until you confirm it.")
 	case !r.WaitUntil.IsZero():
-		line("It went forward: draws, erasures, the end of invitations and webhooks wait until %s.", r.WaitUntil.UTC().Format(layout))
+		line("It went forward a short time ago: draws, erasures, the end of invitations and webhooks wait until %s.", r.WaitUntil.UTC().Format(layout))
 	case !r.Trusted:
 		line("Draws, erasures and the end of invitations wait.")
 	case r.Override:

@@ -174,7 +174,7 @@ func clockNotices(board string, c ledger.ClockStatus) []string {
 			". Correct the boards' clocks, or set or confirm the ledger's: see \"bramble ledger clock\".")
 	}
 	if c.MustConfirm {
-		notices = append(notices, "The ledger's clock went forward by weeks, or past every board's clock, and draws, erasures, the end of invitations and webhooks wait until you confirm it: see \"bramble ledger clock\".")
+		notices = append(notices, "The ledger's clock went forward by more than a month, or further than any board's clock, and draws, erasures, the end of invitations and webhooks wait until you confirm it: see \"bramble ledger clock\".")
 	}
 	if c.OwnDiffers() {
 		notices = append(notices, "The clock of "+board+" differs from the rack's by "+

@@ -148,7 +148,7 @@ func TestNothingIrreversibleHappensAcrossAJump(t *testing.T) {
 	if _, err := s.Operate(t.Context(), draws); !errors.Is(err, errRefused) {
 		t.Errorf("draw make: %v", err)
 	}
-	if n := strings.Join(s.Notices("b1"), "\n"); !strings.Contains(n, "went forward by weeks") {
+	if n := strings.Join(s.Notices("b1"), "\n"); !strings.Contains(n, "went forward by more than a month") {
 		t.Errorf("notices %q", n)
 	}
 	// The boards are corrected, and the operator sets the ledger back: seconds, not years.
