@@ -43,7 +43,7 @@ board-4                  no answer                           -        -
 		{ledger.ClockStatus{Known: true, Trusted: true, Held: "no board's clock is set"}, "An operator has confirmed it"},
 		{ledger.ClockStatus{Known: true, MustConfirm: true}, "invitations and webhooks wait until you confirm it"},
 		{ledger.ClockStatus{Known: true, Trusted: true, Override: true, Held: "an operator set it"}, "It stands as an operator set it"},
-		{ledger.ClockStatus{Known: true, WaitUntil: at}, "wait until\n2012-02-29 06:00:00."},
+		{ledger.ClockStatus{Known: true, WaitUntil: at}, "wait until 2012-02-29 06:00:00."},
 		{ledger.ClockStatus{Held: "no board's clock is set"}, "It is not known yet: no board's clock is set."},
 	} {
 		text := clockText(ledger.ClockReport{ClockStatus: tt.status})
