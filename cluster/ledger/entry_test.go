@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -175,37 +176,41 @@ func FuzzStableStore(f *testing.F) {
 	})
 }
 
+func openTestLog(t *testing.T, dir string) (*stableStore, *logStore) {
+	t.Helper()
+	k, err := openStableStore(filepath.Join(dir, "state"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := openLog(logOptions{dir: filepath.Join(dir, "log"), stable: k, logger: hclogAdapter{log: slog.New(slog.DiscardHandler)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k, s
+}
+
+func storeEntries(t *testing.T, s *logStore, term, from, to uint64) {
+	t.Helper()
+	for i := from; i <= to; i++ {
+		if err := s.StoreLog(&raft.Log{Index: i, Term: term, Data: fmt.Append(nil, term, "/", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // raft-wal alone cannot read this log after the restart: see segmentFiler.Open.
 func TestLogIsReadAfterEntriesAreCutOff(t *testing.T) {
 	dir := t.TempDir()
-	open := func() (*stableStore, *logStore) {
-		k, err := openStableStore(filepath.Join(dir, "state"), 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := openLog(logOptions{dir: filepath.Join(dir, "log"), stable: k, logger: hclogAdapter{log: slog.New(slog.DiscardHandler)}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return k, s
-	}
-	store := func(s *logStore, term, from, to uint64) {
-		for i := from; i <= to; i++ {
-			if err := s.StoreLog(&raft.Log{Index: i, Term: term, Data: fmt.Append(nil, term, "/", i)}); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	k, s := open()
-	store(s, 1, 1, 10)
+	k, s := openTestLog(t, dir)
+	storeEntries(t, s, 1, 1, 10)
 	if err := s.DeleteRange(6, 10); err != nil {
 		t.Fatal(err)
 	}
-	store(s, 2, 6, 8)
+	storeEntries(t, s, 2, 6, 8)
 	for range 3 {
 		s.close()
 		k.close()
-		k, s = open()
+		k, s = openTestLog(t, dir)
 		if err := s.verifyEntries(0); err != nil {
 			t.Fatal(err)
 		}
@@ -225,4 +230,34 @@ func TestLogIsReadAfterEntriesAreCutOff(t *testing.T) {
 	}
 	s.close()
 	k.close()
+}
+
+// A snapshot made the log begin at entry 7, and the card lost what was stored after entry 4. The log
+// then has an end and a beginning, and nothing between.
+func TestALogThatEndsBeforeItBegins(t *testing.T) {
+	dir := t.TempDir()
+	k, s := openTestLog(t, dir)
+	storeEntries(t, s, 1, 1, 4)
+	files, err := filepath.Glob(filepath.Join(dir, "log/*.wal"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	before, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	storeEntries(t, s, 1, 5, 10)
+	if err := errors.Join(s.DeleteRange(1, 6), s.verifyEntries(6), s.close(), k.close(), os.WriteFile(files[0], before, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	k, s = openTestLog(t, dir)
+	var damage *damageError
+	if err := s.verifyEntries(6); !errors.As(err, &damage) {
+		t.Errorf("it is accepted: %v", err)
+	} else {
+		t.Log(err)
+	}
+	if err := errors.Join(s.close(), k.close()); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -318,6 +318,9 @@ func (s *logStore) verifyEntries(after uint64) error {
 	if first > after+1 {
 		return &damageError{filepath.Base(s.dir), fmt.Sprintf("entries %d to %d are missing", after+1, first-1)}
 	}
+	if last < first { // raft-wal takes the first index from a file of its own
+		return &damageError{filepath.Base(s.dir), fmt.Sprintf("it ends at entry %d, and had entry %d", last, first-1)}
+	}
 	term, size := uint64(0), logSize{}
 	for i := first; i <= last; i++ {
 		if err := s.GetLog(i, &l); err != nil {
