@@ -163,8 +163,9 @@ func TestFDConnDeadlinesAreThoseOfNet(t *testing.T) {
 // blockedHandler blocks on requests for /held until over is closed.
 type blockedHandler struct {
 	*testSite
-	calls atomic.Int64
+	calls atomic.Int64 // how often the fast path asked for it: never if it has the reply memoised
 	over  chan struct{}
+	sent  int64 // requests for it, by holdAll
 }
 
 func (h *blockedHandler) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
@@ -187,6 +188,7 @@ func (h *blockedHandler) holdAll(t *testing.T, f *Front) {
 		}
 		t.Cleanup(func() { file.Close() })
 		dialFront(t, f).send(get("/held"))
+		h.sent++
 		time.Sleep(10 * time.Millisecond)
 		return h.calls.Load() == int64(runtime.GOMAXPROCS(0))
 	})
