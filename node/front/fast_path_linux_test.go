@@ -18,10 +18,11 @@ import (
 // startFront starts a Front over a testSite on loopback and stops it when the test ends.
 func startFront(t testing.TB, h *testSite, change ...func(*Config)) (*Front, context.CancelFunc, <-chan error) {
 	t.Helper()
+	began := time.Now() // the rates' clock stands, so that a slow machine allows no more than a fast one
 	cfg := Config{
 		Listen: "127.0.0.1:0", Handler: h, FastHandler: h, MaxConnections: 100,
 		HeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, DrainTimeout: 5 * time.Second,
-		Logger: slog.New(slog.DiscardHandler),
+		Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return began },
 	}
 	for _, f := range change {
 		f(&cfg)

@@ -50,7 +50,8 @@ type Config struct {
 	// ClientConnections and NetworkConnections limit the new connections per second in the
 	// same way; those beyond are closed without a reply.
 	ClientConnections, NetworkConnections int
-	TLS                                   *HTTPSConfig // nil: no https
+	Now                                   func() time.Time // the clock of these four limits; nil: time.Now
+	TLS                                   *HTTPSConfig     // nil: no https
 	Logger                                *slog.Logger
 	// Open opens a listener; nil: net.Listen without keep-alive probes. A listener may be
 	// shared with a successor process; its socket then keeps accepting after Close.
@@ -124,7 +125,7 @@ func New(cfg Config) (*Front, error) {
 		cfg: cfg, listener: inner, toNetHTTP: newNetHTTPListener(inner.Addr()), conns: new(connTable),
 		limits: admission.NewClientLimits(admission.Rates{
 			ClientRequests: cfg.ClientRequests, NetworkRequests: cfg.NetworkRequests,
-			ClientConnections: cfg.ClientConnections, NetworkConnections: cfg.NetworkConnections,
+			ClientConnections: cfg.ClientConnections, NetworkConnections: cfg.NetworkConnections, Now: cfg.Now,
 		}),
 		refusals: semaphore.NewWeighted(maxRefusals),
 		buffers:  sync.Pool{New: func() any { return new(replyBuffers) }},

@@ -77,12 +77,14 @@ func (l *rateLimiter) nextDue(due, now uint32) (uint32, bool) {
 type Rates struct {
 	ClientRequests, NetworkRequests       int
 	ClientConnections, NetworkConnections int
+	Now                                   func() time.Time // nil: time.Now
 }
 
 // ClientLimits are the rate limits of clients and of their networks.
 type ClientLimits struct {
 	refused                         atomic.Int64 // requests
 	seed                            maphash.Seed // so that no client can choose with which others it shares cells
+	now                             func() time.Time
 	began                           time.Time
 	clientRequests, networkRequests *rateLimiter
 	clientConns, networkConns       *rateLimiter
@@ -90,8 +92,11 @@ type ClientLimits struct {
 
 // NewClientLimits makes limits.
 func NewClientLimits(rates Rates) *ClientLimits {
+	if rates.Now == nil {
+		rates.Now = time.Now
+	}
 	return &ClientLimits{
-		seed: maphash.MakeSeed(), began: time.Now(),
+		seed: maphash.MakeSeed(), now: rates.Now, began: rates.Now(),
 		clientRequests: newRateLimiter(rates.ClientRequests), networkRequests: newRateLimiter(rates.NetworkRequests),
 		clientConns: newRateLimiter(rates.ClientConnections), networkConns: newRateLimiter(rates.NetworkConnections),
 	}
@@ -116,7 +121,7 @@ func (l *ClientLimits) KeyOf(address netip.Addr) ClientKey {
 }
 
 func (l *ClientLimits) nowUnits() uint32 {
-	return uint32(time.Since(l.began) * rateUnits / time.Millisecond)
+	return uint32(l.now().Sub(l.began) * rateUnits / time.Millisecond)
 }
 
 // AllowConn counts a new connection and reports whether it is within the limits.
