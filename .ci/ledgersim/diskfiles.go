@@ -47,8 +47,14 @@ func (o *openFile) Write(b []byte) (int, sys.Errno) {
 	return n, errno
 }
 
-// Pwrite implements sys.File.
+// Pwrite implements sys.File. On a full card it writes what fits.
 func (o *openFile) Pwrite(b []byte, at int64) (int, sys.Errno) {
+	if fits := o.volume.fitting(o.inode, at, int64(len(b))); fits < int64(len(b)) {
+		o.disks.record("no room %d %d %d", o.volume.card, o.inode.number, fits)
+		if b = b[:fits]; fits == 0 {
+			return 0, errNoSpace
+		}
+	}
 	o.inode.write(at, b)
 	o.disks.record("write %d %d %d %x", o.volume.card, o.inode.number, at, b)
 	return len(b), 0
@@ -71,6 +77,9 @@ func (o *openFile) Seek(offset int64, whence int) (int64, sys.Errno) {
 
 // Truncate implements sys.File.
 func (o *openFile) Truncate(size int64) sys.Errno {
+	if size > o.inode.size && o.volume.fitting(o.inode, 0, size) < size {
+		return errNoSpace
+	}
 	o.inode.resize(size)
 	return 0
 }

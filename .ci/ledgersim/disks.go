@@ -38,6 +38,7 @@ type volume struct {
 	durable map[string]*inode // the names after the last sync
 	renamed bool              // names differ from durable
 	isOver  bool              // its board was killed: what goroutines still write is on no card
+	full    *fullness         // nil if it has room
 }
 
 // inode is a file or a directory.
@@ -50,6 +51,8 @@ type inode struct {
 	// durableSize is the size after the last sync.
 	durableSize int64
 	pending     []diskWrite
+	allocated   int64 // bytes of its blocks up to the last one that was written
+	reserved    int64 // bytes of the blocks that it keeps, also beyond its end
 }
 
 // diskWrite is one write that no sync has followed, or a change of size.
@@ -99,7 +102,8 @@ func (d *disks) crash(from, to string, kind crashKind, rng *rand.Rand) {
 	if kind == keepAll || rng.IntN(2) == 0 {
 		names = old.names
 	}
-	v := &volume{card: old.card, names: map[string]*inode{}}
+	v := &volume{card: old.card, names: map[string]*inode{}, full: old.full}
+	old.full = nil // nobody sees what its goroutines still do
 	for _, p := range sortedKeys(names) {
 		n := names[p]
 		c := d.newInode(n.isDir)
@@ -128,6 +132,7 @@ func (d *disks) crash(from, to string, kind crashKind, rng *rand.Rand) {
 			}
 		}
 		c.durable, c.durableSize, c.pending = slices.Clone(c.data), c.size, nil
+		c.allocated, c.reserved = max(roundUp(int64(len(c.data))), n.allocated), n.reserved
 		v.names[p] = c
 	}
 	v.durable = cloneNames(v.names)
@@ -165,15 +170,19 @@ func (n *inode) write(at int64, b []byte) {
 		n.data = append(n.data, make([]byte, end-int64(len(n.data)))...)
 	}
 	copy(n.data[at:], b)
-	n.size = max(n.size, end)
+	n.size, n.allocated = max(n.size, end), max(n.allocated, roundUp(end))
 	n.pending = append(n.pending, diskWrite{at, slices.Clone(b), -1})
 }
 
+// resize makes a file shorter, or longer with the blocks for that, as fallocate does.
 func (n *inode) resize(size int64) {
 	if size < int64(len(n.data)) {
 		n.data = n.data[:size]
 	}
-	n.size = size
+	if size < n.size { // ext4 frees what is beyond the end
+		n.allocated, n.reserved = roundUp(size), 0
+	}
+	n.size, n.allocated = size, max(n.allocated, roundUp(size))
 	n.pending = append(n.pending, diskWrite{size: size})
 }
 
@@ -276,6 +285,9 @@ func (d *disks) OpenFile(p string, flag sys.Oflag, _ fs.FileMode) (sys.File, sys
 		if parent := v.names[parentOf(rest)]; parent == nil || !parent.isDir {
 			return nil, sys.ENOENT
 		}
+		if !v.takesNames() {
+			return nil, errNoSpace
+		}
 		n = d.newInode(false)
 		v.names[rest], v.renamed = n, true
 	case flag&sys.O_CREAT != 0 && flag&sys.O_EXCL != 0:
@@ -335,6 +347,8 @@ func (d *disks) Mkdir(p string, _ fs.FileMode) sys.Errno {
 		return sys.ENOENT
 	case v.names[rest] != nil:
 		return sys.EEXIST
+	case !v.takesNames() || v.room() < blockSize:
+		return errNoSpace
 	}
 	v.names[rest], v.renamed = d.newInode(true), true
 	return 0
@@ -346,6 +360,9 @@ func (d *disks) Rename(from, to string) sys.Errno {
 	w, b := d.find(to)
 	if v == nil || v != w || v.names[a] == nil {
 		return sys.ENOENT
+	}
+	if v.names[b] == nil && !v.takesNames() {
+		return errNoSpace
 	}
 	v.names[b] = v.names[a]
 	delete(v.names, a)

@@ -69,6 +69,14 @@ func newMachine(ctx context.Context, cache string, faults ...fault) (*machine, e
 		w := worldOf(ctx)
 		w.disks.crash(volumeName(card, run), volumeName(card, run+1), crashKind(kind), w.rng)
 	}).Export("crash").
+		NewFunctionBuilder().WithFunc(func(ctx context.Context, card, run uint32, free int64, kind uint32) {
+		worldOf(ctx).disks.fill(volumeName(card, run), free, fillKind(kind))
+	}).Export("fill").
+		NewFunctionBuilder().WithFunc(func(ctx context.Context, m api.Module, at, n uint32, size int64) {
+		if b, ok := m.Memory().Read(at, n); ok {
+			worldOf(ctx).disks.reserve(string(b), size)
+		}
+	}).Export("reserve").
 		NewFunctionBuilder().WithFunc(func(ctx context.Context, order uint32) uint64 {
 		return worldOf(ctx).disks.holders(order)
 	}).Export("holders").
@@ -103,11 +111,11 @@ func buildWorld(faults []fault) ([]byte, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	suspension, err := schedulerChange()
+	changes, err := systemChanges()
 	if err != nil {
 		return nil, err
 	}
-	overlay, err := writeOverlay(dir, append(suspension, faults...))
+	overlay, err := writeOverlay(dir, append(changes, faults...))
 	if err != nil {
 		return nil, err
 	}
@@ -120,17 +128,39 @@ func buildWorld(faults []fault) ([]byte, error) {
 	return os.ReadFile(out)
 }
 
-// schedulerChange is what lets a board stand still: a goroutine is not run while the first
-// word of what its profiler label points to is set (process of ./world). Whatever it waits
-// for happens meanwhile, and it is late, as a process after SIGSTOP and SIGCONT. Goroutines
-// inherit the label.
-func schedulerChange() ([]fault, error) {
+// systemChanges is what the world needs of its system besides WebAssembly's.
+//
+// A board stands still: a goroutine is not run while the first word of what its profiler label
+// points to is set (process of ./world). Whatever it waits for happens meanwhile, and it is
+// late, as a process after SIGSTOP and SIGCONT. Goroutines inherit the label.
+//
+// A card is full: the program sees ENOSPC for errNoSpace, and reserves space as on Linux.
+func systemChanges() ([]fault, error) {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		return nil, fmt.Errorf("find the Go sources: %w", err)
 	}
-	proc := filepath.Join(strings.TrimSpace(string(root)), "src", "runtime", "proc.go")
+	ledger, err := exec.Command("go", "list", "-f", "{{.Dir}}", "bramble/cluster/ledger").Output()
+	if err != nil {
+		return nil, fmt.Errorf("find the ledger's sources: %w", err)
+	}
+	sources := filepath.Join(strings.TrimSpace(string(root)), "src")
+	proc := filepath.Join(sources, "runtime", "proc.go")
+	reserve := filepath.Join(strings.TrimSpace(string(ledger)), "reserve_other.go")
 	return []fault{
+		{filepath.Join(sources, "syscall", "tables_wasip1.go"), "	case EINVAL:\n		return errEINVAL", `	case ENOTSOCK:
+		e = ENOSPC
+	case EINVAL:
+		return errEINVAL`},
+		{reserve, `import "os"`, "import (\n\t\"os\"\n\t\"unsafe\"\n)"},
+		{reserve, "func reserveSpace(*os.File, int64) {}", `//
+//go:wasmimport sim reserve
+func simReserve(path unsafe.Pointer, n uint32, size int64)
+
+func reserveSpace(f *os.File, n int64) {
+	path := f.Name()
+	simReserve(unsafe.Pointer(unsafe.StringData(path)), uint32(len(path)), n)
+}`},
 		{proc, "\tif sched.disable.user && !schedEnabled(gp) {\n\t\t// Scheduling", `	if gp.labels != nil && *(*uint32)(gp.labels) != 0 {
 		simSuspended.pushBack(gp)
 		goto top

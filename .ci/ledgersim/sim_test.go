@@ -102,7 +102,7 @@ func TestCardsThatLieAreFound(t *testing.T) {
 // TestFaultsAreFound: with a fault in the ledger's code, some seed or scenario fails.
 func TestFaultsAreFound(t *testing.T) {
 	if testing.Short() {
-		t.Skip("compiles the world five times")
+		t.Skip("compiles the world for each fault")
 	}
 	ledger, err := filepath.Abs("../../cluster/ledger")
 	if err != nil {
@@ -133,6 +133,15 @@ func TestFaultsAreFound(t *testing.T) {
 		{"a leader that stood still answers at once", []fault{
 			{in("barrier.go"), "awaitFuture(ctx, r.VerifyLeader())", "error(nil)"},
 		}, "leader suspended at a commit", "passed a barrier without"},
+		{"a log that could not be written once stays so", []fault{
+			{in("logstore.go"), "if time.Since(s.reopenTried) < reopenInterval {", "if true {"},
+		}, "all cards full, and free again", "takes orders with room again"},
+		{"an order that a full card refused is acknowledged", []fault{
+			{in("logstore.go"), "s.writeFailure = err\n", "s.writeFailure, err = err, nil\n"},
+		}, "all cards full, and free again", "is on no card"},
+		{"a full card is not recognised at the start", []fault{
+			{in("boardfiles.go"), "errors.Join(err, os.WriteFile(filepath.Join(dir, \"snapshots\", \"permTest\"), nil, 0o644))", "err"},
+		}, "all cards full, started, and free again", "does not wrap ENOSPC"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, err := newMachine(t.Context(), "", c.faults...)

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"bramble/cluster/ledger"
@@ -26,6 +28,7 @@ type card struct {
 	// holds are the cards whose content it has, as bits: its own, and those of which it is a
 	// copy in the same life.
 	holds uint64
+	full  *filling // nil if it has room
 }
 
 func (c *card) dir() string { return fmt.Sprintf("/%d.%d", c.number, c.run) }
@@ -116,6 +119,12 @@ func (w *world) start(s *site) {
 	})
 	if s.refusal = err; err != nil {
 		w.logf("%s does not open: %v", s.name, err)
+		switch {
+		case errors.Is(err, syscall.ENOSPC): // its program tries it again every 30 s
+			w.did("not opened on a full card")
+		case strings.Contains(err.Error(), syscall.ENOSPC.Error()):
+			w.failf("%s waits for no space, because the error does not wrap ENOSPC: %v", s.name, err)
+		}
 		return
 	}
 	b.Ledger = l
@@ -138,6 +147,8 @@ func (w *world) start(s *site) {
 		case b.isDead:
 		case errors.Is(err, ledger.ErrRestart):
 			w.restart(b)
+		case errors.Is(err, syscall.ENOSPC):
+			w.superviseFull(b, err)
 		case err != nil:
 			w.failf("run %s: %v", b.name, err)
 		}
@@ -237,6 +248,7 @@ func (w *world) takeAsNewCard(s *site) {
 	w.must(copyTree(fresh.dir(), old.dir()))
 	old.isLost = true
 	s.card = fresh
+	w.setFilling(fresh, old.full)
 }
 
 func copyTree(to, from string) error {

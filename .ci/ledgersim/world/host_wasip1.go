@@ -30,6 +30,14 @@ func hostSkew(ns int64)
 // skewClock lets the wall clock differ from the monotonic clock.
 func skewClock(d time.Duration) { hostSkew(int64(d)) }
 
+//go:wasmimport sim fill
+func hostFill(card, run uint32, free int64, kind uint32)
+
+// fillVolume leaves a card's present run free bytes, or any number if free is negative.
+func fillVolume(card, run int, free int64, kind int) {
+	hostFill(uint32(card), uint32(run), free, uint32(kind))
+}
+
 //go:linkname setLabel runtime/pprof.runtime_setProfLabel
 func setLabel(label unsafe.Pointer)
 

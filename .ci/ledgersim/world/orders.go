@@ -45,6 +45,9 @@ type shelf struct {
 
 // Apply implements ledger.StateMachine.
 func (s *shelf) Apply(b ledger.Batch) ([][]byte, error) {
+	if f := s.run.card.full; f != nil && f.book && len(b.Commands) > 0 && !s.run.isDead {
+		return nil, fmt.Errorf("%w: no space left for the working copy", ledger.ErrRetryLater)
+	}
 	if !s.run.isDead {
 		s.world.noteLedger(s.run)
 		if b.Index <= s.last {

@@ -52,7 +52,7 @@ func (w *world) anySite() *site { return w.sites[w.rng.IntN(len(w.sites))] }
 // disturb does one thing to the rack.
 func (w *world) disturb(isHeavy bool) {
 	s := w.anySite()
-	switch w.rng.IntN(22) {
+	switch w.rng.IntN(25) {
 	case 0, 1: // some boards lose power; they start again in any order
 		w.shuffleSites(func(s *site) {
 			if w.rng.IntN(2) == 0 {
@@ -89,6 +89,8 @@ func (w *world) disturb(isHeavy bool) {
 		s.clock.skew += step
 		s.clock.wasWrong = true
 		w.did("clock step")
+	case 22, 23, 24:
+		w.fillSome(s)
 	case 12, 13, 21:
 		w.suspendFor(s)
 	case 14, 15, 16:

@@ -25,6 +25,8 @@ var scenarios = []scenario{
 	{"synced end of the log and its mark gone", endAndMark},
 	{"power cut in a snapshot", cutInSnapshot},
 	{"upgrades, and one board goes back", upgrades},
+	{"all cards full, and free again", fullCards},
+	{"all cards full, started, and free again", startedFull},
 }
 
 // begin starts a rack of n boards and waits until it has taken an order.

@@ -33,6 +33,7 @@ func (w *world) conclude() {
 	w.clients.Wait()
 	w.logf("the end: everything is healed, and starts again")
 	w.net.heal()
+	w.freeCards(w.sites...)
 	for _, s := range w.sites {
 		w.kill(s, keepAll)
 	}
