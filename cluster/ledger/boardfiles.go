@@ -106,7 +106,8 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 		return f, err
 	}
 	if f.snapshots, err = raft.NewFileSnapshotStoreWithLogger(dir, 1, hlog); err != nil {
-		return f, err
+		// Raft tried that too, and its error does not wrap the cause: a full card must be recognised.
+		return f, errors.Join(err, os.WriteFile(filepath.Join(dir, "snapshots", "permTest"), nil, 0o644))
 	}
 	f.log.newestSnapshot = func() (raft.SnapshotMeta, error) { return newestSnapshot(f.snapshots) }
 	f.snapshotDir = filepath.Join(dir, "snapshots")
