@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"math/rand/v2"
+	"strings"
+	"syscall"
 	"time"
 
 	"bramble/cluster/ledger"
@@ -172,9 +174,10 @@ func (w *world) fillUntilRefused(f *filling) {
 	w.refuse()
 }
 
-// refuse checks that no board takes an order while the cards are full, and that those that
-// run say that.
+// refuse checks that no board takes an order while the cards are full, and that the status of
+// one that runs says why.
 func (w *world) refuse() {
+	isTold := len(w.running()) == 0
 	for _, s := range w.sites {
 		if s.run == nil {
 			continue
@@ -187,6 +190,10 @@ func (w *world) refuse() {
 				w.failf("%s refused %s on full cards with %v", s.name, o.text(), err)
 			}
 		}
+		isTold = isTold || strings.Contains(s.run.Status().Trouble, syscall.ENOSPC.Error())
+	}
+	if !isTold {
+		w.failf("no board says that its card is full: %s", w.describe())
 	}
 }
 
