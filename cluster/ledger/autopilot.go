@@ -29,6 +29,7 @@ type boardHealth struct {
 	Silent  time.Duration // since its last response
 	Index   uint64        // of the last entry that it applied
 	Trouble bool          // it reports itself that it should not vote
+	Follows bool          // it hears a leader of the ledger
 	// Unheard: it has not answered this leader yet. It may be alive or lost, so no change of
 	// membership relies on it, and none replaces it.
 	Unheard bool
@@ -284,10 +285,11 @@ func (p *planner) lostVoter() (clusterMember, bool) {
 	return p.Members[i], true
 }
 
-// spareNonvoter returns a nonvoter that could vote at once.
+// spareNonvoter returns a nonvoter that could vote at once. One that refuses the leader's entries
+// could not, however few it lacks.
 func (p *planner) spareNonvoter() (raftServer, bool) {
 	for _, m := range p.Members {
-		if !m.Voter && p.isAlive(m) && p.Boards[m.ID].Index+maxPromotionLag >= p.Index {
+		if b := p.Boards[m.ID]; !m.Voter && p.isAlive(m) && b.Follows && b.Index+maxPromotionLag >= p.Index {
 			return m.raftServer, true
 		}
 	}

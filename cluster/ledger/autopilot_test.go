@@ -11,14 +11,14 @@ import (
 
 // stateOf parses a short notation of a rack: "a" leads. A board is "name:kind", kind v voter, f
 // nonvoter, n not in the configuration; then any of ! silent for ReplaceAfter, !! for RemoveAfter,
-// * a new life, + one after some seconds, - far behind, ? in trouble, ~ not heard yet; then >x called x now.
+// * a new life, + one after some seconds, - far behind, = hears no leader, ? in trouble, ~ not heard yet; then >x called x now.
 func stateOf(boards ...string) clusterState {
 	v := clusterState{Leader: "a.1", Index: 10_000, Boards: map[string]boardHealth{}}
 	t := DefaultTiming()
 	for _, b := range boards {
 		name, rest := b[:1], b[2:]
 		s := raftServer{name + ".1", name}
-		r := boardHealth{Server: s, Index: v.Index}
+		r := boardHealth{Server: s, Index: v.Index, Follows: true}
 		switch rest[0] {
 		case 'v', 'f':
 			v.Members = append(v.Members, clusterMember{s, rest[0] == 'v'})
@@ -40,6 +40,8 @@ func stateOf(boards ...string) clusterState {
 				}
 			case '-':
 				r.Index = 1
+			case '=':
+				r.Follows = false
 			case '~':
 				r.Unheard = true
 			case '?':
@@ -64,6 +66,8 @@ func TestPlan(t *testing.T) {
 		{"a second board comes", []string{"a:v", "b:n"}, "add b.1"},
 		{"two vote", []string{"a:v", "b:f"}, "promote b.1"},
 		{"not while it is behind", []string{"a:v", "b:f-"}, "nothing"},
+		{"not while it refuses the leader's entries", []string{"a:v", "b:f="}, "nothing"},
+		{"nor in place of a silent voter", []string{"a:v", "b:v", "c:v!", "d:f="}, "nothing"},
 		{"not while it is in trouble", []string{"a:v", "b:f?"}, "nothing"},
 		{"not before it has answered this leader", []string{"a:v", "b:v", "c:v~", "d:f~"}, "nothing"},
 		{"a voter that was not heard yet is not replaced", []string{"a:v", "b:v", "c:v~", "d:f"}, "nothing"},

@@ -302,7 +302,8 @@ func (b *boardFiles) bootstrapLog(first raft.Configuration) error {
 // recoverAlone makes this board the only voter: it appends a configuration that names no
 // other to the log, under a new term, as etcd's --force-new-cluster does. Everything in
 // the log stays. The ledger gets a new identity, so that the boards that were counted
-// out can never vote in it with what they have.
+// out can never vote in it with what they have. The board begins a new life in it: others may
+// have seen a later state of the old one, as after an older copy of its card, and would refuse it.
 func (b *boardFiles) recoverAlone(cfg *Config) error {
 	term, err := b.log.GetUint64([]byte(keyCurrentTerm))
 	if err != nil && !errors.Is(err, errNoKey) {
@@ -327,7 +328,8 @@ func (b *boardFiles) recoverAlone(cfg *Config) error {
 	fork.Index, fork.Term, fork.Proven = max(last, newest.Index), max(fork.Term, newest.Term), max(b.log.proven.Load(), newest.Index)
 	fork.Terms, _ = b.log.listTerms()
 	last, term = fork.Index, max(term, fork.Term)+1
-	only := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: raft.ServerID(b.identity.Server), Address: raft.ServerAddress(cfg.Name)}}}
+	server := newServerID(cfg.Name)
+	only := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: raft.ServerID(server), Address: raft.ServerAddress(cfg.Name)}}}
 	if err := b.log.StoreLog(&raft.Log{Index: last + 1, Term: term, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(only)}); err != nil {
 		return err
 	}
@@ -337,6 +339,7 @@ func (b *boardFiles) recoverAlone(cfg *Config) error {
 	err = b.changeIdentity(func(id *boardIdentity) {
 		id.Superseded = addLedger(id.Superseded, fork.Ledger)
 		id.Forks = append(slices.Clone(id.Forks), fork)[max(0, len(id.Forks)+1-maxSuperseded):]
+		id.Server, id.Starts = server, startHistory{}
 		id.Ledger, id.FirstVoters, id.Recover = ledgerID(randomUint64()|1), nil, false
 	})
 	if err != nil {

@@ -321,7 +321,7 @@ func (l *Ledger) runAutopilot(ctx context.Context, r *raft.Raft, self raftServer
 			delete(l.survey.answers, id) // a life that is over
 			continue
 		}
-		state.Boards[id] = boardHealth{Server: a.hello.Server, Silent: now.Sub(a.at), Index: a.hello.Index, Trouble: a.hello.Trouble != ""}
+		state.Boards[id] = boardHealth{Server: a.hello.Server, Silent: now.Sub(a.at), Index: a.hello.Index, Trouble: a.hello.Trouble != "", Follows: a.hello.HasLeader}
 	}
 	l.mu.Unlock()
 	for _, s := range configuration.Configuration().Servers {

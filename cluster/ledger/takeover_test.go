@@ -196,3 +196,45 @@ func TestTwoCardsPutBackOlder(t *testing.T) {
 		})
 	}
 }
+
+// New cards beside an older copy of b3's card saw that one start. Then b3's own card is back, with every order: after
+// one recovery the new cards follow it, though they have seen a start of b3 that it lacks.
+func TestARecoveredBoardIsAcceptedByAll(t *testing.T) {
+	skipIfShort(t)
+	t.Parallel()
+	r := newVotingRack(t, 3)
+	r.submit(r.board("b1"), "first")
+	r.awaitSameNotes()
+	images := t.TempDir()
+	r.kill("b3")
+	copyDirectory(t, filepath.Join(images, "older"), r.directory("b3"))
+	r.start("b3")
+	r.voters(3)
+	want := []string{"first"}
+	for i := range 5 {
+		want = append(want, fmt.Sprintf("order %d", i))
+		r.submit(r.board("b1"), want[i+1])
+	}
+	r.awaitSameNotes()
+	r.kill(r.names...)
+	copyDirectory(t, filepath.Join(images, "newest"), r.directory("b3"))
+	r.wipe(r.names...)
+	copyDirectory(t, r.directory("b3"), filepath.Join(images, "older"))
+	r.start(r.names...)
+	for _, name := range []string{"b1", "b2"} {
+		r.until(name+" knows of the older copy", func() bool { return strings.Contains(r.board(name).Status().Trouble, "recover b3") })
+	}
+	r.kill("b3")
+	r.wipe("b3")
+	copyDirectory(t, r.directory("b3"), filepath.Join(images, "newest"))
+	r.start("b3")
+	r.until("b3 is told", func() bool { return len(r.board("b3").Status().Voters) == 3 && r.board("b3").Status().Trouble != "" })
+	p, err := r.board("b1").Recover(t.Context(), "b3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", p)
+	r.submitUntilOpen("b3", "after")
+	r.expectNotes(append(want, "after")...)
+	r.voters(3)
+}
