@@ -228,6 +228,7 @@ func (l *Ledger) startRaft() error {
 	if err != nil {
 		return err
 	}
+	l.files.log.overruled = l.requestRestart
 	r, err := raft.NewRaft(conf, l.applier, logs, l.files.log, l.files.raftSnapshots(l.requestRestart), votes)
 	if err != nil {
 		trans.Close()

@@ -42,6 +42,9 @@ type logStore struct {
 	proven         atomic.Uint64          // index up to which entries are known to be committed
 	kept           atomic.Pointer[string] // the entries that a leader wanted to delete and that this board keeps, nil if none
 
+	isOverruled atomic.Bool // see errOverruled: nothing is stored any more
+	overruled   func()      // is called then
+
 	sizeMu  sync.Mutex  // guards size, terms and termsTo
 	size    logSize     // of the entries after the last snapshot
 	terms   []termStart // of the log, the last maxTermStarts; never changed in place
@@ -178,6 +181,9 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 		c.Extensions = append(binary.LittleEndian.AppendUint32(nil, entryChecksum(l)), l.Extensions...)
 		checked[i] = &c
 	}
+	if s.isOverruled.Load() {
+		return errOverruled
+	}
 	time.Sleep(s.slowSync)
 	if err := s.writeLog(func(w *wal.WAL) error { return w.StoreLogs(checked) }); err != nil {
 		return err
@@ -256,7 +262,11 @@ func (s *logStore) DeleteRange(min, max uint64) error {
 	if err := s.lowerMark(min, max); err != nil {
 		return err
 	}
-	return s.writeLog(func(w *wal.WAL) error { return w.DeleteRange(min, max) })
+	if err := s.writeLog(func(w *wal.WAL) error { return w.DeleteRange(min, max) }); err != nil || !s.isOverruled.Load() {
+		return err
+	}
+	s.overruled()
+	return errOverruled
 }
 
 func (s *logStore) Set(key, val []byte) error {

@@ -225,6 +225,10 @@ func (s *logStore) noteCommitted(index uint64) {
 	}
 }
 
+// errOverruled: a leader deleted entries here that were committed and have no commands. Raft has
+// applied them, and would not apply the leader's in their place: the files must be opened again.
+var errOverruled = errors.New("the leader replaced entries that this board had applied; its files are opened again")
+
 // errKept: a leader whose log lacks entries that were committed wants to delete them here.
 var errKept = errors.New("these entries were committed, so this board keeps them")
 
@@ -240,15 +244,29 @@ func (s *logStore) keepEntries(from uint64) error {
 	return fmt.Errorf("%s: %w", text, errKept)
 }
 
+// haveCommands reports whether any of the log's entries has commands, or cannot be read. One without, such as an
+// election's or a clock's, was acknowledged to nobody: a board that kept it would stop a rack that has all orders.
+func (s *logStore) haveCommands(from, to uint64) bool {
+	for i := from; i <= to; i++ {
+		var entry raft.Log
+		if s.GetLog(i, &entry) != nil || countCommands(&entry) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // noteKept notes which entries this board keeps although the leader lacks them.
 func (s *logStore) noteKept(text string) { s.kept.Store(&text) }
 
-// lastProven returns the last entry that is known to be committed, zero if there is none.
+// lastProven returns the last entry that is known to be committed, without those at the log's end that have no
+// commands; zero if there is none.
 func (s *logStore) lastProven() entryPoint {
-	index := s.proven.Load()
+	index, withCommands := s.proven.Load(), s.sizeSinceSnapshot().newest
 	if newest, err := s.newestSnapshot(); err == nil {
-		index = max(index, newest.Index)
+		index, withCommands = max(index, newest.Index), max(withCommands, newest.Index)
 	}
+	index = min(index, withCommands)
 	var entry raft.Log
 	if index == 0 || s.GetLog(index, &entry) != nil {
 		return entryPoint{}
@@ -271,7 +289,7 @@ func (s *logStore) hasEntry(p entryPoint) bool {
 }
 
 // lowerMark makes a deletion of entries safe: it refuses to delete from the end of the log what is
-// known to be committed, and moves the mark back, on disk, before the entries are gone.
+// known to be committed, unless it has no commands, and moves the mark back, on disk, before the entries are gone.
 func (s *logStore) lowerMark(from, to uint64) error {
 	last, err := s.LastIndex()
 	if err != nil || s.mark == nil || to < last {
@@ -285,8 +303,12 @@ func (s *logStore) lowerMark(from, to uint64) error {
 		}
 		end.index, end.term = newest.Index, newest.Term
 	}
-	if end.index < to && from <= s.proven.Load() && end.index < s.proven.Load() {
-		return s.keepEntries(max(from, end.index+1))
+	if proven := s.proven.Load(); end.index < to && from <= proven && end.index < proven {
+		if from = max(from, end.index+1); s.haveCommands(from, min(last, proven)) {
+			return s.keepEntries(from)
+		}
+		s.isOverruled.Store(s.overruled != nil) // it is nil while the files are opened
+		end.committed = from - 1
 	}
 	var entry raft.Log
 	if err := s.GetLog(from-1, &entry); err == nil && entry.Index > end.index {
