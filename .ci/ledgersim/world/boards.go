@@ -236,7 +236,6 @@ func (w *world) damageCard(s *site) {
 	w.must(writeSynced(p, b))
 	w.logf("byte %d of %s is damaged", at, p)
 	w.did("card damaged")
-	s.isBlank = false // what was set aside shows that there was something
 	w.takeAsNewCard(s)
 }
 
