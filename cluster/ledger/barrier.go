@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -130,7 +129,7 @@ func (l *Ledger) Status() Status {
 	s.NameConflicts = slices.Clone(l.survey.nameConflicts)
 	s.OlderPrograms = slices.Clone(l.survey.olderPrograms)
 	s.Superseded = l.superseded
-	leadsApart, fullest := l.survey.leadsApart, cmp.Or(l.survey.fullest, l.cfg.Name)
+	leadsApart, outlook, offer, isSurveyed := l.survey.leadsApart, l.survey.outlook, l.survey.offer, l.survey.reachable > 0
 	leaderSilent := !l.survey.leaderHeard.IsZero() && time.Since(l.survey.leaderHeard) > maxLeaderSilence*l.cfg.Timing.Survey
 	l.mu.Unlock()
 	s.Kept = l.describeKept()
@@ -177,12 +176,12 @@ func (l *Ledger) Status() Status {
 	case leadsApart != "":
 		s.Trouble = fmt.Sprintf("%s reaches this board, though %s leads the ledger: that board lets it in with a majority of the voters; "+
 			"if it does not, look for two boards with one name, or a bad cable", NoLeader, leadsApart)
-	case r.LastIndex() == 0: // it joined, and nothing has arrived yet
-		s.Trouble = NoLeader + ", and this board has nothing of the ledger yet: start the missing boards; " + foundingRemedy
+	case !isSurveyed:
+		s.Trouble = NoLeader + ": this board asks the others"
+	case outlook.fullest == "": // it joined, and nothing has arrived yet
+		s.Trouble = NoLeader + ", and this board has nothing of the ledger yet: start the missing boards" + offer
 	default:
-		s.Fullest = fullest
-		s.Trouble = NoLeader + ": half of the voters or fewer can be reached; start the missing boards; " +
-			"if their cards are lost for good: bramble ledger recover " + fullest
+		s.Fullest, s.Trouble = outlook.fullest, NoLeader+": "+outlook.describe()
 	}
 	l.addLag(&s, r)
 	return s

@@ -349,20 +349,25 @@ func (l *Ledger) whyNotFounded() string {
 	case l.founding.planFault != "":
 		return l.founding.planFault
 	case l.files.identity.JoinOnly:
-		return fmt.Sprintf("this board lost its files (%s), and waits for a board that has the ledger; %s", l.files.identity.Lost, foundingRemedy)
+		return fmt.Sprintf("this board lost its files (%s), and waits for a board that has the ledger%s", l.files.identity.Lost, l.survey.offer)
 	case l.survey.lost != "":
-		return fmt.Sprintf("%s lost the files of an earlier ledger, and no board that answers has it; %s", l.survey.lost, foundingRemedy)
+		return fmt.Sprintf("%s lost the files of an earlier ledger, and no board that answers has it%s", l.survey.lost, l.survey.offer)
 	case missing > 0 && l.survey.reachable >= majorityOf(l.cfg.Boards):
-		return fmt.Sprintf("waiting for %d more of %d boards; if this rack has fewer, set [rack] expected_boards; %s", missing, l.cfg.Boards, foundingRemedy)
+		return fmt.Sprintf("waiting for %d more of %d boards; if this rack has fewer, set [rack] expected_boards%s", missing, l.cfg.Boards, l.survey.offer)
 	case missing > 0:
 		return fmt.Sprintf("waiting for %d more of %d boards", missing, l.cfg.Boards)
 	}
 	return "it is being founded"
 }
 
-// foundingRemedy is what an operator can do if the boards that have the ledger never
-// come.
-const foundingRemedy = "if no board has orders any more: bramble ledger found"
+// offerFounding returns what an operator can do if the boards that have the ledger never come, "" if a
+// board that answers has entries: then nothing is founded.
+func offerFounding(hellos []helloResponse) string {
+	if slices.ContainsFunc(hellos, func(h helloResponse) bool { return h.hasEntries() }) {
+		return ""
+	}
+	return "; if no board has orders any more: bramble ledger found"
+}
 
 // ledger returns the ledger that this board belongs to, 0 if none.
 func (l *Ledger) ledger() ledgerID {

@@ -31,7 +31,7 @@ type BoardStatus struct {
 // They are sorted by name.
 func (l *Ledger) Boards(ctx context.Context) []BoardStatus {
 	var all []BoardStatus
-	seen := map[string]bool{}
+	seen, answers := map[string]bool{}, map[string]bool{}
 	for _, hello := range l.surveyAll(ctx) {
 		b := BoardStatus{Board: hello.Server.Name, Server: hello.Server.ID, Ledger: hello.Ledger.String(), Voter: hello.Voter,
 			Leading: hello.Leading, Index: hello.Index, Last: max(hello.Life.Entries, 1) - 1, Trouble: hello.Trouble}
@@ -44,13 +44,16 @@ func (l *Ledger) Boards(ctx context.Context) []BoardStatus {
 		if own := l.ledger(); b.Trouble == "" && hello.Ledger != own && own != 0 {
 			b.Trouble = "another ledger"
 		}
-		seen[b.Server] = true
+		seen[b.Server], answers[b.Board] = true, true
 		all = append(all, b)
 	}
 	for _, s := range listMembers(l.runningRaft()) {
-		if !seen[string(s.ID)] {
-			all = append(all, BoardStatus{Board: l.boardName(string(s.ID)), Server: string(s.ID), Ledger: l.ledger().String(),
-				Voter: s.Suffrage == raft.Voter, Trouble: "it does not answer"})
+		if b := (BoardStatus{Board: l.boardName(string(s.ID)), Server: string(s.ID), Voter: s.Suffrage == raft.Voter}); !seen[b.Server] {
+			b.Ledger, b.Trouble = l.ledger().String(), "it does not answer"
+			if answers[b.Board] {
+				b.Trouble = "its files are lost, or its card was replaced: the board answers as another server"
+			}
+			all = append(all, b)
 		}
 	}
 	slices.SortFunc(all, func(a, b BoardStatus) int { return strings.Compare(a.Board+a.Server, b.Board+b.Server) })
@@ -253,7 +256,7 @@ func (l *Ledger) planOwnRecovery(ctx context.Context, isChosen bool) (RecoveryPl
 	}
 	live := map[string]bool{}
 	for i, hello := range hellos {
-		if hello.Ledger != own.Ledger || i > 0 && (kept || l.known.note(hello.Server, hello.Life) != nil) {
+		if hello.Ledger != own.Ledger || i > 0 && (kept || hello.Accused || l.known.note(hello.Server, hello.Life) != nil) {
 			continue // a board whose files are older than before does not vote
 		}
 		live[hello.Server.ID] = true

@@ -52,9 +52,16 @@ func TestALostFileSystemFoundsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	if s := l.Status(); !strings.Contains(s.Trouble, "e2fsck gave up") || !strings.Contains(s.Trouble, "bramble ledger found") {
-		t.Errorf("trouble: %q", s.Trouble)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- l.Run(ctx) }()
+	r.until("it says so, and what an operator can do", func() bool {
+		trouble := l.Status().Trouble
+		return strings.Contains(trouble, "e2fsck gave up") && strings.Contains(trouble, "bramble ledger found")
+	})
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

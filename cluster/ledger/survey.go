@@ -23,7 +23,8 @@ type surveyState struct {
 	nameConflicts []string                // see planner.nameConflicts; as the leader has them
 	conflictsFrom map[string]time.Time    // since when the planner reports each, while this board leads
 	leadsApart    string                  // the board that leads this ledger, though raft knows no leader here; "" if none
-	fullest       string                  // the board to recover the ledger on, while it has no leader; see findFullest
+	outlook       outlook                 // while there is no leader
+	offer         string                  // see offerFounding
 	kept          keptEntries             // what boards keep that the leader lacks
 	maxRules      map[string]uint32       // by server id: see noteMaxRules
 	olderPrograms []string                // names of boards, sorted: see Status
@@ -98,22 +99,6 @@ func (l *Ledger) surveyOnce(ctx context.Context) {
 	}
 }
 
-// surveyLeaderless finds out which board is which server now: without a leader, raft
-// looks for the voters, and they may have new names.
-func (l *Ledger) surveyLeaderless(ctx context.Context, id ledgerID) {
-	hellos := l.callHello(ctx)
-	own, leader := l.handleHello(helloRequest{}), helloResponse{}
-	for _, hello := range hellos {
-		if l.noteHello(id, hello) && hello.Leading && hello.Ledger == id {
-			leader = hello
-		}
-	}
-	l.mu.Lock()
-	l.survey.reachable, l.survey.fullest = len(hellos)+1, findFullest(append(hellos, own), id).Server.Name
-	l.survey.leadsApart, l.survey.nameConflicts = leader.Server.Name, leader.NameConflicts
-	l.mu.Unlock()
-}
-
 // noteHello notes what a board's response reports of that board. It returns whether the
 // board still has the files that it had.
 func (l *Ledger) noteHello(own ledgerID, hello helloResponse) bool {
@@ -154,8 +139,8 @@ func (l *Ledger) surveyUnfounded(ctx context.Context, self raftServer) {
 	}
 	l.mu.Lock()
 	mayFound := l.files.identity.MayFound
-	founded, why := chooseLedger(hellos, self.ID, l.files.identity.JoinLedger)
-	l.survey.reachable, l.survey.whyNotJoin, l.survey.lost = len(live), why, strings.Join(lost, ", ")
+	founded, why := chooseLedger(append(hellos, helloResponse{Server: self}), self.ID, l.files.identity.JoinLedger)
+	l.survey.reachable, l.survey.whyNotJoin, l.survey.lost, l.survey.offer = len(live), why, strings.Join(lost, ", "), offerFounding(hellos)
 	l.founding.planFault = findPlanFault(l.cfg.Boards, max(len(live), known), hellos)
 	l.mu.Unlock()
 	switch {
@@ -179,15 +164,12 @@ func chooseLedger(hellos []helloResponse, self string, only ledgerID) (founded *
 			gone[id] = true
 		}
 	}
-	boards, holders := map[ledgerID][]string{}, map[ledgerID][]helloResponse{}
+	boards := map[ledgerID][]string{}
 	for _, hello := range hellos {
 		if hello.Ledger == 0 || gone[hello.Ledger] || (only != 0 && only != hello.Ledger) {
 			continue
 		}
 		boards[hello.Ledger] = append(boards[hello.Ledger], hello.Server.Name)
-		if hello.hasEntries() {
-			holders[hello.Ledger] = append(holders[hello.Ledger], hello)
-		}
 		if hello.HasLeader || slices.ContainsFunc(hello.FirstVoters, func(s raftServer) bool { return s.ID == self }) {
 			founded = &hello
 		}
@@ -204,13 +186,11 @@ func chooseLedger(hellos []helloResponse, self string, only ledgerID) (founded *
 		return founded, ""
 	}
 	for id, names := range boards {
-		if len(holders[id]) == 0 {
-			return nil, fmt.Sprintf("%s joined a ledger and has nothing of it: start the missing boards; if their cards are lost for good: "+
-				"bramble ledger found", strings.Join(names, ", "))
+		o := newOutlook(hellos, id)
+		if o.fullest == "" {
+			return nil, fmt.Sprintf("%s joined a ledger and has nothing of it: start the missing boards%s", strings.Join(names, ", "), offerFounding(hellos))
 		}
-		most := findFullest(holders[id], id).Server.Name
-		why = fmt.Sprintf("%s has the ledger, and no majority of its voters: start the missing boards; if their cards are lost for good: "+
-			"bramble ledger recover %s", most, most)
+		why = fmt.Sprintf("%s has the ledger, which has no leader: %s", o.fullest, o.describe())
 	}
 	return nil, why
 }
@@ -254,6 +234,9 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 		_, leader := r.LeaderWithID()
 		response.Leading, response.HasLeader = r.State() == raft.Leader, leader != ""
 		response.Voter = slices.Contains(listVoters(r), response.Server.ID)
+		for _, id := range listVoters(r) {
+			response.Voters = append(response.Voters, raftServer{id, l.boardName(id)})
+		}
 		response.LastTerm = response.Log.Term
 	}
 	l.reportClock(&response, st)

@@ -173,6 +173,13 @@ func TestTwoCardsPutBackOlder(t *testing.T) {
 				b2, b3 := r.board("b2").Status().Trouble, r.board("b3").Status().Trouble
 				return strings.Contains(r.board("b1").Status().Trouble, "recover b1") && r.board("b2").Status().Leader+r.board("b3").Status().Leader == "" && !strings.Contains(b2+b3, "recover b2") && !strings.Contains(b2+b3, "recover b3")
 			})
+			for _, name := range r.names {
+				r.until(name+" names the one way out, and what it would drop", func() bool {
+					text := r.board(name).Status().Trouble
+					return strings.Contains(text, "1 of 3 voters can vote") && strings.Contains(text, "b2, b3. No board is missing") && !strings.Contains(text, "tart the") && !strings.Contains(text, "ledger found") &&
+						strings.Contains(text, "The one way out: bramble ledger recover b1") && strings.Contains(text, "went apart") == sells && !strings.Contains(text, "nothing is lost")
+				})
+			}
 			for _, name := range []string{"b2", "b3"} {
 				if r.board(name).Status().LastEntry == 0 {
 					continue // it began a new life

@@ -49,7 +49,8 @@ func TestTheBoardWithMostOfTheLedgerIsNamed(t *testing.T) {
 		return h
 	}
 	founded, why := chooseLedger([]helloResponse{hello("bare", 1, 0, 0), hello("old", 9, 1, 20), hello("most", 9, 2, 12), hello("less", 9, 2, 11)}, "new.1", 0)
-	want := "most has the ledger, and no majority of its voters: start the missing boards; if their cards are lost for good: bramble ledger recover most"
+	want := "most has the ledger, which has no leader: half of the voters or fewer can be reached. Start the missing boards. " +
+		"Only if their cards are lost for good: bramble ledger recover most"
 	if founded != nil || why != want {
 		t.Errorf("got %v, %q\nwant %q", founded, why, want)
 	}

@@ -56,6 +56,7 @@ type helloResponse struct {
 	Superseded    []ledgerID   `json:",omitempty"` // see boardIdentity
 	Boards        int          `json:",omitempty"` // see Config
 	Voter         bool         `json:",omitempty"`
+	Voters        []raftServer `json:",omitempty"` // as the board's configuration has them; nil from an older program
 	LastTerm      uint64       `json:",omitempty"` // of the last entry that the board has
 	HasLeader     bool         `json:",omitempty"` // the board knows a leader
 	Lost          string       `json:",omitempty"` // see boardIdentity

@@ -126,7 +126,7 @@ func recoverLedger(ctx context.Context, w world, c *client.Client, command order
 	fmt.Fprintf(w.out, "Counted out: %s.\n", strings.Join(p.CountedOut, ", "))
 	fmt.Fprintf(w.out, "The card proves that the rack had acknowledged everything up to entry %d,\nof %s by the ledger's clock.\n", p.Proven, p.ProvenAt.UTC().Format(time.RFC3339))
 	fmt.Fprintf(w.out, "After that entry it has %s, which may or may not have been\nacknowledged. They stay.\n", pluralize(p.Unproven, "command", "commands"))
-	fmt.Fprintf(w.out, "Its order book has %s; it has not applied %s of its log yet.\n", p.Holds, pluralize(p.Waiting, "command", "commands"))
+	fmt.Fprintf(w.out, "In its order book: %s. In its log after that: %s (orders\nand changes). All of these stay.\n", p.Holds, pluralize(p.Waiting, "command", "commands"))
 	for i := 1; i < len(p.Ahead); i += 2 {
 		fmt.Fprintf(w.out, "The logs went apart. Only %s has up to %d entries (orders and changes), which\nwill be missing. Only %s has up to %d, compared with it.\n",
 			p.Ahead[i-1].Board, p.Ahead[i-1].Entries, p.Board, p.Ahead[i].Entries)

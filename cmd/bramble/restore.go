@@ -22,6 +22,10 @@ const (
 	// pause between them: a rack that changes its leader takes seconds, a new one a minute.
 	restorePatience = 2 * time.Minute
 	restorePause    = time.Second
+	// restoreNews is the time between two lines about what a restore waits for.
+	restoreNews = 20 * time.Second
+	// cancelPatience limits the attempt to drop what was sent: the rack drops it itself after ten minutes.
+	cancelPatience = 15 * time.Second
 	// boardsPatience limits the wait for the other boards after a restore. A first Pi takes
 	// under a minute for 100,000 orders.
 	boardsPatience = 10 * time.Minute
@@ -109,18 +113,18 @@ func (r *restoration) restoreFile(ctx context.Context, w world, path string, key
 	r.request.Header, r.request.Sum = &h, hex.EncodeToString(sum.Sum(nil))
 	note, err := r.sendStep(ctx, "begin")
 	if err != nil {
-		return err
+		return explainEnd(err, "Nothing was restored: the order book is as it was")
 	}
 	if note != "" {
 		printNote(w, note)
 	}
 	r.request.Header, r.request.Chunks, r.request.Sum, r.request.AcceptClock = nil, 0, "", false
 	if _, err := openBackup(path, keyring, func(_ backup.Header, book io.Reader) error { return r.sendChunks(ctx, book) }); err != nil {
-		return errors.Join(err, r.cancelStep(ctx))
+		return explainEnd(errors.Join(err, r.cancelStep(ctx)), "Nothing was restored: the order book is as it was")
 	}
 	text, err := r.sendStep(ctx, "finish")
 	if err != nil {
-		return err
+		return explainEnd(err, "The restore may have taken effect: then bramble orders list shows the orders, and a second one is refused")
 	}
 	fmt.Fprintln(w.out, text)
 	return r.awaitBoards(ctx, w)
@@ -167,26 +171,43 @@ func (r *restoration) sendStep(ctx context.Context, action string) (string, erro
 
 // cancelStep drops what was sent. Its context outlives one that has ended.
 func (r *restoration) cancelStep(ctx context.Context) error {
-	_, err := r.sendStep(context.WithoutCancel(ctx), "cancel")
-	return err
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelPatience)
+	defer cancel()
+	r.request.Action = "cancel"
+	return r.c.Shop(ctx, http.MethodPost, "restore", r.request, nil)
 }
 
-// retryStep calls send until it succeeds or fails for good, for at most restorePatience, and says once
-// why it tries again. Every step can be sent again.
+// explainEnd adds to an error for lack of boards how the rack is, and what to do next.
+func explainEnd(err error, outcome string) error {
+	if !isWorthRetry(err) {
+		return err
+	}
+	return fmt.Errorf("%w\n%s. When enough boards run (bramble ledger status), run the command again. "+
+		"Until then, parts that were sent may keep orders out, for ten minutes", err, outcome)
+}
+
+// isWorthRetry reports whether a step failed only because too few boards answered.
+func isWorthRetry(err error) bool {
+	return errors.Is(err, client.ErrUnreachable) || errors.Is(err, console.ErrUnavailable)
+}
+
+// retryStep calls send until it succeeds or fails for good, for at most restorePatience, and says every
+// restoreNews what it waits for. Every step can be sent again.
 func (r *restoration) retryStep(ctx context.Context, send func() error) error {
-	for began, told := time.Now(), false; ; {
+	for began, told := time.Now(), (time.Time{}); ; {
 		err := send()
-		isSilent := errors.Is(err, client.ErrUnreachable)
-		if err == nil || !errors.Is(err, console.ErrUnavailable) && !isSilent || time.Since(began) > restorePatience {
+		left := restorePatience - time.Since(began)
+		if !isWorthRetry(err) || left < 0 {
 			return err
 		}
-		if !told {
+		if time.Since(told) > restoreNews {
+			told = time.Now()
+			var s orderservice.LedgerState
 			reason := err.Error()
-			if isSilent {
-				reason = "The console does not answer: " + reason
+			if r.c.Shop(ctx, http.MethodGet, "ledger", nil, &s) == nil && s.Trouble != "" {
+				reason = s.Trouble
 			}
-			printNote(r.w, strings.TrimSuffix(reason, ".")+". Trying again for two minutes.")
-			told = true
+			printNote(r.w, fmt.Sprintf("The restore waits, for %v more: %s.", left.Round(time.Second), strings.TrimSuffix(reason, ".")))
 		}
 		select {
 		case <-ctx.Done():
@@ -222,7 +243,7 @@ func (r *restoration) awaitBoards(ctx context.Context, w world) error {
 			}
 			defer own.Close()
 		}
-		switch has, err := awaitBoard(ctx, own, first.Applied); {
+		switch has, err := awaitBoard(ctx, own, first.Applied, func(note string) { printNote(w, board.Name+note) }); {
 		case errors.Is(err, client.ErrUnreachable), errors.Is(err, client.ErrRefused):
 			printNote(w, "The console of "+board.Name+" cannot be reached from here, so it was not asked; it copies the orders from the others.")
 		case err != nil:
@@ -237,15 +258,19 @@ func (r *restoration) awaitBoards(ctx context.Context, w world) error {
 	return nil
 }
 
-// awaitBoard waits until a board has applied an entry, or has halted.
-func awaitBoard(ctx context.Context, c *client.Client, applied uint64) (has orderservice.LedgerState, err error) {
-	for {
+// awaitBoard waits until a board has applied an entry, or has halted, and says every restoreNews how far it is.
+func awaitBoard(ctx context.Context, c *client.Client, applied uint64, tell func(string)) (has orderservice.LedgerState, err error) {
+	for told := time.Now(); ; {
+		if time.Since(told) > restoreNews {
+			told = time.Now()
+			tell(strings.TrimSuffix(fmt.Sprintf(" has applied %d of %d entries; %s", has.Applied, applied, has.Trouble), "; "))
+		}
 		if err := c.Shop(ctx, http.MethodGet, "ledger", nil, &has); err != nil || has.Applied >= applied || has.Halted != "" {
 			return has, err
 		}
 		select {
 		case <-ctx.Done():
-			return has, fmt.Errorf("it has not applied the restore in time: %w", ctx.Err())
+			return has, fmt.Errorf("the restore is done, but this board has not applied it within %v: see bramble ledger status there: %w", boardsPatience, ctx.Err())
 		case <-time.After(restorePause):
 		}
 	}

@@ -11,7 +11,7 @@ import (
 // Every pair of ledger problems that can stand together names one ledger command, and one board's or ledger's.
 func TestNoticesNameOneWayOut(t *testing.T) {
 	const own, other = "00000000000000aa", "00000000000000bb"
-	noLeader := func(s *ledger.Status) { s.Leader, s.Trouble = "", ledger.NoLeader+": test" }
+	noLeader := func(s *ledger.Status) { s.Leader, s.Trouble = "", ledger.NoLeader+": test: bramble ledger recover b1" }
 	ahead := []ledger.AheadBoard{{Board: "b1", Ledger: own, Entries: 7}}
 	problems := []struct {
 		name string
@@ -65,7 +65,7 @@ func TestNoticesNameOneWayOut(t *testing.T) {
 					!strings.Contains(notices, "bramble orders export --stale")) {
 					t.Errorf("a given-up board:\n%s", notices)
 				}
-				if strings.Contains(notices, "Switch the missing boards on") && strings.Contains(notices, "take the missing ones out") {
+				if strings.Contains(notices, "tart the missing boards") && strings.Contains(notices, "take the missing ones out") {
 					t.Errorf("two orders about missing boards:\n%s", notices)
 				}
 			})

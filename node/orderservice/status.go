@@ -40,12 +40,10 @@ func (s *Service) Notices(board string) []string {
 	case hasNoLeader && isDivided:
 	case strings.HasPrefix(status.Trouble, ledger.NoLeader+" reaches"): // another board is led
 		add("No orders are accepted on "+board+": ", status.Trouble+".")
-	case isEmpty:
-		notices = append(notices, board+" has none of the orders yet: it waits until the leader of the ledger lets it in, which takes a majority of boards that have them. See bramble ledger status.")
-	case hasNoLeader && status.Halted != "":
-		notices = append(notices, "Orders are paused: the ledger has no majority of its voters. Switch the missing boards on.")
+	case hasNoLeader && status.Halted != "": // the halt comes first
+		notices = append(notices, "Orders are paused: the ledger has no leader. If boards are off, start them.")
 	case hasNoLeader:
-		notices = append(notices, "Orders are paused: the ledger has no majority of its voters. Nothing is lost. Switch the missing boards on, and orders go on by themselves; only if their cards are lost for good: bramble ledger recover "+cmp.Or(status.Fullest, board)+".")
+		notices = append(notices, "Orders are paused: the ledger has "+status.Trouble+".")
 	case len(status.OlderPrograms) > 0 && status.Leader == "":
 		add("No orders are accepted on "+board+": ", status.Trouble+".")
 	case strings.HasPrefix(status.Trouble, ledger.LeaderSilent):
@@ -73,7 +71,7 @@ func (s *Service) Notices(board string) []string {
 		notices = append(notices, "Some boards have a ledger that was given up, and take no part until bramble ledger choose "+status.Ledger+": "+status.Outdated+ahead)
 	case status.Kept != "":
 		keeper, _, _ := strings.Cut(status.Kept, " ")
-		notices = append(notices, fmt.Sprintf("Orders are paused, because boards lost files and went on without them: %s. Make %s's log the rack's again: bramble ledger recover %s; then, for the others, bramble ledger choose.", status.Kept, keeper, keeper))
+		notices = append(notices, fmt.Sprintf("Orders are paused, because boards lost files and went on without them: %s. Make %s's log the rack's again: bramble ledger recover %s, which without --accept-loss only says how many entries other boards have that it lacks; then, for the others, bramble ledger choose.", status.Kept, keeper, keeper))
 	}
 	for _, conflict := range status.NameConflicts {
 		add("In the ledger ", conflict+".")
