@@ -261,8 +261,11 @@ func (p *planner) nameConflicts() []string {
 	return all
 }
 
+// presentSurveys is the number of surveys of which a board must have answered one to be present.
+const presentSurveys = 3
+
 // answersNow reports whether a board answered one of the last surveys.
-func (p *planner) answersNow(b boardHealth) bool { return b.Silent < 3*p.timing.Survey }
+func (p *planner) answersNow(b boardHealth) bool { return b.Silent < presentSurveys*p.timing.Survey }
 
 // hasNextLife reports whether a board of this name is only in its next life: of the servers
 // that claim the name, a member has just gone silent, and one that is no member answers.

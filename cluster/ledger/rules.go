@@ -87,18 +87,31 @@ func (l *Ledger) offeredRules() uint32 {
 }
 
 // chooseRules returns the rules version for the leader's next entry, and the boards that keep it
-// from rising. All members count, silent ones with the last version that they told.
+// from rising.
 func (l *Ledger) chooseRules(r *raft.Raft) (rules uint32, heldBy []string) {
-	inForce := l.applier.state().rules
-	versions := map[string]uint32{}
+	inForce, members := l.applier.state().rules, listMembers(r)
 	l.mu.Lock()
-	for _, s := range listMembers(r) {
-		if string(s.ID) != l.files.identity.Server {
-			versions[string(s.Address)] = l.survey.maxRules[string(s.ID)]
-		}
-	}
+	versions := l.survey.listRules(members, l.files.identity.Server, time.Now().Add(-presentSurveys*l.cfg.Timing.Survey))
 	l.mu.Unlock()
 	return agreeRules(l.offeredRules(), inForce, versions)
+}
+
+// listRules returns the rules versions of the boards but one, by their names: of all members, of silent ones the
+// last that they told, and of boards that answered since a time and are no members yet. mu is held.
+func (s *surveyState) listRules(members []raft.Server, without string, since time.Time) map[string]uint32 {
+	versions := map[string]uint32{}
+	for _, m := range members {
+		if string(m.ID) != without {
+			versions[string(m.Address)] = s.maxRules[string(m.ID)]
+		}
+	}
+	for id, a := range s.answers {
+		name := a.hello.Server.Name
+		if told, isMember := versions[name]; id != without && a.at.After(since) && (!isMember || a.hello.MaxRules < told) {
+			versions[name] = a.hello.MaxRules
+		}
+	}
+	return versions
 }
 
 // raiseRules commits an entry without commands, so that the rules rise also while nobody orders.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -188,5 +189,35 @@ func TestFilesAreSetAsideAfterTheSecondDivergence(t *testing.T) {
 	var d *damageError
 	if err := checkDivergence(dir); !errors.As(err, &d) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A board whose earlier life was just removed, and which is no member yet, keeps the rules from rising.
+func TestWhoseRulesCount(t *testing.T) {
+	now := time.Now()
+	answer := func(id, name string, rules uint32, ago time.Duration) surveyAnswer {
+		return surveyAnswer{helloResponse{Server: raftServer{id, name}, MaxRules: rules}, now.Add(-ago)}
+	}
+	members := []raft.Server{{ID: "a.1", Address: "a"}, {ID: "b.1", Address: "b"}, {ID: "c.1", Address: "c"}}
+	for _, c := range []struct {
+		name    string
+		told    map[string]uint32
+		answers []surveyAnswer
+		want    map[string]uint32
+	}{
+		{"members", map[string]uint32{"b.1": 2, "c.1": 3}, nil, map[string]uint32{"b": 2, "c": 3}},
+		{"one that never told", map[string]uint32{"b.1": 2}, nil, map[string]uint32{"b": 2, "c": 0}},
+		{"a board that comes", map[string]uint32{"b.1": 2, "c.1": 2}, []surveyAnswer{answer("d.1", "d", 1, 0)}, map[string]uint32{"b": 2, "c": 2, "d": 1}},
+		{"one that is gone", map[string]uint32{"b.1": 2, "c.1": 2}, []surveyAnswer{answer("d.1", "d", 1, time.Minute)}, map[string]uint32{"b": 2, "c": 2}},
+		{"a member's new life with an older program", map[string]uint32{"b.1": 2, "c.1": 2}, []surveyAnswer{answer("c.2", "c", 1, 0)}, map[string]uint32{"b": 2, "c": 1}},
+		{"this board", map[string]uint32{"b.1": 2, "c.1": 2}, []surveyAnswer{answer("a.1", "a", 1, 0)}, map[string]uint32{"b": 2, "c": 2}},
+	} {
+		s := surveyState{maxRules: c.told, answers: map[string]surveyAnswer{}}
+		for _, a := range c.answers {
+			s.answers[a.hello.Server.ID] = a
+		}
+		if got := s.listRules(members, "a.1", now.Add(-time.Second)); !maps.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
 	}
 }
