@@ -136,6 +136,11 @@ func (w *world) start(s *site) {
 		s.card.holds |= before.holds
 		s.card.ledger = before.ledger
 	}
+	for other, c := range w.cardOf {
+		if c == s.card && other != id { // this start set that life's files aside
+			w.cardOf[other] = &card{isLost: true}
+		}
+	}
 	w.cardOf[id] = s.card
 	ctx, cancel := context.WithCancel(context.Background())
 	b.cancel = cancel
