@@ -55,7 +55,7 @@ func TestALostFileSystemFoundsNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- l.Run(ctx) }()
-	r.until("it says so, and what an operator can do", func() bool {
+	r.until("the status names the fault and the command", func() bool {
 		trouble := l.Status().Trouble
 		return strings.Contains(trouble, "e2fsck gave up") && strings.Contains(trouble, "bramble ledger found")
 	})

@@ -324,6 +324,16 @@ func (r *rack) submit(b *board, command string) uint64 {
 	}
 }
 
+// submitOrders submits "order 1" to "order n" on a board, and returns them.
+func (r *rack) submitOrders(name string, n int) (orders []string) {
+	r.t.Helper()
+	for i := range n {
+		orders = append(orders, fmt.Sprintf("order %d", i+1))
+		r.submit(r.board(name), orders[i])
+	}
+	return orders
+}
+
 func (b *board) texts() []string {
 	var all []string
 	for _, n := range b.diary.Notes() {

@@ -43,11 +43,7 @@ func testTakeover(t *testing.T, order []string, sells bool) {
 	r.kill("b3")
 	image := filepath.Join(t.TempDir(), "image")
 	copyDirectory(t, image, r.directory("b1"))
-	want := []string{"order 0"}
-	for i := range 5 {
-		want = append(want, fmt.Sprintf("order %d", i+1))
-		r.submit(r.board("b1"), want[i+1])
-	}
+	want := append([]string{"order 0"}, r.submitOrders("b1", 5)...)
 	r.awaitSameNotes()
 	r.kill("b2")
 	r.wipe("b2")
@@ -102,10 +98,7 @@ func TestACopyThatForgotItsVote(t *testing.T) {
 	r.start(b)
 	r.voters(3)
 	r.kill(old)
-	for i := range 5 {
-		want = append(want, fmt.Sprintf("order %d", i+1))
-		r.submit(r.board(a), want[i+1])
-	}
+	want = append(want, r.submitOrders(a, 5)...)
 	r.awaitSameNotes()
 	r.kill(a, b)
 	r.wipe(b)
@@ -151,11 +144,7 @@ func TestTwoCardsPutBackOlder(t *testing.T) {
 				copyDirectory(t, filepath.Join(images, name), r.directory(name))
 			}
 			r.start("b2", "b3")
-			want := []string{"first"}
-			for i := range 8 {
-				want = append(want, fmt.Sprintf("order %d", i))
-				r.submit(r.board("b1"), want[i+1])
-			}
+			want := append([]string{"first"}, r.submitOrders("b1", 8)...)
 			r.awaitSameNotes()
 			r.kill(r.names...)
 			r.wipe("b2", "b3")
@@ -217,11 +206,7 @@ func TestARecoveredBoardIsAcceptedByAll(t *testing.T) {
 	copyDirectory(t, filepath.Join(images, "older"), r.directory("b3"))
 	r.start("b3")
 	r.voters(3)
-	want := []string{"first"}
-	for i := range 5 {
-		want = append(want, fmt.Sprintf("order %d", i))
-		r.submit(r.board("b1"), want[i+1])
-	}
+	want := append([]string{"first"}, r.submitOrders("b1", 5)...)
 	r.awaitSameNotes()
 	r.kill(r.names...)
 	copyDirectory(t, filepath.Join(images, "newest"), r.directory("b3"))
