@@ -233,8 +233,9 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	if r != nil {
 		_, leader := r.LeaderWithID()
 		response.Leading, response.HasLeader = r.State() == raft.Leader, leader != ""
-		response.Voter = slices.Contains(listVoters(r), response.Server.ID)
-		for _, id := range listVoters(r) {
+		voters := listVoters(r)
+		response.Voter = slices.Contains(voters, response.Server.ID)
+		for _, id := range voters {
 			response.Voters = append(response.Voters, raftServer{id, l.boardName(id)})
 		}
 		response.LastTerm = response.Log.Term
