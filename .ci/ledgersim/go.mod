@@ -2,6 +2,8 @@ module ledgersim
 
 go 1.26.0
 
+toolchain go1.26.8
+
 require (
 	bramble v0.0.0
 	github.com/tetratelabs/wazero v1.12.0
@@ -24,7 +26,7 @@ require (
 	go.etcd.io/bbolt v1.5.0 // indirect
 	golang.org/x/exp v0.0.0-20220827204233-334a2380cb91 // indirect
 	golang.org/x/sync v0.25.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/sys v0.50.0 // indirect
 )
 
 replace bramble => ../..

@@ -2,6 +2,8 @@ module policysim
 
 go 1.26.0
 
+toolchain go1.26.8
+
 require (
 	bramble v0.0.0
 	github.com/cespare/xxhash/v2 v2.3.0
@@ -15,7 +17,7 @@ require (
 	github.com/dunglas/httpsfv v1.1.2 // indirect
 	github.com/dustin/go-humanize v1.0.1 // indirect
 	golang.org/x/sync v0.25.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/sys v0.50.0 // indirect
 )
 
 replace bramble => ../..
