@@ -238,6 +238,12 @@ func (a *applyTx) executeCommand(c Command, data []byte) Answer {
 		return a.finishRestore(c)
 	case CancelRestore:
 		return a.cancelRestore()
+	case SetReceiptSecret:
+		if c.First { // no operator's command: without a trace
+			answer, _ := a.setReceiptSecret(c)
+			return answer
+		}
+		return a.runOperation(c.Operation, data, func() (Answer, string) { return a.setReceiptSecret(c) })
 	}
 	return Answer{Outcome: Malformed}
 }

@@ -93,7 +93,7 @@ type readModel struct {
 	erasures uint64
 	orders   uint64 // so far
 
-	receiptKeys [][]byte
+	receiptKeys []ReceiptKey
 	restoring   *RestoreProgress // nil: none
 }
 

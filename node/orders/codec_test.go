@@ -46,6 +46,8 @@ func everyCommand() []Command {
 		BeginFulfilment{9}, FinishFulfilment{9, "webhook"}, FinishMail{9, JobMailWon},
 		Erase{Operation: by, ID: 9},
 		Erase{Operation: by, Email: "a@example.org"},
+		SetReceiptSecret{Operation: by, Secret: [32]byte{1}, Former: [][32]byte{{2}, {3}}, First: true},
+		SetReceiptSecret{Operation: by, Secret: [32]byte{1}, Revoke: true},
 		Tick{}, Tick{Until: start}, SetClock{by, start, start.Add(-time.Hour)},
 	}
 }

@@ -64,4 +64,5 @@ var commandReaders = [...]func(*decoder) Command{
 	opAddRestoreChunk:  readCommand[AddRestoreChunk],
 	opFinishRestore:    readCommand[FinishRestore],
 	opCancelRestore:    readCommand[CancelRestore],
+	opSetReceiptSecret: readCommand[SetReceiptSecret],
 }

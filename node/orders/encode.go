@@ -25,6 +25,7 @@ const (
 	opAddRestoreChunk  = 41
 	opFinishRestore    = 42
 	opCancelRestore    = 43
+	opSetReceiptSecret = 44
 	opSetOneTime       = 16 // SetTimes that keeps a time
 	opOfferInviting    = 17 // Offer with Invitations
 	opReviseOffer      = 18

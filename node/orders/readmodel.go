@@ -53,6 +53,9 @@ func (a *applyTx) nextDue() (at time.Time, ok bool) {
 			soonest(a.now)
 		}
 	}
+	if a.restore.Get([]byte(linkMailKey)) != nil {
+		soonest(a.now)
+	}
 	if k, _ := a.timers.Cursor().First(); k != nil {
 		soonest(fromMillis(int64(binary.BigEndian.Uint64(k))))
 	}

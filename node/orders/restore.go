@@ -28,8 +28,6 @@ const (
 	MaxRestoreChunks = 16 << 10
 	// MaxRestoreCommand limits the encoding of an AddRestoreChunk, in place of MaxCommand.
 	MaxRestoreCommand = MaxRestoreChunk + 32
-	// MaxReceiptKeys limits the keys of receipts that a book has from other racks.
-	MaxReceiptKeys = 32
 	// restoreTimeout is the time without a chunk after which a restore counts as abandoned,
 	// so that a command that was cut off does not keep the shop closed.
 	restoreTimeout = 10 * time.Minute
@@ -40,7 +38,8 @@ const (
 	restoreBeginKey = "begin"  // → see pendingRestore; while a restore is in progress
 	restoreDoneKey  = "done"   // → OpID (8) of the restore that made this book
 	restoreChunkKey = "chunk:" // and the chunk's number (4) → its bytes
-	receiptKeyKey   = "key:"   // and a number (1) → a key of receipts (32)
+	receiptKeyKey   = "key:"   // and a number (1) → a key of receipts (32); if it is own or ended, both as bytes
+	linkMailKey     = "links"  // → see queueLinkMails; while mails with new links are queued
 )
 
 // BeginRestore begins to restore a book's snapshot into an empty book: one without an order
@@ -262,6 +261,7 @@ func (a *applyTx) finishRestore(c FinishRestore) Answer {
 		}
 		return Answer{Outcome: Malformed}
 	}
+	own := readReceiptKeys(a.restore)
 	a.adoptBook(next)
 	if a.err != nil {
 		return Answer{}
@@ -269,6 +269,9 @@ func (a *applyTx) finishRestore(c FinishRestore) Answer {
 	a.dropRestore()
 	a.put(a.restore, []byte(restoreDoneKey), uint64Key(c.OpID))
 	a.addReceiptKeys(r.command.ReceiptKeys)
+	if keys := readReceiptKeys(a.restore); !slices.ContainsFunc(keys, ReceiptKey.isOwn) { // of a program before secrets
+		a.putReceiptKeys(append(keys[max(0, len(keys)+len(own)-MaxReceiptKeys):], own...))
+	}
 	a.appendAudit(c.Operator, fmt.Sprintf("restore a backup of %d orders", a.b.meta.orders))
 	return Answer{Outcome: Done, Count: int(a.b.meta.orders)}
 }
@@ -304,34 +307,6 @@ func (a *applyTx) adoptBook(next *Book) {
 		a.touch(s)
 	}
 }
-
-// addReceiptKeys stores keys that the book does not have yet; beyond MaxReceiptKeys it has
-// the newest.
-func (a *applyTx) addReceiptKeys(keys [][32]byte) {
-	all := readReceiptKeys(a.restore)
-	for _, key := range keys {
-		if !slices.ContainsFunc(all, func(have []byte) bool { return bytes.Equal(have, key[:]) }) {
-			all = append(all, key[:])
-		}
-	}
-	all = all[max(0, len(all)-MaxReceiptKeys):]
-	for n, key := range all {
-		a.put(a.restore, append([]byte(receiptKeyKey), byte(n)), key)
-	}
-}
-
-// readReceiptKeys returns copies of the keys, oldest first.
-func readReceiptKeys(restore *bbolt.Bucket) [][]byte {
-	var keys [][]byte
-	c := restore.Cursor()
-	for k, v := c.Seek([]byte(receiptKeyKey)); k != nil && bytes.HasPrefix(k, []byte(receiptKeyKey)); k, v = c.Next() {
-		keys = append(keys, bytes.Clone(v))
-	}
-	return keys
-}
-
-// ReceiptKeys returns the keys that verify receipts of racks whose backups were restored.
-func (b *Book) ReceiptKeys() [][]byte { return b.readModel.Load().receiptKeys }
 
 // Position describes the book's state at one entry of the ledger.
 type Position struct {

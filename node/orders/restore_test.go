@@ -82,7 +82,7 @@ func TestRestoreThroughTheLedger(t *testing.T) {
 			d.want(AlreadyDone, c)
 		}
 		d.recount()
-		if keys := d.book.ReceiptKeys(); len(keys) != 2 || keys[1][0] != 2 {
+		if keys := d.book.ReceiptKeys(); len(keys) != 2 || keys[1].Key[0] != 2 {
 			t.Fatalf("%d keys", len(keys))
 		}
 		// It goes on where the source does, limits and queues included.

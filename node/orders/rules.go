@@ -21,7 +21,7 @@ import (
 // letters of its inputs.
 
 // MaxRules is the highest version of the rules that this program knows.
-const MaxRules uint32 = 2
+const MaxRules uint32 = 3
 
 // TickUntilRules is the version from which a Tick can have an Until.
 const TickUntilRules = 2
@@ -60,6 +60,9 @@ func rulesOf(version uint32) ruleSet {
 		r.version, r.form, r.lastOp, r.lastMail, r.maxSales, r.maxAudit = 2, recordForm2, opCancelRestore, JobMailReturned, MaxSales, MaxAudit
 		r.normalEmail = func(email string) string { return normalEmail1(withoutInvisible(email)) }
 		r.countsRefusals, r.skipsHead, r.notifiesCancel = true, true, true
+	}
+	if version >= 3 {
+		r.version, r.lastOp, r.lastMail = 3, opSetReceiptSecret, JobMailLink
 	}
 	return r
 }
@@ -156,5 +159,5 @@ func (a *applyTx) reindexPeople(old *ruleSet) {
 	}
 }
 
-// RestoreRules is the version from which a backup can be restored.
-const RestoreRules = 2
+// RestoreRules is the version from which a backup can be restored, and SecretRules that of SetReceiptSecret.
+const RestoreRules, SecretRules = 2, 3

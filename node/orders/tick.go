@@ -27,6 +27,7 @@ func (a *applyTx) runTick(c Tick) Answer {
 		a.fireTimer(o, until)
 		answer.Count++
 	}
+	answer.Count += a.queueLinkMails(maxTickWork - answer.Count)
 	for _, s := range a.b.active {
 		for answer.Count < maxTickWork && a.err == nil {
 			done := a.advanceSale(s, until, maxTickWork-answer.Count)

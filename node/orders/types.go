@@ -343,13 +343,14 @@ const (
 	JobMailCancelled JobKind = 5
 	JobMailSent      JobKind = 6 // an operator marked the order as sent; its Note may say how
 	JobMailReturned  JobKind = 7
-	JobCancelled     JobKind = 8 // webhook: see Order.HandedOver
-	JobReturned      JobKind = 9 // webhook
+	JobCancelled     JobKind = 8  // webhook: see Order.HandedOver
+	JobReturned      JobKind = 9  // webhook
+	JobMailLink      JobKind = 10 // the order's receipt has another address
 )
 
 // IsMail reports whether the job sends a mail; otherwise it calls a webhook.
 func (j JobKind) IsMail() bool {
-	return j >= JobMailPlaced && j <= JobMailReturned
+	return j >= JobMailPlaced && j <= JobMailReturned || j >= JobMailLink
 }
 
 // Job is something to send about an order.

@@ -74,11 +74,25 @@ func (s *Service) runTasks(ctx context.Context) {
 				s.logDifferences()
 			}
 		}
+		if s.cfg.Book.Rules() >= orders.SecretRules && len(s.ownKeys(receiptPurpose, false)) == 0 {
+			s.submitFirstSecret(ctx)
+		}
 		if offered && !followed {
 			followed = s.followConfig(ctx)
 		}
 		s.runDueTicks(ctx)
 	}
+}
+
+// submitFirstSecret gives the ledger its first secret. Links that were signed before stay valid, also if the
+// rack's key changes later.
+func (s *Service) submitFirstSecret(ctx context.Context) {
+	c := newReceiptSecret(orders.Operation{Operator: catalogueOperator, OpID: NewOpID()})
+	c.First = true
+	for _, key := range s.deriveRackKeys(receiptPurpose) {
+		c.Former = append(c.Former, [32]byte(key))
+	}
+	s.submitTask(ctx, c)
 }
 
 // updateLeading reports whether this board leads. A new leader first applies everything

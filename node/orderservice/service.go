@@ -44,7 +44,8 @@ type Config struct {
 	Ledger OrderLedger
 	Book   *orders.Book
 	Offers []orders.Offer // the catalogue's; the leader's board submits them
-	// Keys sign the addresses of receipts. The first one signs; all are accepted.
+	// Keys are the rack's keys, at least one. They sign the addresses of receipts until the ledger has a
+	// secret of its own: the first one signs, all are accepted.
 	Keys   [][]byte
 	Logger *slog.Logger
 	// Clock is this board's own clock, used until the ledger's is known.
@@ -67,7 +68,7 @@ type Config struct {
 // Service is the order service of one board. It is safe for concurrent use.
 type Service struct {
 	cfg     Config
-	signers []signer
+	derived sync.Map    // keys, by purpose and secret: see deriveKey
 	leading atomic.Bool // this board leads, and has applied everything committed before
 	barrier *sharedBarrier
 	logView logView
@@ -88,9 +89,6 @@ type Service struct {
 // New returns a service. Until Run it only answers calls.
 func New(cfg Config) *Service {
 	s := &Service{cfg: cfg, barrier: newSharedBarrier(cfg.Ledger.Barrier, catchUpTimeout), backingUp: make(chan struct{}, 1), logView: logView{dir: cfg.LogViewDir}}
-	for _, key := range cfg.Keys {
-		s.signers = append(s.signers, newSigner(key))
-	}
 	s.updatePause(time.Now())
 	return s
 }

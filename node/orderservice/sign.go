@@ -3,6 +3,7 @@ package orderservice
 import (
 	"crypto/hkdf"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
@@ -13,23 +14,19 @@ import (
 )
 
 const (
-	// signLabel separates the key of receipts from the other keys that are derived from
-	// the rack key.
-	signLabel = "bramble receipt address 1"
-	// signSize is the length of a receipt's MAC in bytes: 128 bits cannot be guessed.
-	signSize = 16
+	// receiptPurpose is the purpose of the keys that sign receipts, and originPurpose of the mark in a
+	// receipt's address: see markOrigin.
+	receiptPurpose = "receipt address"
+	originPurpose  = "receipt origin"
+	// signSize is the length of a receipt's MAC in bytes: 128 bits cannot be guessed. As text it has
+	// macLetters, and the mark after it originLetters.
+	signSize      = 16
+	macLetters    = 26
+	originLetters = 7
 )
 
 // signer makes the part of a receipt's address that cannot be guessed.
 type signer struct{ key []byte }
-
-func newSigner(rackKey []byte) signer {
-	key, err := hkdf.Key(sha256.New, rackKey, nil, signLabel, sha256.Size)
-	if err != nil {
-		panic(err) // only for a key longer than 255 hashes; this one is one hash long
-	}
-	return signer{key}
-}
 
 func (s signer) signID(id orders.ID) string {
 	mac := hmac.New(sha256.New, s.key)
@@ -40,14 +37,105 @@ func (s signer) signID(id orders.ID) string {
 	return strings.ToLower(text)
 }
 
-// Sign returns the token in the address of an order's receipt.
-func (s *Service) Sign(id orders.ID) string { return s.signers[0].signID(id) }
+// hasSigned reports whether one of the keys signed an order's token, in constant time for each.
+func hasSigned(keys [][]byte, id orders.ID, token string) bool {
+	return slices.ContainsFunc(keys, func(key []byte) bool { return hmac.Equal([]byte(signer{key}.signID(id)), []byte(token)) })
+}
 
-// Verify reports whether a token is the one of an order, in constant time.
-func (s *Service) Verify(id orders.ID, token string) bool {
-	all := slices.Clone(s.signers)
-	for _, key := range s.cfg.Book.ReceiptKeys() { // of racks whose backups were restored here
-		all = append(all, signer{key})
+// deriveKey derives the key of a purpose. It remembers each: at most orders.MaxReceiptKeys and the rack's
+// keys, for each purpose.
+func (s *Service) deriveKey(secret []byte, purpose string) []byte {
+	name := purpose + " " + string(secret)
+	if key, ok := s.derived.Load(name); ok {
+		return key.([]byte)
 	}
-	return slices.ContainsFunc(all, func(by signer) bool { return hmac.Equal([]byte(by.signID(id)), []byte(token)) })
+	key, err := hkdf.Key(sha256.New, secret, nil, "bramble "+purpose+" 1", sha256.Size)
+	if err != nil {
+		panic(err) // only for a key longer than 255 hashes; this one is one hash long
+	}
+	s.derived.Store(name, key)
+	return key
+}
+
+func (s *Service) deriveRackKeys(purpose string) (keys [][]byte) {
+	for _, key := range s.cfg.Keys {
+		keys = append(keys, s.deriveKey(key, purpose))
+	}
+	return keys
+}
+
+// KeysFor returns 32-byte keys for one purpose, the same on every board: the first makes new MACs, and all
+// verify. Other purposes have other keys. They come from the ledger's secrets that have not ended; before
+// the ledger has one, from the rack's keys.
+func (s *Service) KeysFor(purpose string) [][]byte {
+	if keys := s.ownKeys(purpose, false); len(keys) > 0 {
+		return keys
+	}
+	return s.deriveRackKeys(purpose)
+}
+
+// ownKeys returns the keys of the ledger's own secrets, newest first.
+func (s *Service) ownKeys(purpose string, isEnded bool) (keys [][]byte) {
+	for _, k := range slices.Backward(s.cfg.Book.ReceiptKeys()) {
+		if k.Own && k.Ended == isEnded {
+			keys = append(keys, s.deriveKey(k.Key[:], purpose))
+		}
+	}
+	return keys
+}
+
+// formerKeys returns the keys of receipts from before ledgers had a secret.
+func (s *Service) formerKeys(isEnded bool) (keys [][]byte) {
+	for _, k := range s.cfg.Book.ReceiptKeys() {
+		if !k.Own && k.Ended == isEnded {
+			keys = append(keys, k.Key[:])
+		}
+	}
+	return keys
+}
+
+// Sign returns the token in the address of an order's receipt.
+func (s *Service) Sign(id orders.ID) string {
+	return signer{s.KeysFor(receiptPurpose)[0]}.signID(id) + s.markOrigin(s.cfg.Keys[0], id)
+}
+
+// markOrigin returns the end of a token. It opens nothing. It only shows that a board of this rack signed a
+// link whose secret is lost with all cards: see noteLostReceipt.
+func (s *Service) markOrigin(rackKey []byte, id orders.ID) string {
+	return signer{s.deriveKey(rackKey, originPurpose)}.signID(id)[:originLetters]
+}
+
+// splitToken returns a token's MAC and its mark; tokens from before the mark have none.
+func splitToken(token string) (mac, mark string) {
+	if len(token) == macLetters+originLetters {
+		return token[:macLetters], token[macLetters:]
+	}
+	return token, ""
+}
+
+// Verify reports whether a token is the one of an order and has not ended.
+func (s *Service) Verify(id orders.ID, token string) bool {
+	mac, mark := splitToken(token)
+	if hasSigned(slices.Concat(s.KeysFor(receiptPurpose), s.formerKeys(false)), id, mac) {
+		return true
+	}
+	isOurs := hasSigned(s.deriveRackKeys(receiptPurpose), id, mac) || // from before the ledger had a secret
+		slices.ContainsFunc(s.cfg.Keys, func(key []byte) bool { return hmac.Equal([]byte(s.markOrigin(key, id)), []byte(mark)) })
+	if _, err := s.cfg.Book.Order(id); isOurs && err != nil && s.Pause() == orders.NotPaused && !s.HasEnded(id, token) {
+		s.noteLostReceipt(id)
+	}
+	return false
+}
+
+// HasEnded reports whether a token was the one of an order until an operator ended all links.
+func (s *Service) HasEnded(id orders.ID, token string) bool {
+	mac, _ := splitToken(token)
+	return hasSigned(slices.Concat(s.ownKeys(receiptPurpose, true), s.formerKeys(true)), id, mac)
+}
+
+// newReceiptSecret returns the command that gives the ledger a new secret.
+func newReceiptSecret(by orders.Operation) orders.SetReceiptSecret {
+	c := orders.SetReceiptSecret{Operation: by}
+	rand.Read(c.Secret[:]) // never fails
+	return c
 }

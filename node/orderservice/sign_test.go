@@ -1,0 +1,108 @@
+package orderservice
+
+import (
+	"bytes"
+	"testing"
+
+	"bramble/node/orders"
+)
+
+// withKeys returns a service of the same book whose board has other rack keys.
+func (s *Service) withKeys(keys ...string) *Service {
+	cfg := s.cfg
+	cfg.Keys = nil
+	for _, k := range keys {
+		cfg.Keys = append(cfg.Keys, []byte(k))
+	}
+	return New(cfg)
+}
+
+// Links from before the ledger had a secret, and those from after, stay valid when the rack's key changes. With
+// the rack's key alone nobody can make a link.
+func TestLinksDoNotDependOnTheRackKey(t *testing.T) {
+	s, l := newTestService(t)
+	s.offerCatalogue(t.Context())
+	if _, err := s.PlaceOrder(t.Context(), testOrder(7)); err != nil {
+		t.Fatal(err)
+	}
+	before := s.Sign(7)
+	l.set(func() { l.leading = true })
+	s.submitFirstSecret(t.Context())
+	s.submitFirstSecret(t.Context()) // again, as a new leader may
+	after, rotated := s.Sign(7), s.withKeys("a third key")
+	if keys := s.cfg.Book.ReceiptKeys(); len(keys) != 3 || before == after {
+		t.Fatalf("%d keys", len(keys))
+	}
+	for _, token := range []string{before, after, before[:macLetters]} {
+		if !s.Verify(7, token) || !rotated.Verify(7, token) || rotated.Verify(8, token) {
+			t.Errorf("%q is not valid on both sides of a new rack key", token)
+		}
+	}
+	if stolen := s.withKeys("another rack's").deriveRackKeys(receiptPurpose); s.Verify(7, signer{stolen[0]}.signID(7)) {
+		t.Error("a key of another rack opens the receipt")
+	}
+}
+
+// Without an order no link was signed, so a new ledger never accepts one that was made with the rack's key.
+func TestANewLedgerAcceptsNothingOfTheRackKey(t *testing.T) {
+	s, _ := newTestService(t)
+	forged := signer{s.deriveRackKeys(receiptPurpose)[0]}.signID(7)
+	if !s.Verify(7, forged) {
+		t.Fatal("the test's token is wrong")
+	}
+	s.submitFirstSecret(t.Context())
+	if s.Verify(7, forged) || !s.Verify(7, s.Sign(7)) {
+		t.Error("the rack's key opens receipts")
+	}
+}
+
+// A link that a board of this rack signed with a secret that is lost proves that an earlier ledger took an order.
+func TestALinkOfALostSecretIsNoticed(t *testing.T) {
+	old, _ := newTestService(t)
+	old.submitFirstSecret(t.Context())
+	lost := old.Sign(7)
+	for name, tt := range map[string]struct {
+		token string
+		key   string
+		want  bool
+	}{
+		"a link of the lost secret":       {lost, "new key", true},
+		"from before secrets":             {signer{old.deriveRackKeys(receiptPurpose)[0]}.signID(7), "new key", true},
+		"cut off":                         {lost[:macLetters], "new key", false},
+		"of a stranger":                   {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "new key", false},
+		"of a rack with another key":      {lost, "key of another rack", false},
+		"too long":                        {lost + "a", "new key", false},
+		"with a wrong letter in the mark": {lost[:len(lost)-1] + "1", "new key", false},
+	} {
+		s, l := newTestService(t)
+		s = s.withKeys(tt.key)
+		s.submitFirstSecret(t.Context())
+		l.set(func() { l.leading = true })
+		if s.Verify(7, tt.token) || (s.lostReceipt.Load() != nil) != tt.want {
+			t.Errorf("%s: noticed %v", name, s.lostReceipt.Load())
+		}
+	}
+}
+
+func TestKeysForOnePurpose(t *testing.T) {
+	s, _ := newTestService(t)
+	if keys := s.KeysFor("forms"); len(keys) != 2 || len(keys[0]) != 32 { // of the rack's two keys
+		t.Fatalf("%d keys", len(keys))
+	}
+	s.submitFirstSecret(t.Context())
+	first := s.KeysFor("forms")
+	if other := s.KeysFor("others"); len(first) != 1 || bytes.Equal(first[0], other[0]) || !bytes.Equal(first[0], s.KeysFor("forms")[0]) {
+		t.Errorf("%x and %x", first, other)
+	}
+	c := newReceiptSecret(orders.Operation{Operator: "me", OpID: 5})
+	s.submitTask(t.Context(), c)
+	if keys := s.KeysFor("forms"); len(keys) != 2 || !bytes.Equal(keys[1], first[0]) {
+		t.Errorf("after a rotation: %x", keys)
+	}
+	c = newReceiptSecret(orders.Operation{Operator: "me", OpID: 6})
+	c.Revoke = true
+	s.submitTask(t.Context(), c)
+	if keys := s.KeysFor("forms"); len(keys) != 1 || bytes.Equal(keys[0], first[0]) {
+		t.Errorf("after all ended: %x", keys)
+	}
+}
