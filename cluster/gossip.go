@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"log"
 	"net/netip"
 	"time"
 
@@ -63,7 +64,7 @@ func (m *Members) startGossip() error {
 	c.Delegate = callbacks
 	c.Events = callbacks
 	c.Conflict = callbacks
-	c.Logger = m.libraryLog
+	c.Logger = log.New(streamLog{m.libraryLog.Writer(), inner}, "", 0)
 	list, err := memberlist.Create(c)
 	if err != nil {
 		_ = inner.Shutdown()

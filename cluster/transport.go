@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/netip"
@@ -33,6 +35,7 @@ type gossipTransport struct {
 	log     *log.Logger
 	streams chan net.Conn
 	open    atomic.Int32
+	inbound sync.Map // of incoming streams, by remote address
 
 	stop    sync.Once
 	closing chan struct{} // closed when memberlist accepts no more streams
@@ -82,7 +85,12 @@ func (t *gossipTransport) admitStreams() {
 				continue
 			}
 			t.open.Add(1)
-			bounded := &boundedConn{Conn: conn, left: maxGossipStream, onClose: func() { t.open.Add(-1) }}
+			from := conn.RemoteAddr().String()
+			bounded := &boundedConn{Conn: conn, left: maxGossipStream, onClose: func() {
+				t.inbound.Delete(from)
+				t.open.Add(-1)
+			}}
+			t.inbound.Store(from, bounded)
 			select {
 			case t.streams <- bounded:
 			case <-t.closing:
@@ -92,6 +100,22 @@ func (t *gossipTransport) admitStreams() {
 			return
 		}
 	}
+}
+
+// streamLog is memberlist's log. memberlist answers a stream that it cannot read or decrypt with a sealed error,
+// after a line about it: the line mutes the stream, so that a stranger gets nothing but a close.
+type streamLog struct {
+	io.Writer
+	transport *gossipTransport
+}
+
+func (l streamLog) Write(line []byte) (int, error) {
+	if at := bytes.LastIndex(line, []byte("from=")); at >= 0 && bytes.Contains(line[:at], []byte("failed to receive: ")) {
+		if stream, ok := l.transport.inbound.Load(string(bytes.TrimSpace(line[at+len("from="):]))); ok {
+			stream.(*boundedConn).muted.Store(true)
+		}
+	}
+	return l.Writer.Write(line)
 }
 
 func (t *gossipTransport) StreamCh() <-chan net.Conn { return t.streams }
@@ -122,9 +146,10 @@ func (t *gossipTransport) DialAddressTimeout(a memberlist.Address, timeout time.
 	return &boundedConn{Conn: conn, left: maxGossipStream, onClose: func() {}}, nil
 }
 
-// boundedConn limits the bytes that can be read.
+// boundedConn limits the bytes that can be read. While it is muted, it sends nothing.
 type boundedConn struct {
 	net.Conn
+	muted   atomic.Bool
 	left    int64 // bytes; used by the one goroutine that reads
 	close   sync.Once
 	onClose func()
@@ -137,6 +162,13 @@ func (c *boundedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p[:min(int64(len(p)), c.left)])
 	c.left -= int64(n)
 	return n, err
+}
+
+func (c *boundedConn) Write(p []byte) (int, error) {
+	if c.muted.Load() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
 }
 
 func (c *boundedConn) Close() error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -58,4 +59,42 @@ func TestBoundedConn(t *testing.T) {
 	if closes != 1 {
 		t.Errorf("onClose was called %d times", closes)
 	}
+}
+
+// A stranger on the gossip port gets nothing but a close, whatever it sends.
+func TestStrangersGetNoReply(t *testing.T) {
+	noLeaks(t)
+	cfg, _ := testConfig(t, "a")
+	a := mustStart(t, cfg)
+	for name, sent := range map[string]string{
+		"nothing":                    "",
+		"an HTTP request":            "GET / HTTP/1.1\r\n\r\n",
+		"a ping that is not sealed":  "\x00\x82\xa5SeqNo\x01\xa4Node\xa1a",
+		"a push-pull":                "\x06\x83",
+		"sealed with another key":    "\x0a\x00\x00\x00\x40\x01" + strings.Repeat("k", 63),
+		"sealed, of unknown version": "\x0a\x00\x00\x00\x40\x09" + strings.Repeat("k", 63),
+		"sealed, and cut off":        "\x0a\x00\x00\x00\x40\x01",
+		"sealed and too long":        "\x0a\x7f\xff\xff\xff\x01",
+		"a label":                    "\xf4\x01x\x06",
+		"half a label":               "\xf4\x09x",
+		"an error":                   "\x0c\x81\xa5Error\xa1x",
+		"an unknown type":            "\xfa",
+	} {
+		conn, err := net.Dial("tcp", gossipAddr(a))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(patience))
+		if _, err := conn.Write([]byte(sent)); err != nil {
+			t.Fatal(err)
+		}
+		conn.(*net.TCPConn).CloseWrite()
+		var got [64]byte
+		if n, err := conn.Read(got[:]); n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the stranger read %q, %v; want a close", name, got[:n], err)
+		}
+	}
+	b := startBoard(t, "b", gossipAddr(a))
+	eventually(t, "a real board gets in", func() bool { return ringOf(a) == "a b" && ringOf(b) == "a b" })
 }

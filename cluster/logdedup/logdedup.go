@@ -1,5 +1,5 @@
-// Package logdedup is a slog handler that logs the same message once per interval and counts the
-// repetitions. It limits messages whose rate others control: a stranger that connects every second must
+// Package logdedup is a slog handler that logs each kind of message once per interval and counts the
+// repetitions, and bounds the kinds. It limits messages whose rate others control: a stranger that connects every second must
 // not fill a board's card.
 package logdedup
 
@@ -16,6 +16,9 @@ import (
 const (
 	// DefaultInterval is the time for which repetitions of a logged message are suppressed.
 	DefaultInterval = time.Minute
+	// maxKinds bounds the kinds of messages that are logged in an interval: whoever varies the words of a message
+	// still writes no more than that. The rest is counted. The bound does not hold back errors.
+	maxKinds = 32
 	// maxMessages bounds the messages that a Handler remembers; the least recent is dropped.
 	maxMessages = 128
 	// maxKey bounds the key of a remembered message, in bytes.
@@ -25,8 +28,9 @@ const (
 // Handler is that slog.Handler. When a message comes again after the interval, its text states the number
 // of suppressed ones.
 //
-// Two messages are the same if level, text and attributes are equal, apart from network addresses and
-// ports: a repeated message differs only in those.
+// Two messages are of one kind if level, text and attributes are equal, apart from what the other side
+// chooses: network addresses, and, in the text and in errors, numbers and what is in quotes. Attributes that
+// are strings, such as a board's name, count as they are.
 type Handler struct {
 	next  slog.Handler
 	scope string // the attributes and groups of this handler
@@ -38,9 +42,13 @@ type seenMessages struct {
 	interval  time.Duration
 	now       func() time.Time
 	addresses *regexp.Regexp
+	details   *regexp.Regexp
 
-	mu   sync.Mutex // guards seen
-	seen map[string]*seenMessage
+	mu      sync.Mutex // guards what follows
+	seen    map[string]*seenMessage
+	began   time.Time // of the interval that kinds and dropped count in
+	kinds   int
+	dropped int // messages over maxKinds
 }
 
 type seenMessage struct {
@@ -63,7 +71,8 @@ func NewHandler(next slog.Handler, interval time.Duration, now func() time.Time)
 		// IPv6 in brackets, IPv4, bare IPv6, and a port alone.
 		addresses: regexp.MustCompile(`\[[0-9a-fA-F:.]+(%\w+)?\](:\d+)?|\b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b` +
 			`|\b([0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}|:\d{1,5}\b`),
-		seen: make(map[string]*seenMessage),
+		details: regexp.MustCompile(`"(\\.|[^"\\])*"?|\b0x[0-9a-f]+|(\d[\d.]*([nµm]?s|[mh])?)+`),
+		seen:    make(map[string]*seenMessage),
 	}}
 }
 
@@ -75,14 +84,24 @@ func (h *Handler) Enabled(ctx context.Context, level slog.Level) bool {
 // Handle passes r on, or counts it as suppressed.
 func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	var key strings.Builder
-	fmt.Fprintf(&key, "%d%s %s", r.Level, h.scope, r.Message)
+	fmt.Fprintf(&key, "%d%s %s", r.Level, h.scope, h.foldDetails(r.Message))
 	r.Attrs(func(a slog.Attr) bool {
-		fmt.Fprintf(&key, " %s=%s", a.Key, a.Value)
+		value := a.Value.String()
+		if a.Value.Kind() != slog.KindString || a.Key == "error" || a.Key == "detail" {
+			value = h.foldDetails(value)
+		}
+		fmt.Fprintf(&key, " %s=%s", a.Key, value)
 		return key.Len() < 4*maxKey
 	})
-	due, suppressed := h.checkMessage(h.messageKey(key.String()))
+	due, suppressed, dropped := h.checkMessage(h.messageKey(key.String()), r.Level)
 	if !due {
 		return nil
+	}
+	if dropped > 0 {
+		text := fmt.Sprintf("too many kinds of messages at once: %d were not logged", dropped)
+		if err := h.next.Handle(ctx, slog.NewRecord(r.Time, slog.LevelWarn, text, r.PC)); err != nil {
+			return err
+		}
 	}
 	if suppressed > 0 {
 		text := fmt.Sprintf("%s (%d more in the last %s)", r.Message, suppressed, intervalText(h.interval))
@@ -103,27 +122,41 @@ func (h *Handler) WithGroup(name string) slog.Handler {
 	return &Handler{h.next.WithGroup(name), h.scope + "." + name, h.seenMessages}
 }
 
-// checkMessage reports whether the message is due, and how often it was suppressed since it was last logged.
-func (m *seenMessages) checkMessage(key string) (due bool, suppressed int) {
+// checkMessage reports whether the message is due, how often it was suppressed since it was last logged, and
+// how many messages of other kinds were dropped in an interval that is over.
+func (m *seenMessages) checkMessage(key string, level slog.Level) (due bool, suppressed, dropped int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
+	if now.Sub(m.began) >= m.interval {
+		dropped, m.began, m.kinds, m.dropped = m.dropped, now, 0, 0
+		defer func() {
+			if !due {
+				m.dropped += dropped
+			}
+		}()
+	}
+	isFull := m.kinds >= maxKinds && level < slog.LevelError
 	known := m.seen[key]
-	if known == nil {
+	switch {
+	case known != nil && (isFull || now.Sub(known.logged) < m.interval):
+		known.last = now
+		known.suppressed++
+		return false, 0, dropped
+	case isFull:
+		m.dropped++
+		return false, 0, dropped
+	case known == nil:
 		if len(m.seen) >= maxMessages {
 			m.dropOldest()
 		}
-		m.seen[key] = &seenMessage{logged: now, last: now}
-		return true, 0
+		known = &seenMessage{}
+		m.seen[key] = known
 	}
-	known.last = now
-	if now.Sub(known.logged) < m.interval {
-		known.suppressed++
-		return false, 0
-	}
+	m.kinds++
 	suppressed = known.suppressed
-	known.logged, known.suppressed = now, 0
-	return true, suppressed
+	*known = seenMessage{logged: now, last: now}
+	return true, suppressed, dropped
 }
 
 // dropOldest drops the least recent message. It is called with mu held and seen not empty.
@@ -143,6 +176,11 @@ func intervalText(d time.Duration) string {
 		return "minute"
 	}
 	return d.String()
+}
+
+// foldDetails returns text without what is in quotes and without numbers.
+func (m *seenMessages) foldDetails(text string) string {
+	return m.details.ReplaceAllString(m.addresses.ReplaceAllString(text, "@"), "#")
 }
 
 // messageKey returns message without the addresses, which differ between repetitions.

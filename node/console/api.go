@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -247,10 +246,6 @@ func checkBoardName(name string) error {
 // readBody decodes the request's JSON object into v, or answers with an error and
 // returns false.
 func (c *Console) readBody(w http.ResponseWriter, r *http.Request, v any) bool {
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		writeError(w, http.StatusUnsupportedMediaType, "send application/json")
-		return false
-	}
 	err := decodeObject(http.MaxBytesReader(w, r.Body, maxBody), v)
 	var tooBig *http.MaxBytesError
 	switch {

@@ -152,13 +152,28 @@ func TestAPI(t *testing.T) {
 	}
 }
 
+// A page of another site can send a browser's "simple" requests without asking first: none of their types
+// reaches any path of the API.
 func TestAPIRequiresJSON(t *testing.T) {
 	f := consoletest.NewFake(1)
-	w := ask(t, newConsole(t, Config{Source: f, Control: f}), "POST", "/api/v1/purge", `{"all":true}`, func(r *http.Request) {
-		r.Header.Set("Content-Type", "text/plain") // what a form of another site could send
-	})
-	if w.Code != http.StatusUnsupportedMediaType || len(f.Calls()) > 0 {
-		t.Errorf("got %d and %q", w.Code, f.Calls())
+	calls := 0
+	below := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls++ })
+	c := newConsole(t, Config{Source: f, Control: f, Lab: f, Shop: below, Card: below})
+	for _, path := range []string{"/api/v1/purge", "/api/v1/drain", "/api/v1/locate", "/api/v1/lab",
+		ShopPath + "commands", ShopPath + "fulfilment", ShopPath + "ledger/found", CardPath + "commit"} {
+		for _, kinds := range [][]string{nil, {""}, {"text/plain"}, {"text/plain; application/json"}, {"application/x-www-form-urlencoded"},
+			{"multipart/form-data; boundary=x"}, {"text/plain", "application/json"}, {"application/json", "text/plain"}} {
+			w := ask(t, c, "POST", path, `{"all":true}`, func(r *http.Request) { r.Header["Content-Type"] = kinds })
+			if w.Code != http.StatusUnsupportedMediaType || !strings.Contains(w.Body.String(), "application/json") || len(f.Calls())+calls > 0 {
+				t.Errorf("%s as %q: %d %s, and the rack got %q", path, kinds, w.Code, w.Body, f.Calls())
+			}
+		}
+	}
+	for _, kind := range []string{"application/json", "Application/JSON; charset=utf-8"} {
+		ask(t, c, "POST", ShopPath+"commands", `{}`, func(r *http.Request) { r.Header.Set("Content-Type", kind) })
+	}
+	if calls != 2 {
+		t.Errorf("%d requests with JSON passed, want 2", calls)
 	}
 }
 
@@ -228,7 +243,7 @@ func TestShopRequiresRightToSteer(t *testing.T) {
 		body   string
 	}{
 		{"this machine", Config{Shop: shop}, "GET", nil, 200, "GET " + path},
-		{"a change", Config{Shop: shop}, "POST", nil, 200, "POST " + path},
+		{"a change", Config{Shop: shop}, "POST", func(r *http.Request) { r.Header.Set("Content-Type", "application/json") }, 200, "POST " + path},
 		{"another machine", Config{Shop: shop}, "GET", away, 403, ""},
 		{"another machine with the password", Config{Shop: shop, Password: secret}, "GET",
 			func(r *http.Request) { away(r); signed("bramble", secret)(r) }, 200, "GET " + path},

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
 	"net/http"
 	"os"
 	"strings"
@@ -195,8 +196,19 @@ func (c *Console) protect(next http.HandlerFunc) http.Handler {
 			reject(http.StatusForbidden, "without a password, the rack can be changed only from this machine: set password under [console]")
 			return
 		}
+		if r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/api/") && !isJSON(r.Header) {
+			reject(http.StatusUnsupportedMediaType, "the API reads JSON only: send Content-Type: application/json")
+			return
+		}
 		next(w, r)
 	})
+}
+
+// isJSON reports whether a request's content is JSON. A page of another site can send only text/plain and the
+// types of forms without asking first (the "simple" requests of CORS).
+func isJSON(h http.Header) bool {
+	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	return err == nil && kind == "application/json" && len(h["Content-Type"]) == 1
 }
 
 // setSecurityHeaders sets the header fields that every reply has.

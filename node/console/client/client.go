@@ -234,8 +234,8 @@ func (c *Client) sendJSON(ctx context.Context, method, path string, in any) (*ht
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if method != http.MethodGet {
+		req.Header.Set("Content-Type", "application/json") // also without a body: the console takes no other POST
 	}
 	return c.sendRequest(req)
 }
