@@ -16,7 +16,7 @@ import (
 const (
 	// DefaultInterval is the time for which repetitions of a logged message are suppressed.
 	DefaultInterval = time.Minute
-	// maxKinds bounds the kinds of messages that are logged in an interval: whoever varies the words of a message
+	// maxKinds bounds the kinds of messages that are logged in an interval: a stranger that varies the words of a message
 	// still writes no more than that. The rest is counted. The bound does not hold back errors.
 	maxKinds = 32
 	// maxMessages bounds the messages that a Handler remembers; the least recent is dropped.
