@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -83,6 +84,9 @@ func placeOrder(ctx context.Context, shop, buyer string) (receipt string, err er
 	}
 	for _, field := range hiddenField.FindAllStringSubmatch(page, -1) {
 		form.Set(html.UnescapeString(field[1]), html.UnescapeString(field[2]))
+	}
+	if form.Get("token") == "" { // a browser's script draws it
+		form.Set("token", fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64()))
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, shop+"/p/berry/place", strings.NewReader(form.Encode()))
 	if err != nil {

@@ -3,9 +3,11 @@
 package node_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"html"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
@@ -74,17 +76,21 @@ func (p *process) waitOrders() {
 // buyer is a person with a browser without JavaScript that does not follow redirects
 // by itself.
 type buyer struct {
-	name string
-	http *http.Client
+	name  string
+	http  *http.Client
+	token string // of the forms that this buyer fills in
 }
 
 func newBuyer(name string) *buyer {
 	c := client()
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &buyer{name, c}
+	return &buyer{name, c, newToken()}
 }
 
 var hidden = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
+
+// newToken returns a token, as the order page's script draws it.
+func newToken() string { return fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64()) }
 
 // fillForm fills in the form of an order page.
 func (b *buyer) fillForm(page string) url.Values {
@@ -95,6 +101,9 @@ func (b *buyer) fillForm(page string) url.Values {
 	for _, field := range hidden.FindAllStringSubmatch(page, -1) {
 		form.Set(html.UnescapeString(field[1]), html.UnescapeString(field[2]))
 	}
+	if form.Get("token") == "" {
+		form.Set("token", cmp.Or(b.token, newToken()))
+	}
 	return form
 }
 
@@ -103,6 +112,7 @@ type buyerReply string
 
 const (
 	placed     buyerReply = "placed"
+	known      buyerReply = "something was placed before"
 	soldOut    buyerReply = "sold out"
 	notPlaced  buyerReply = "not placed"
 	refused    buyerReply = "refused: orders are paused"
@@ -139,6 +149,8 @@ func (b *buyer) submitForm(board string, form url.Values) (how buyerReply, recei
 		return uncertain, "", page{body: err.Error()}
 	case got.status == http.StatusSeeOther:
 		return placed, got.header.Get("Location"), got
+	case got.status == http.StatusConflict && strings.Contains(got.body, "something was placed here before"):
+		return known, "", got
 	case got.status == http.StatusConflict && strings.Contains(got.body, "The last one has just gone"):
 		return soldOut, "", got
 	case got.status == http.StatusServiceUnavailable && strings.Contains(got.body, "Orders are paused: nothing was taken"):

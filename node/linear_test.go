@@ -114,11 +114,13 @@ func placeAndCancel(t *testing.T, r *rack, h *orderstest.History, client int, bl
 	// Longer than a board is paused, and than a busy machine needs for an answer: a
 	// timeout leaves the result uncertain, which is hard to judge.
 	b.http.Timeout = 10 * time.Second
-	form := b.fillForm(blank)
+	form := b.fillForm(blank) // the same until its order is cancelled: a press after a lost reply is the same order
 	reply := func(how buyerReply, seen page) orderstest.Reply {
 		switch how {
 		case placed:
 			return orderstest.Done
+		case known:
+			return orderstest.HasOrder
 		case soldOut:
 			return orderstest.SoldOut
 		case refused:
@@ -131,7 +133,7 @@ func placeAndCancel(t *testing.T, r *rack, h *orderstest.History, client int, bl
 		}
 		return orderstest.Uncertain
 	}
-	receipt := ""
+	receipt, orderOf := "", map[string]string{} // orderOf: the receipt by token
 	for {
 		select {
 		case <-stop:
@@ -140,6 +142,7 @@ func placeAndCancel(t *testing.T, r *rack, h *orderstest.History, client int, bl
 		}
 		board := r.boards[rand.IntN(len(r.boards))].http
 		if receipt != "" && rand.IntN(3) > 0 {
+			form.Set("token", newToken())
 			how, _ := h.Do(client, orderstest.Action{Person: person, Cancel: receipt}, func() (orderstest.Reply, string) {
 				how, seen := b.cancelOrder(board, receipt)
 				return reply(how, seen), ""
@@ -149,12 +152,12 @@ func placeAndCancel(t *testing.T, r *rack, h *orderstest.History, client int, bl
 			}
 			continue
 		}
-		how, path := h.Do(client, orderstest.Action{Person: person}, func() (orderstest.Reply, string) {
+		how, path := h.Do(client, orderstest.Action{Person: person, Order: orderOf[form.Get("token")]}, func() (orderstest.Reply, string) {
 			how, path, seen := b.submitForm(board, form)
 			return reply(how, seen), path
 		})
 		if how == orderstest.Done {
-			receipt = path
+			receipt, orderOf[form.Get("token")] = path, path
 		}
 	}
 }

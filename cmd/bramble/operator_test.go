@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -165,6 +166,9 @@ func (o *operatorLab) submit(buyer string, quantity int) string {
 		}
 		for _, field := range hidden.FindAllStringSubmatch(string(body), -1) {
 			form.Set(html.UnescapeString(field[1]), html.UnescapeString(field[2]))
+		}
+		if form.Get("token") == "" { // a browser's script draws it
+			form.Set("token", fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64()))
 		}
 		if seen = string(body); !form.Has("kind") {
 			continue // the board does not offer the product yet

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -18,6 +19,8 @@ const (
 	// receipt's address: see markOrigin.
 	receiptPurpose = "receipt address"
 	originPurpose  = "receipt origin"
+	// referencePurpose is the purpose of the key by which a reference follows from a form's token.
+	referencePurpose = "order reference"
 	// signSize is the length of a receipt's MAC in bytes: 128 bits cannot be guessed. As text it has
 	// macLetters, and the mark after it originLetters.
 	signSize      = 16
@@ -92,6 +95,17 @@ func (s *Service) formerKeys(isEnded bool) (keys [][]byte) {
 		}
 	}
 	return keys
+}
+
+// Reference returns the reference of the order that a product's form with a token makes.
+func (s *Service) Reference(product, token string, attempt int) orders.ID {
+	for try := 0; ; try++ {
+		mac := hmac.New(sha256.New, s.KeysFor(referencePurpose)[0])
+		fmt.Fprintf(mac, "%s\n%s\n%d %d", product, token, attempt, try)
+		if id := orders.ID(binary.BigEndian.Uint64(mac.Sum(nil))) & orders.MaxID; id.Valid() {
+			return id
+		}
+	}
 }
 
 // Sign returns the token in the address of an order's receipt.

@@ -47,6 +47,9 @@ func (u Unavailable) Order(context.Context, orders.ID) (orders.Order, int, error
 // Draw returns no file.
 func (Unavailable) Draw(string) (draw.File, bool) { return draw.File{}, false }
 
+// Reference returns none: PlaceOrder fails.
+func (Unavailable) Reference(string, string, int) orders.ID { return 0 }
+
 // Sign returns no token: there is no order to sign.
 func (Unavailable) Sign(orders.ID) string { return "" }
 

@@ -2,6 +2,8 @@ package shop
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/http"
@@ -65,8 +67,15 @@ func (b *fakeOrderBook) PlaceOrder(_ context.Context, a orders.PlaceOrder) (orde
 		return orders.Answer{Outcome: orders.NoSuchSale}, nil
 	}
 	answer := orders.Answer{State: s.StateAt(b.now)}
+	if p, ok := b.orders[a.ID]; ok {
+		answer.Outcome = orders.IDInUse
+		if p.Person == a.Person && p.Quantity == a.Quantity && p.Kind == a.Kind {
+			answer.Outcome, answer.Order = orders.AlreadyDone, a.ID
+		}
+		return answer, nil
+	}
 	for id, p := range b.orders {
-		if p.Product == a.Product && p.Person.Email == a.Person.Email && p.State == orders.StateOpen && (!a.InAddition || id == a.ID) {
+		if p.Product == a.Product && p.Person.Email == a.Person.Email && p.State == orders.StateOpen && !a.InAddition {
 			answer.Outcome, answer.Order = orders.Differs, 0
 			if p.Person == a.Person && p.Quantity == a.Quantity && p.Kind == a.Kind {
 				answer.Outcome, answer.Order = orders.AlreadyDone, id
@@ -140,6 +149,14 @@ func (b *fakeOrderBook) Verify(id orders.ID, sig string) bool {
 	return sig == b.Sign(id)
 }
 
+func (b *fakeOrderBook) Reference(product, token string, attempt int) orders.ID {
+	sum := sha256.Sum256(fmt.Append(nil, product, token, attempt))
+	return orders.ID(binary.BigEndian.Uint64(sum[:])) & orders.MaxID
+}
+
+// someToken is the token of the tests' forms, if they do not say otherwise.
+const someToken = "0123456789abcdef0123456789abcdef"
+
 const slug = "raspberry-pi-model-b"
 
 // shopTest is a shop with its order book.
@@ -178,7 +195,7 @@ func openSale(t testing.TB, change func(*Product)) shopTest {
 // fields returns a valid form for one unit to Germany; pairs of name and value change it.
 func (s shopTest) fields(pairs ...string) url.Values {
 	o := s.readPageState(s.book.now).sales[0]
-	v := url.Values{"kind": {formOrder}, "prices": {o.pricesHash()}, "name": {"Ada Lovelace"}, "email": {"ada@example.org"},
+	v := url.Values{"kind": {formOrder}, "token": {someToken}, "prices": {o.pricesHash()}, "name": {"Ada Lovelace"}, "email": {"ada@example.org"},
 		"line1": {"12 St James's Square"}, "line2": {""}, "postcode": {"10115"}, "city": {"Berlin"}, "country": {"DE"}}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		v.Set(pairs[i], pairs[i+1])

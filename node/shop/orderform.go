@@ -1,6 +1,8 @@
 package shop
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"net/http"
@@ -14,13 +16,10 @@ import (
 
 // formContent is the content of the order page's form: the typed values and the alert above.
 type formContent struct {
-	form  *form
-	kind  string     // the kind of form to show; "" = none, the typed values are listed instead
-	alert *formAlert // nil on a page without a submitted form
-	// inAddition and orderID belong to an order in addition to one that the person has:
-	// orderID is the reference that it will have (see orders.PlaceOrder).
+	form       *form
+	kind       string     // the kind of form to show; "" = none, the typed values are listed instead
+	alert      *formAlert // nil on a page without a submitted form
 	inAddition inAdditionAnswer
-	orderID    orders.ID
 	// unsure: the form was sent before, and its outcome is not known.
 	unsure bool
 	// again: orders are paused, and a button sends the typed values once they go on.
@@ -214,15 +213,12 @@ const maxChoices = 10
 // addHiddenValues adds the form's hidden fields: the kind of form, and the totals that the
 // person has seen (see personHasSeen).
 func (data *formData) addHiddenValues(sale *productSale, content *formContent) {
-	data.Hidden = []formValue{{"kind", content.kind}, {"prices", sale.pricesHash()}}
+	data.Hidden = []formValue{{"kind", content.kind}, {"prices", sale.pricesHash()}, {"token", content.form.get("token")}}
 	if data.Total != nil {
 		data.Hidden = append(data.Hidden, formValue{"agreed", data.Total.formText()})
 	}
 	if len(data.TotalsByQuantity) > 0 {
 		data.Hidden = append(data.Hidden, formValue{"shown", data.Country})
-	}
-	if content.inAddition != inAdditionNotOffered {
-		data.Hidden = append(data.Hidden, formValue{"id", content.orderID.String()})
 	}
 	if content.unsure {
 		data.Hidden = append(data.Hidden, formValue{"unsure", "yes"})
@@ -260,7 +256,7 @@ func readQuantity(text string, most int) (n int, ok bool) {
 // formFieldLimits returns the fields of the order page's form with their limits in bytes.
 func formFieldLimits() map[string]int {
 	limits := map[string]int{"country": maxHiddenValue, "quantity": maxHiddenValue, "kind": maxHiddenValue, "prices": maxHiddenValue,
-		"shown": maxHiddenValue, "agreed": maxHiddenValue, "more": maxHiddenValue, "id": maxHiddenValue, "unsure": maxHiddenValue}
+		"shown": maxHiddenValue, "agreed": maxHiddenValue, "more": maxHiddenValue, "token": maxHiddenValue, "unsure": maxHiddenValue}
 	for _, field := range personFields() {
 		limits[field.Name] = field.MaxBytes
 	}
@@ -287,13 +283,28 @@ func (f *form) parseOrder(s *Shop, sale *productSale) (order orders.PlaceOrder) 
 	if _, ok := s.totalFor(sale, f.get("country"), 1); !ok {
 		f.addProblem("country", countryProblem)
 	}
-	if f.get("more") != "" {
-		order.InAddition = true
-		if order.ID, err = orders.ParseID(f.get("id")); err != nil {
-			f.addProblem("more", "This form has lost its reference. Please send it again.")
-		}
-	}
+	order.InAddition = f.get("more") != ""
 	return order
+}
+
+// tokenDigits is the length of a form's token: 128 random bits in hexadecimal digits.
+const tokenDigits = 32
+
+// ensureToken reports whether the form has a token, and gives it a new one if not. The order page is the
+// same for everybody, because caches store it, so a script on it draws the token in the browser.
+func (f *form) ensureToken() bool {
+	token := f.get("token")
+	if len(token) == tokenDigits && strings.Trim(token, "0123456789abcdef") == "" {
+		return true
+	}
+	f.values["token"] = newToken()
+	return false
+}
+
+func newToken() string {
+	var b [tokenDigits / 2]byte
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
 }
 
 // describeProblems returns the status code and the alert for a form with problems.

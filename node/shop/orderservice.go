@@ -42,6 +42,10 @@ type OrderService interface {
 	Order(ctx context.Context, id orders.ID) (orders.Order, int, error)
 	// Draw returns the published file of a draw; false until the draw is finished.
 	Draw(product string) (draw.File, bool)
+	// Reference returns the reference of the order that a product's form with a token makes: the same
+	// on every board, and beyond the choice and the reckoning of whoever sends the form. The next
+	// attempt is for a reference that is in use.
+	Reference(product, token string, attempt int) orders.ID
 	// Sign returns the secret half of a receipt's URL, letters and digits: the same on every
 	// board, and impossible to guess.
 	Sign(id orders.ID) string

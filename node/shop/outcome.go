@@ -66,16 +66,10 @@ func describePause(pause orders.Pause, unsure bool) *formAlert {
 // describeOutcome turns the order book's answer to an order that it has not accepted into
 // the alert above the form, and chooses the form by what the sale accepts now. It returns
 // the reply's status code.
-func describeOutcome(sale *productSale, answer orders.Answer, content *formContent) int {
+func describeOutcome(sale *productSale, seller string, answer orders.Answer, content *formContent) int {
 	switch answer.Outcome {
-	case orders.Differs:
-		describeEarlierOrder(sale, content)
-	case orders.OverLimit:
-		left := "you have reached it"
-		if answer.Remaining > 0 {
-			left = fmt.Sprintf("you can have %d more", answer.Remaining)
-		}
-		content.showAlert("That is more than one person can have", fmt.Sprintf("The limit is %d per person%s, and %s. Nothing new was submitted.", sale.PerPerson, orAddress(sale), left))
+	case orders.AlreadyDone, orders.Differs, orders.OverLimit:
+		describeEarlierOrder(sale, seller, content)
 	case orders.SoldOut:
 		describeSoldOut(sale, answer, content)
 	case orders.NotOpen:
@@ -101,6 +95,9 @@ func describeOutcome(sale *productSale, answer orders.Answer, content *formConte
 		content.kind, content.again = sale.FormKind, sale.FormKind == "" && sale.Hold != holdRefused
 		content.showAlert("Nothing was submitted: this is not on sale yet", "The shop's order book does not have this product. What you typed is below, in case you want to keep it; the order page shows when that changes.")
 		return http.StatusServiceUnavailable
+	case orders.IDInUse:
+		content.form.values["token"] = newToken()
+		content.showAlert("Nothing was submitted: please press the button again", "This page has placed several orders already.")
 	default:
 		content.showAlert("Nothing was submitted: the shop cannot read this form", "Something in the form is not right, but this page cannot tell what. Please check it and send it again.")
 		return http.StatusUnprocessableEntity
@@ -108,17 +105,21 @@ func describeOutcome(sale *productSale, answer orders.Answer, content *formConte
 	return http.StatusConflict
 }
 
-// describeEarlierOrder explains that the person already has an order, and offers a second
-// one if the sale allows it.
-func describeEarlierOrder(sale *productSale, content *formContent) {
-	content.showAlert("You have been here before: nothing new was submitted", "We already have something from you under this e-mail address, and not all of it matches what you typed now. It stays as it is; its receipt is at the address that you were given then.")
-	next := "To change it, cancel it on its receipt and send this form again."
+// describeEarlierOrder answers a form whose person or address has something in this sale already. It is the
+// same page for the same as before, for something else and for a limit that is reached, because whoever
+// sends the form may be a stranger who tries out what others have ordered.
+func describeEarlierOrder(sale *productSale, seller string, content *formContent) {
+	link := "The address of its receipt was shown when it was placed. If you have lost it, write to " + seller + "."
+	if sale.book.Mail {
+		link = "If it was yours, the link to it is on its way to your mailbox."
+	}
+	next := "To change what you have, cancel it on its receipt and send this form again."
 	content.inAddition = inAdditionNotOffered
 	if sale.PerPerson > 1 && content.kind != "" {
-		next = "Do you want this in addition to what you have?"
-		content.inAddition, content.orderID = inAdditionOffered, newOrderID()
+		next = fmt.Sprintf("Do you want this in addition to what you have? If this page comes back, that would be more than the limit: %d per person%s.", sale.PerPerson, orAddress(sale))
+		content.inAddition = inAdditionOffered
 	}
-	content.alert.Lines = append(content.alert.Lines, next)
+	content.showAlert("Nothing new was taken: something was placed here before", "It has this e-mail address"+orAddress(sale)+". It stays as it is, and this page does not say what it is: anybody could have typed your address.", link, next)
 }
 
 // describeSoldOut explains that no unit or too few units remain, and offers the alternatives.
@@ -141,7 +142,7 @@ func describeSoldOut(sale *productSale, answer orders.Answer, content *formConte
 // orAddress returns the words for a limit that applies to postal addresses too.
 func orAddress(sale *productSale) string {
 	if sale.book.LimitByAddress {
-		return " and postal address"
+		return " or postal address"
 	}
 	return ""
 }

@@ -20,7 +20,8 @@ const language = "en-GB"
 type pageAssets struct {
 	templates             *template.Template
 	style                 template.CSS
-	contentSecurityPolicy string // no scripts, and no style but this one
+	script                template.JS
+	contentSecurityPolicy string // no script and no style but these
 	favicon               []byte
 }
 
@@ -28,6 +29,10 @@ func loadAssets() (*pageAssets, error) {
 	sheet, err := pageFiles.ReadFile("page/style.css")
 	if err != nil {
 		return nil, fmt.Errorf("the style sheet: %w", err)
+	}
+	tokenScript, err := pageFiles.ReadFile("page/token.js")
+	if err != nil {
+		return nil, fmt.Errorf("the script: %w", err)
 	}
 	favicon, err := builtIn.ReadFile("art/favicon.svg")
 	if err != nil {
@@ -42,14 +47,21 @@ func loadAssets() (*pageAssets, error) {
 		return nil, fmt.Errorf("the pages' templates: %w", err)
 	}
 	style := minifyCSS(string(sheet))
-	sum := sha256.Sum256([]byte(style))
+	script := strings.TrimSpace(string(tokenScript))
 	return &pageAssets{
 		templates: templates,
 		style:     template.CSS(style),
-		contentSecurityPolicy: "default-src 'none'; img-src 'self'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-			"'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+		script:    template.JS(script),
+		contentSecurityPolicy: "default-src 'none'; img-src 'self'; style-src " + sourceHash(style) + "; script-src " + sourceHash(script) +
+			"; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 		favicon: favicon,
 	}, nil
+}
+
+// sourceHash returns the source of a Content-Security-Policy that allows an inline text.
+func sourceHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
 // minifyCSS removes comments, line breaks and needless spaces from the style sheet, because
@@ -94,6 +106,7 @@ func (a pageAddress) path() string {
 type templateData struct {
 	Language           string
 	Style              template.CSS
+	Script             template.JS
 	Title              string
 	CanonicalPath      string
 	Shop               *Catalogue
@@ -164,6 +177,7 @@ func (s *Shop) newTemplateData(state *pageState) *templateData {
 	data := &templateData{
 		Language:      language,
 		Style:         s.assets.style,
+		Script:        s.assets.script,
 		Title:         s.cat.Name,
 		Shop:          s.cat,
 		HasOrderBook:  state.hasOrderBook,

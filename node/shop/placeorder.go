@@ -2,8 +2,6 @@ package shop
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/http"
@@ -34,7 +32,8 @@ func (s *Shop) serveOrderForm(w http.ResponseWriter, r *http.Request) {
 // placeOrder parses a form, checks it against the sale and submits it to the order book:
 // orderservice.PlaceOrder, then ledger.Submit, and orders.Book.Apply on every board. The
 // reply redirects to the receipt (Post/Redirect/Get, so that a reload is harmless) or shows
-// the form again, filled in, with the problems to correct.
+// the form again, filled in, with the problems to correct. Only the form whose token made an order
+// leads to its receipt: to know what somebody typed is not enough.
 func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 	if s.orderService == nil {
 		s.rejectWithoutOrderBook(w, r, p)
@@ -48,6 +47,7 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 		s.rejectFormType(w, r, pageAddress{page: "order", product: p}.path())
 		return
 	}
+	hadToken := f.ensureToken()
 
 	if pause := s.orderService.Pause(); pause != orders.NotPaused {
 		s.replyPaused(w, r, p, &formContent{form: f, unsure: f.get("unsure") != ""}, pause)
@@ -56,7 +56,7 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 
 	sale := s.saleForForm(p)
 	order := f.parseOrder(s, sale)
-	content := &formContent{form: f, kind: f.get("kind"), inAddition: f.inAdditionAnswer(), orderID: order.ID, unsure: f.get("unsure") != ""}
+	content := &formContent{form: f, kind: f.get("kind"), inAddition: f.inAdditionAnswer(), unsure: f.get("unsure") != ""}
 	if f.statusCode() != 0 {
 		s.replyWithProblems(w, r, p, content)
 		return
@@ -66,10 +66,16 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 		s.replyWithTotal(w, r, p, content, &total)
 		return
 	}
+	if !hadToken {
+		content.showAlert("Not sent yet: please press the button once more", "Your browser sent this form without the number that tells it from all others, as browsers without JavaScript do. The form has one now.")
+		state := s.readPageState(s.now())
+		s.replyWithForm(w, r, http.StatusConflict, state, state.saleOf(p), content)
+		return
+	}
 	order.Total, order.Currency = total.Total.Minor, total.Total.Currency
 
-	answer, err := s.submitOrder(r.Context(), &order)
-	if err == nil && (answer.Outcome == orders.Placed || answer.Outcome == orders.AlreadyDone) {
+	answer, err := s.submitOrder(r.Context(), &order, f.get("token"))
+	if err == nil && (answer.Outcome == orders.Placed || answer.Outcome == orders.AlreadyDone && answer.Order == order.ID) {
 		w.Header().Set("Cache-Control", "no-store")
 		http.Redirect(w, r, s.receiptPath(answer.Order), http.StatusSeeOther)
 		return
@@ -116,7 +122,7 @@ func (s *Shop) replyNotPlaced(w http.ResponseWriter, r *http.Request, p *Product
 			return
 		}
 	} else {
-		code = describeOutcome(sale, answer, content)
+		code = describeOutcome(sale, s.cat.Seller.Email, answer, content)
 	}
 	s.replyWithForm(w, r, code, state, sale, content)
 }
@@ -133,9 +139,6 @@ func (s *Shop) replyPaused(w http.ResponseWriter, r *http.Request, p *Product, c
 
 // replyWithForm sends the order page for one form that was not accepted.
 func (s *Shop) replyWithForm(w http.ResponseWriter, r *http.Request, code int, state *pageState, sale *productSale, content *formContent) {
-	if content.inAddition == inAdditionConfirmed && !content.orderID.Valid() {
-		content.orderID = newOrderID()
-	}
 	page, err := s.renderOrder(state, sale, content)
 	if err != nil {
 		s.sendServerError(w, err)
@@ -144,36 +147,23 @@ func (s *Shop) replyWithForm(w http.ResponseWriter, r *http.Request, code int, s
 	s.sendUncached(w, r, code, page)
 }
 
-// maxIDAttempts limits the references that are drawn for one order. A reference is in use
-// with a chance of about 1 in 2^50; three in a row mean that the source of randomness is
-// broken.
+// maxIDAttempts limits the orders of different people that one token makes, in a browser that shows
+// a form again which it has sent. Two tokens share a reference with a chance of 1 in 2^50.
 const maxIDAttempts = 3
 
-// submitOrder submits an order to the order book, under a new reference unless the form
-// brings one.
-func (s *Shop) submitOrder(ctx context.Context, order *orders.PlaceOrder) (answer orders.Answer, err error) {
+// submitOrder submits an order to the order book, under the reference that follows from the form's
+// token: the same form is the same order, whichever board gets it, and nobody can choose a reference.
+func (s *Shop) submitOrder(ctx context.Context, order *orders.PlaceOrder, token string) (answer orders.Answer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
 	defer cancel()
 	for attempt := range maxIDAttempts {
-		if !order.InAddition || attempt > 0 {
-			order.ID = newOrderID()
-		}
+		order.ID = s.orderService.Reference(order.Product, token, attempt)
 		answer, err = s.orderService.PlaceOrder(ctx, *order)
 		if err != nil || answer.Outcome != orders.IDInUse {
 			return answer, err
 		}
 	}
-	return orders.Answer{}, fmt.Errorf("%w: no reference is free", orders.ErrNotCommitted)
-}
-
-func newOrderID() orders.ID {
-	for {
-		var b [8]byte
-		rand.Read(b[:]) // never fails: see crypto/rand
-		if id := orders.ID(binary.LittleEndian.Uint64(b[:])) & orders.MaxID; id.Valid() {
-			return id
-		}
-	}
+	return answer, nil
 }
 
 // inAdditionAnswer returns whether the form confirms an order in addition to an earlier one.

@@ -26,7 +26,7 @@ func TestAnOrderLeadsToItsReceiptAndTwiceToTheSame(t *testing.T) {
 	got := x.book.submitted[0]
 	want := orders.PlaceOrder{ID: got.ID, Product: slug, Kind: orders.KindOrder, Quantity: 1, Total: 4300, Currency: "USD",
 		Person: orders.Person{Name: "Ada Lovelace", Email: "ada@example.org", Line1: "12 St James's Square", City: "Berlin", Postcode: "10115", Country: "DE"}}
-	if got != want || !got.ID.Valid() || x.book.submitted[1].ID == got.ID {
+	if got != want || !got.ID.Valid() || x.book.submitted[1].ID != got.ID {
 		t.Errorf("asked %+v %+v", got, got.Person.Name)
 	}
 	w := request(x.Shop, "GET", path)
@@ -64,7 +64,6 @@ func TestProblemsLoseNothing(t *testing.T) {
 		{"invalid UTF-8", "city", "Ber\xfflin", 400, "not text"},
 		{"too long", "city", strings.Repeat("x", 200), 422, "only its first 100 characters"},
 		{"a megabyte", "line1", strings.Repeat("x", 1<<20), 413, "64 KB"},
-		{"more without a reference", "more", "yes", 422, "has lost its reference"},
 	} {
 		w := x.postOrder(c.field, c.value)
 		html := w.Body.String()
@@ -98,8 +97,8 @@ func TestOutcomesAndFailures(t *testing.T) {
 		kind   string // of the form that is shown; "" = none
 	}{
 		{"differs", orders.Answer{Outcome: orders.Differs}, nil, 409, []string{"in addition to what you have?", `name="more" value="yes"`}, formOrder},
-		{"over the limit", orders.Answer{Outcome: orders.OverLimit}, nil, 409, []string{"3 per person and postal address, and you have reached it"}, formOrder},
-		{"one more", orders.Answer{Outcome: orders.OverLimit, Remaining: 1}, nil, 409, []string{"you can have 1 more"}, formOrder},
+		{"over the limit", orders.Answer{Outcome: orders.OverLimit, Remaining: 1}, nil, 409, []string{"the limit: 3 per person or postal address", `name="more" value="yes"`}, formOrder},
+		{"the same by another form", orders.Answer{Outcome: orders.AlreadyDone, Order: 7}, nil, 409, []string{"in addition to what you have?", `name="more" value="yes"`}, formOrder},
 		{"sold out", orders.Answer{Outcome: orders.SoldOut, State: orders.SaleSoldOut}, nil, 409, []string{"Sold out: join the waiting list", "Join the waiting list</button>"}, formWaiting},
 		{"sold out, and this board has not heard", orders.Answer{Outcome: orders.SoldOut}, nil, 409, []string{"Sold out", "Join the waiting list</button>"}, formWaiting},
 		{"few left", orders.Answer{Outcome: orders.SoldOut, Remaining: 2, State: orders.SaleInStock}, nil, 409, []string{"Only 2 left"}, formOrder},
@@ -110,7 +109,7 @@ func TestOutcomesAndFailures(t *testing.T) {
 		{"no shipping", orders.Answer{Outcome: orders.NoShipping}, nil, 422, []string{countryProblem}, formOrder},
 		{"no such sale", orders.Answer{Outcome: orders.NoSuchSale}, nil, 503, []string{"not on sale yet"}, formOrder},
 		{"malformed", orders.Answer{Outcome: orders.Malformed}, nil, 422, []string{"cannot read this"}, formOrder},
-		{"no free reference", orders.Answer{Outcome: orders.IDInUse}, nil, 503, []string{"please try again"}, formOrder},
+		{"no free reference", orders.Answer{Outcome: orders.IDInUse}, nil, 409, []string{"please press the button again"}, formOrder},
 		{"an outcome of another version", orders.Answer{Outcome: 99}, nil, 422, []string{"cannot read this"}, formOrder},
 		{"not taken", orders.Answer{}, fmt.Errorf("no majority: %w", orders.ErrNotCommitted), 503, []string{"Nothing was submitted: please try again"}, formOrder},
 		{"not sure", orders.Answer{}, orders.ErrUncertain, 503, []string{"cannot tell whether this went through", "never accepted twice"}, formOrder},
@@ -148,24 +147,24 @@ func hidden(html string) map[string]string {
 	return list
 }
 
-// The question "in addition?" carries the new order's reference, so that a confirmation sent
-// twice, or through an outage, is one more order.
+// A confirmation of "in addition" that is sent twice, or through an outage, is one more order.
 func TestInAddition(t *testing.T) {
 	x := openSale(t, func(p *Product) { p.PerPerson = 3 })
 	x.mustPlaceOrder(t)
-	again := hidden(x.postOrder("city", "Potsdam").Body.String())
-	if _, err := orders.ParseID(again["id"]); err != nil || again["more"] != "" {
+	token := newToken()
+	again := hidden(x.postOrder("city", "Potsdam", "token", token).Body.String())
+	if again["token"] != token || again["more"] != "" {
 		t.Fatalf("the question has %v", again)
 	}
-	yes := []string{"city", "Potsdam", "more", "yes", "id", again["id"]}
+	yes := []string{"city", "Potsdam", "more", "yes", "token", token}
 	x.book.fail = orders.ErrUncertain
 	kept := hidden(x.postOrder(yes...).Body.String())
-	if kept["id"] != again["id"] || kept["more"] != "yes" {
+	if kept["token"] != token || kept["more"] != "yes" {
 		t.Errorf("after an outage the form has %v", kept)
 	}
 	x.book.fail = nil
 	first := x.mustPlaceOrder(t, yes...)
-	if second := x.mustPlaceOrder(t, yes...); second != first || len(x.book.orders) != 2 || !strings.Contains(first, again["id"]) {
+	if second := x.mustPlaceOrder(t, yes...); second != first || len(x.book.orders) != 2 {
 		t.Errorf("%s and %s, %d orders", first, second, len(x.book.orders))
 	}
 }
@@ -308,6 +307,7 @@ func TestEachStateHasItsForm(t *testing.T) {
 		for field, value := range hidden(w.Body.String()) {
 			form.Set(field, value)
 		}
+		form.Set("token", someToken) // a browser's script fills it in
 		if w := x.post(boardPath+"/place", form.Encode()); w.Code != http.StatusSeeOther || x.book.submitted[0].Kind.String() != c.kind {
 			t.Errorf("%s: %d", name, w.Code)
 		}

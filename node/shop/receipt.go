@@ -86,7 +86,7 @@ func (s *Shop) newReceiptData(state *pageState, order orders.Order, position int
 // filled in with the details that the person has given before.
 func acceptanceValues(sale *productSale, order orders.Order, total *orderTotal) []formValue {
 	person := order.Person
-	return []formValue{{"kind", formOrder}, {"prices", sale.pricesHash()}, {"agreed", total.formText()}, {"quantity", strconv.Itoa(order.Quantity)},
+	return []formValue{{"kind", formOrder}, {"token", newToken()}, {"prices", sale.pricesHash()}, {"agreed", total.formText()}, {"quantity", strconv.Itoa(order.Quantity)},
 		{"name", person.Name}, {"email", person.Email}, {"line1", person.Line1}, {"line2", person.Line2},
 		{"postcode", person.Postcode}, {"city", person.City}, {"country", person.Country}}
 }

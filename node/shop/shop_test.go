@@ -291,12 +291,14 @@ func TestPictures(t *testing.T) {
 	}
 }
 
-func TestStyleIsTheOneThePolicyAllows(t *testing.T) {
-	w := request(newShopAt(t, launch(t), opening), "GET", "/")
-	_, rest, _ := strings.Cut(w.Body.String(), "<style>")
-	style, _, _ := strings.Cut(rest, "</style>")
-	sum := sha256.Sum256([]byte(style))
-	if policy := w.Header().Get("Content-Security-Policy"); !strings.Contains(policy, base64.StdEncoding.EncodeToString(sum[:])) {
-		t.Errorf("a browser would refuse the style: %s", policy)
+func TestStyleAndScriptAreThoseThePolicyAllows(t *testing.T) {
+	w := request(openSale(t, nil).Shop, "GET", boardPath+"/order")
+	for _, element := range []string{"style", "script"} {
+		_, rest, _ := strings.Cut(w.Body.String(), "<"+element+">")
+		text, _, found := strings.Cut(rest, "</"+element+">")
+		sum := sha256.Sum256([]byte(text))
+		if policy := w.Header().Get("Content-Security-Policy"); !found || !strings.Contains(policy, element+"-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'") {
+			t.Errorf("a browser would refuse the %s: %s", element, policy)
+		}
 	}
 }

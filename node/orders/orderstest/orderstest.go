@@ -22,6 +22,7 @@ const People = 6
 // Action is one action of a person: place an order, or what one of the other fields says.
 type Action struct {
 	Person int    // 0 to People-1; each may have one order
+	Order  string // the reference of the order that this form makes, if that is known: then only it is the answer
 	Cancel string // the reference of an order to cancel
 	Read   string // the reference of an order whose receipt is read
 	Sale   bool   // the sale's numbers are read; the person does not matter
@@ -39,6 +40,7 @@ type Reply int
 const (
 	Done Reply = iota
 	SoldOut
+	HasOrder // of the other window: a buyer is not told which
 	NotDone
 	Uncertain
 )
@@ -55,7 +57,7 @@ func SaleText(sold, stock int) string { return fmt.Sprintf("%d of %d sold", sold
 
 // String names the reply for the description of a history.
 func (r Reply) String() string {
-	return [...]string{"done", "sold out", "not done", "uncertain"}[r]
+	return [...]string{"done", "sold out", "has an order", "not done", "uncertain"}[r]
 }
 
 // observed is the output of an operation for porcupine.
@@ -250,7 +252,9 @@ func afterOrder(s bookState, p Action, a observed) []any {
 		return []any{s}
 	case a.reply == Done && (has == unknownOrder || has == "" && free):
 		return []any{s.withOrder(p.Person, a.order)}
-	case a.reply == SoldOut && has == "" && !free, a.reply == Uncertain && (has != "" || !free):
+	case a.reply == HasOrder && has != "" && has != p.Order:
+		return []any{s}
+	case a.reply == SoldOut && !free && (has == "" || has != p.Order), a.reply == Uncertain && (has != "" || !free):
 		return []any{s}
 	case a.reply == Uncertain:
 		return []any{s, s.withOrder(p.Person, unknownOrder)}

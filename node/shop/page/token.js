@@ -1,0 +1,1 @@
+for(const field of document.getElementsByName("token"))if(!field.value){let token=history.state;if(!token)history.replaceState(token=Array.from(crypto.getRandomValues(new Uint8Array(16)),b=>("0"+b.toString(16)).slice(-2)).join(""),"");field.value=token}
