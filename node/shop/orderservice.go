@@ -43,7 +43,7 @@ type OrderService interface {
 	// Draw returns the published file of a draw; false until the draw is finished.
 	Draw(product string) (draw.File, bool)
 	// Reference returns the reference of the order that a product's form with a token makes: the same
-	// on every board, and beyond the choice and the reckoning of whoever sends the form. The next
+	// on every board, and nobody who sends a form can choose or compute it. The next
 	// attempt is for a reference that is in use.
 	Reference(product, token string, attempt int) orders.ID
 	// Sign returns the secret half of a receipt's URL, letters and digits: the same on every

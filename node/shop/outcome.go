@@ -106,7 +106,7 @@ func describeOutcome(sale *productSale, seller string, answer orders.Answer, con
 }
 
 // describeEarlierOrder answers a form whose person or address has something in this sale already. It is the
-// same page for the same as before, for something else and for a limit that is reached, because whoever
+// same page for the same as before, for something else and for a limit that is reached, because a person who
 // sends the form may be a stranger who tries out what others have ordered.
 func describeEarlierOrder(sale *productSale, seller string, content *formContent) {
 	link := "The address of its receipt was shown when it was placed. If you have lost it, write to " + seller + "."
