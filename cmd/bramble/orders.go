@@ -40,6 +40,10 @@ ballot entry, a registration of interest or a place on the waiting list:
   return REF    record that a sent order came back; its units leave the stock,
                 or with --restock are on sale again; the earlier note stays
   cancel REF    cancel an order, even while it is being fulfilled
+  relink        sign the links of receipts with a new secret; those from before
+                stay valid. With --revoke, as after the theft of a card, they
+                end, and each live order's buyer gets a mail with the new link,
+                if the shop sends mail. That only says how many, without --yes
   erase WHOM    erase personal data: of one order by its reference, or of all
                 orders of an e-mail address
   audit         print the operators' changes, with time and operator name
@@ -56,6 +60,7 @@ no rack.`,
   bramble orders sent --from sent.csv
   bramble orders return REF --restock --reason "unopened"
   bramble orders cancel REF --reason "wrong size"
+  bramble orders relink --revoke
   bramble orders erase ada@buyer.example`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
@@ -63,7 +68,7 @@ no rack.`,
 			fs.StringVar(&o.product, "product", "", "list, export: only orders of this `PRODUCT`")
 			fs.StringVar(&o.kind, "kind", "", "list, export: only orders of this `KIND`: order, entry, interest or waiting")
 			fs.StringVar(&o.state, "state", "", "list, export: only orders in this `STATE`, such as open, fulfilled or cancelled")
-			fs.BoolVar(&o.json, "json", false, "list, show, export, audit, sent, return, cancel: print JSON lines instead of a table or CSV")
+			fs.BoolVar(&o.json, "json", false, "list, show, export, audit, sent, return, cancel, relink: print JSON lines instead of a table or CSV")
 			fs.BoolVar(&o.stale, "stale", false, "list, show, export, audit: accept one board's copy; without a leader, all that its log holds")
 			fs.BoolVar(&o.bom, "bom", false, "export: begin the CSV with a byte order mark, by which Excel recognises UTF-8")
 			fs.StringVar(&o.ledger, "ledger", "", "export: read this ledger `FOLDER` from a dead board's card")
@@ -71,11 +76,13 @@ no rack.`,
 			fs.StringVar(&o.reason, "reason", "", "cancel, return: `TEXT` for the note of the order, which show prints, without personal data")
 			fs.StringVar(&o.note, "note", "", "sent: `TEXT` such as a tracking number, which the buyer sees")
 			fs.StringVar(&o.from, "from", "", "sent: read the references from this `FILE`, CSV")
+			fs.BoolVar(&o.revoke, "revoke", false, "relink: the links from before end")
+			fs.BoolVar(&o.yes, "yes", false, "relink: do it, with --revoke")
 			fs.BoolVar(&o.restock, "restock", false, "return: the units can be sold again")
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
-				do, rest, err := chooseAction(args, "list, show, export, sent, return, cancel, erase or audit",
-					map[string]int{"list": 0, "show": 1, "export": 0, "sent": -1, "return": 1, "cancel": 1, "erase": 1, "audit": 0})
+				do, rest, err := chooseAction(args, "list, show, export, sent, return, cancel, relink, erase or audit",
+					map[string]int{"list": 0, "show": 1, "export": 0, "sent": -1, "return": 1, "cancel": 1, "relink": 0, "erase": 1, "audit": 0})
 				if err == nil {
 					err = fs.refuseForeign(do)
 				}
@@ -109,6 +116,13 @@ no rack.`,
 					case "cancel", "return":
 						return submitCommand(ctx, w, c, orderservice.OperatorCommand{
 							Action: do, Operator: operator(w), Reference: rest[0], Text: o.reason, Restock: o.restock}, o.json)
+					case "relink":
+						isDry := o.revoke && !o.yes
+						err := submitCommand(ctx, w, c, orderservice.OperatorCommand{Action: do, Operator: operator(w), Revoke: o.revoke, DryRun: isDry}, o.json)
+						if err == nil && isDry && !o.json {
+							fmt.Fprintln(w.out, "To do it: bramble orders relink --revoke --yes")
+						}
+						return err
 					}
 					return erasePerson(ctx, w, c, orderservice.OperatorCommand{Action: "erase", Operator: operator(w)}, rest[0])
 				})
@@ -123,7 +137,7 @@ type ordersFlags struct {
 	ledger, out, reason  string
 	note, from           string
 	json, stale, bom     bool
-	restock              bool
+	restock, revoke, yes bool
 }
 
 // forEachOrder calls each for every selected order, page by page. With --stale it ends with a

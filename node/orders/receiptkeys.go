@@ -24,6 +24,9 @@ type ReceiptKey struct {
 
 func (r ReceiptKey) isOwn() bool { return r.Own }
 
+// HasSecret reports whether the ledger has a secret of its own; before SetReceiptSecret it has none.
+func (b *Book) HasSecret() bool { return slices.ContainsFunc(b.ReceiptKeys(), ReceiptKey.isOwn) }
+
 // SetReceiptSecret gives the ledger a secret that signs links of receipts from then on. First is the
 // leader's: it does nothing if the ledger has a secret (AlreadyDone), and its Former keys stay accepted if
 // there are orders. Otherwise it is an operator's rotation: links of the secrets before go on, or with
@@ -116,8 +119,7 @@ func readReceiptKeys(restore *bbolt.Bucket) []ReceiptKey {
 	return keys
 }
 
-// ReceiptKeys returns the keys of receipts' links, oldest first; the last own one signs. There is no own one
-// before SetReceiptSecret.
+// ReceiptKeys returns the keys of receipts' links, oldest first; the last own one signs.
 func (b *Book) ReceiptKeys() []ReceiptKey { return b.readModel.Load().receiptKeys }
 
 // queueLinkMails gives live orders, at most work, the mail with their new link, and returns the number that

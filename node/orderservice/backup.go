@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -79,7 +78,7 @@ func (s *Service) backupOf(ctx context.Context, book *orders.Book, h backup.Head
 	status := s.cfg.Ledger.Status()
 	h.Program, h.Board, h.Ledger, h.Rules = s.cfg.Version, s.cfg.Board, status.Ledger, max(status.Rules, book.Rules())
 	h.Index, h.At, h.Digest, h.Orders, h.Products = p.Index, p.At, backup.FormatDigest(p.Digest), p.Orders, p.Products
-	if !slices.ContainsFunc(book.ReceiptKeys(), func(k orders.ReceiptKey) bool { return k.Own }) {
+	if !book.HasSecret() {
 		h.ReceiptKeys = s.deriveRackKeys(receiptPurpose) // otherwise the book has all of them
 	}
 	return backup.WriteStream(contextWriter{ctx, to}, h, copied)

@@ -67,7 +67,7 @@ type AuditJSON struct {
 }
 
 // OperatorCommand is a command of an operator. Action is one of cancel, erase, sent, return,
-// announce, stock, open, close, times, invite, revise, retire, fulfil and draw; it decides
+// announce, stock, open, close, times, invite, revise, retire, fulfil, relink and draw; it decides
 // which of the other fields are used.
 // OpID is a random number that the client draws: the same command with the same OpID is
 // carried out once.
@@ -85,7 +85,8 @@ type OperatorCommand struct {
 	Closes    *time.Time `json:"closes,omitempty"`    // times; nil = it stays
 	Clear     []string   `json:"clear,omitempty"`     // times: opens, closes: the sale has no such time any more
 	Restock   bool       `json:"restock,omitempty"`   // return: the units are free again; otherwise they leave the stock
-	DryRun    bool       `json:"dry_run,omitempty"`   // revise: change nothing
+	DryRun    bool       `json:"dry_run,omitempty"`   // revise, relink: change nothing
+	Revoke    bool       `json:"revoke,omitempty"`    // relink: the links from before end
 	Undo      bool       `json:"undo,omitempty"`      // retire: bring it back
 	Until     *time.Time `json:"until,omitempty"`     // invite
 }
@@ -96,6 +97,8 @@ type OperatorResult struct {
 	Count     int    `json:"count,omitempty"`     // invite, erase: people or orders
 	Remaining int    `json:"remaining,omitempty"` // erase: orders still to erase; send the command again with a new OpID
 	Waits     string `json:"waits_for,omitempty"` // erase: why a draw, for which the others wait, does not go on
+	Links     int    `json:"links,omitempty"`     // relink: links of receipts that end
+	Mails     int    `json:"mails,omitempty"`     // relink: mails with a new link
 	// The sale that the command is about, directly before and after it as this board saw
 	// it; nil if it is about none, or about many (erase).
 	Before *SaleJSON `json:"before,omitempty"`

@@ -74,7 +74,7 @@ func (s *Service) runTasks(ctx context.Context) {
 				s.logDifferences()
 			}
 		}
-		if s.cfg.Book.Rules() >= orders.SecretRules && len(s.ownKeys(receiptPurpose, false)) == 0 {
+		if s.cfg.Book.Rules() >= orders.SecretRules && !s.cfg.Book.HasSecret() {
 			s.submitFirstSecret(ctx)
 		}
 		if offered && !followed {

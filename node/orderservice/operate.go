@@ -34,6 +34,9 @@ func (s *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResul
 	if o.Action == "revise" {
 		return s.reviseOffer(ctx, o)
 	}
+	if o.Action == "relink" {
+		return s.renewLinks(ctx, o)
+	}
 	command, err := o.toCommand()
 	if err != nil {
 		return OperatorResult{}, err
@@ -209,7 +212,7 @@ func (o OperatorCommand) toCommand() (orders.Command, error) {
 		"draw":     orders.MakeDraw{Operation: by, Product: o.Product, Public: draw.Public{Kind: draw.Kind(o.Kind), Text: o.Text}},
 	}[o.Action]
 	if !known {
-		return nil, fmt.Errorf("%w: action is one of cancel, erase, sent, return, announce, stock, open, close, times, invite, revise, retire, fulfil and draw", errMalformed)
+		return nil, fmt.Errorf("%w: action is one of cancel, erase, sent, return, announce, stock, open, close, times, invite, revise, retire, fulfil, relink and draw", errMalformed)
 	}
 	return command, nil
 }
@@ -328,6 +331,9 @@ func (o OperatorCommand) resultOf(a orders.Answer, rules uint32) (OperatorResult
 	case orders.NoWebhook:
 		return refused("%s has no webhook: set url and secret under [webhook] in every board's file, and restart the boards", o.Product)
 	case orders.Full:
+		if o.Action == "relink" {
+			return refused("%d secrets are accepted, and none is dropped unseen: end their links with --revoke", orders.MaxReceiptKeys)
+		}
 		return refused("a limit of the order book is reached")
 	case orders.IDInUse:
 		return refused("this op_id was used for another command: draw a new one")

@@ -1,6 +1,7 @@
 package orderservice
 
 import (
+	"context"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
@@ -71,26 +72,21 @@ func (s *Service) deriveRackKeys(purpose string) (keys [][]byte) {
 // verify. Other purposes have other keys. They come from the ledger's secrets that have not ended; before
 // the ledger has one, from the rack's keys.
 func (s *Service) KeysFor(purpose string) [][]byte {
-	if keys := s.ownKeys(purpose, false); len(keys) > 0 {
-		return keys
-	}
-	return s.deriveRackKeys(purpose)
-}
-
-// ownKeys returns the keys of the ledger's own secrets, newest first.
-func (s *Service) ownKeys(purpose string, isEnded bool) (keys [][]byte) {
-	for _, k := range slices.Backward(s.cfg.Book.ReceiptKeys()) {
-		if k.Own && k.Ended == isEnded {
-			keys = append(keys, s.deriveKey(k.Key[:], purpose))
-		}
+	keys := s.ledgerKeys(purpose, false)
+	if !s.cfg.Book.HasSecret() {
+		keys = append(s.deriveRackKeys(purpose), keys...)
 	}
 	return keys
 }
 
-// formerKeys returns the keys of receipts from before ledgers had a secret.
-func (s *Service) formerKeys(isEnded bool) (keys [][]byte) {
-	for _, k := range s.cfg.Book.ReceiptKeys() {
-		if !k.Own && k.Ended == isEnded {
+// ledgerKeys returns the keys of the ledger's own secrets, newest first, and for receipts those from before secrets.
+func (s *Service) ledgerKeys(purpose string, isEnded bool) (keys [][]byte) {
+	for _, k := range slices.Backward(s.cfg.Book.ReceiptKeys()) {
+		switch {
+		case k.Ended != isEnded:
+		case k.Own:
+			keys = append(keys, s.deriveKey(k.Key[:], purpose))
+		case purpose == receiptPurpose:
 			keys = append(keys, k.Key[:])
 		}
 	}
@@ -119,22 +115,14 @@ func (s *Service) markOrigin(rackKey []byte, id orders.ID) string {
 	return signer{s.deriveKey(rackKey, originPurpose)}.signID(id)[:originLetters]
 }
 
-// splitToken returns a token's MAC and its mark; tokens from before the mark have none.
-func splitToken(token string) (mac, mark string) {
-	if len(token) == macLetters+originLetters {
-		return token[:macLetters], token[macLetters:]
-	}
-	return token, ""
-}
-
 // Verify reports whether a token is the one of an order and has not ended.
 func (s *Service) Verify(id orders.ID, token string) bool {
-	mac, mark := splitToken(token)
-	if hasSigned(slices.Concat(s.KeysFor(receiptPurpose), s.formerKeys(false)), id, mac) {
+	mac := cutMark(token)
+	if hasSigned(s.KeysFor(receiptPurpose), id, mac) {
 		return true
 	}
 	isOurs := hasSigned(s.deriveRackKeys(receiptPurpose), id, mac) || // from before the ledger had a secret
-		slices.ContainsFunc(s.cfg.Keys, func(key []byte) bool { return hmac.Equal([]byte(s.markOrigin(key, id)), []byte(mark)) })
+		slices.ContainsFunc(s.cfg.Keys, func(key []byte) bool { return hmac.Equal([]byte(s.markOrigin(key, id)), []byte(token[len(mac):])) })
 	if _, err := s.cfg.Book.Order(id); isOurs && err != nil && s.Pause() == orders.NotPaused && !s.HasEnded(id, token) {
 		s.noteLostReceipt(id)
 	}
@@ -143,8 +131,15 @@ func (s *Service) Verify(id orders.ID, token string) bool {
 
 // HasEnded reports whether a token was the one of an order until an operator ended all links.
 func (s *Service) HasEnded(id orders.ID, token string) bool {
-	mac, _ := splitToken(token)
-	return hasSigned(slices.Concat(s.ownKeys(receiptPurpose, true), s.formerKeys(true)), id, mac)
+	return hasSigned(s.ledgerKeys(receiptPurpose, true), id, cutMark(token))
+}
+
+// cutMark returns a token without its mark, which those from before it lack.
+func cutMark(token string) string {
+	if len(token) == macLetters+originLetters {
+		return token[:macLetters]
+	}
+	return token
 }
 
 // newReceiptSecret returns the command that gives the ledger a new secret.
@@ -152,4 +147,28 @@ func newReceiptSecret(by orders.Operation) orders.SetReceiptSecret {
 	c := orders.SetReceiptSecret{Operation: by}
 	rand.Read(c.Secret[:]) // never fails
 	return c
+}
+
+// renewLinks gives the ledger a new secret. With Revoke all links from before end. With DryRun it only counts.
+func (s *Service) renewLinks(ctx context.Context, o OperatorCommand) (result OperatorResult, err error) {
+	if err := s.awaitBarrier(ctx); err != nil {
+		return result, err
+	}
+	text, links, mails := "Links from before stay valid.", 0, 0
+	if o.Revoke {
+		if mails, err = s.cfg.Book.CountLinkMails(); err != nil {
+			return result, err
+		}
+		links = int(s.cfg.Book.Count())
+		text = fmt.Sprintf("Links of receipts that end: %d. Mails with the new link: %d, one a second. The other buyers ask the shop.", links, mails)
+	}
+	if o.DryRun {
+		return OperatorResult{Text: "Nothing changed (dry run). " + text, Links: links, Mails: mails}, nil
+	}
+	c := newReceiptSecret(orders.Operation{Operator: o.Operator, OpID: o.OpID})
+	c.Revoke = o.Revoke
+	if result, err = s.submitOperation(ctx, o, c); err == nil {
+		result.Text, result.Links, result.Mails = "Done. A new secret signs the links of receipts. "+text, links, mails
+	}
+	return result, err
 }

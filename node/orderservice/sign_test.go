@@ -2,7 +2,9 @@ package orderservice
 
 import (
 	"bytes"
+	"strings"
 	"testing"
+	"time"
 
 	"bramble/node/orders"
 )
@@ -104,5 +106,70 @@ func TestKeysForOnePurpose(t *testing.T) {
 	s.submitTask(t.Context(), c)
 	if keys := s.KeysFor("forms"); len(keys) != 1 || bytes.Equal(keys[0], first[0]) {
 		t.Errorf("after all ended: %x", keys)
+	}
+}
+
+// An operator's new secret keeps the links from before, or ends them, and says how many.
+func TestRelink(t *testing.T) {
+	s, l := newTestService(t)
+	s.cfg.Offers[0].Mail = true
+	s.offerCatalogue(t.Context())
+	for n := 7; n < 9; n++ {
+		if _, err := s.PlaceOrder(t.Context(), testOrder(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.CancelOrder(t.Context(), 8); err != nil {
+		t.Fatal(err)
+	}
+	former := s.Sign(7)
+	s.submitFirstSecret(t.Context())
+	second := s.Sign(7)
+	relink := func(c OperatorCommand) OperatorResult {
+		t.Helper()
+		c.Action, c.Operator, c.OpID = "relink", "me", NewOpID()
+		result, err := s.Operate(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result
+	}
+	if r := relink(OperatorCommand{}); r.Links != 0 || r.Mails != 0 || !strings.Contains(r.Text, "stay valid") {
+		t.Errorf("%+v", r)
+	}
+	third := s.Sign(7)
+	for _, dry := range []bool{true, false} {
+		for _, token := range []string{former, second, third} {
+			if !s.Verify(7, token) || s.HasEnded(7, token) {
+				t.Errorf("%q is not valid before the end", token)
+			}
+		}
+		if r := relink(OperatorCommand{Revoke: true, DryRun: dry}); r.Links != 2 || r.Mails != 1 || !strings.Contains(r.Text, "that end: 2. Mails with the new link: 1") {
+			t.Errorf("%+v", r)
+		}
+	}
+	for _, token := range []string{former, second, third} {
+		if s.Verify(7, token) || !s.HasEnded(7, token) || s.HasEnded(8, token) || s.withKeys("a new key").Verify(7, token) {
+			t.Errorf("%q has not ended", token)
+		}
+	}
+	if last := s.Sign(7); !s.Verify(7, last) || s.HasEnded(7, last) {
+		t.Error("the new link is not valid")
+	}
+	s.runDueTicks(t.Context())
+	jobs, err := s.Jobs().Outbox(orders.QueueMail, l.now.Add(time.Minute), orders.Job{}, 10)
+	if err != nil || len(jobs) == 0 || jobs[0].Order.ID != 7 {
+		t.Errorf("%+v, %v", jobs, err)
+	}
+	for n := s.cfg.Book.ReceiptKeys(); len(n) < orders.MaxReceiptKeys; n = s.cfg.Book.ReceiptKeys() {
+		relink(OperatorCommand{})
+	}
+	for range orders.MaxReceiptKeys - 2 { // in place of the ended ones
+		if _, err = s.Operate(t.Context(), OperatorCommand{Action: "relink", Operator: "me", OpID: NewOpID()}); err != nil {
+			break
+		}
+	}
+	if err == nil || !strings.Contains(err.Error(), "--revoke") {
+		t.Errorf("one secret too many: %v", err)
 	}
 }

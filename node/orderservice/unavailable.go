@@ -57,6 +57,9 @@ func (Unavailable) Sign(orders.ID) string { return "" }
 // whereas a wrong token means that there is no such receipt.
 func (Unavailable) Verify(orders.ID, string) bool { return true }
 
+// HasEnded reports nothing: see Verify.
+func (Unavailable) HasEnded(orders.ID, string) bool { return false }
+
 func (u Unavailable) unavailableError() error {
 	return fmt.Errorf("%w: %s", orders.ErrBoardUnfit, u.Reason)
 }

@@ -148,6 +148,9 @@ func (b *fakeOrderBook) Sign(id orders.ID) string { return fmt.Sprintf("SIGNED%0
 func (b *fakeOrderBook) Verify(id orders.ID, sig string) bool {
 	return sig == b.Sign(id)
 }
+func (b *fakeOrderBook) HasEnded(id orders.ID, sig string) bool {
+	return sig == strings.Replace(b.Sign(id), "SIGNED", "ENDED", 1)
+}
 
 func (b *fakeOrderBook) Reference(product, token string, attempt int) orders.ID {
 	sum := sha256.Sum256(fmt.Append(nil, product, token, attempt))

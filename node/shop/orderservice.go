@@ -51,6 +51,8 @@ type OrderService interface {
 	Sign(id orders.ID) string
 	// Verify reports whether sig is what Sign returns, in constant time.
 	Verify(id orders.ID, sig string) bool
+	// HasEnded reports whether sig was what Sign returned until an operator ended all links.
+	HasEnded(id orders.ID, sig string) bool
 }
 
 // How long a page waits. A failed leader is replaced within three seconds, and people press

@@ -247,6 +247,14 @@ type foundOrder struct {
 // reference and a wrong token get the same reply, from this board's memory.
 func (s *Shop) findOrder(w http.ResponseWriter, r *http.Request, token string) (foundOrder, bool) {
 	id, err := orders.ParseID(r.PathValue("id"))
+	if s.orderService != nil && err == nil && s.orderService.HasEnded(id, token) {
+		s.sendErrorPage(w, r, http.StatusGone, errorMessage{
+			Title: "This link has ended",
+			Text: "The shop has replaced the links of all receipts, to keep them safe. Your order is not changed by that. " +
+				"If the shop sends mail, the newest one about your order has its new link. Otherwise please ask the seller.",
+		})
+		return foundOrder{}, false
+	}
 	if s.orderService == nil || err != nil || !s.orderService.Verify(id, token) {
 		s.replyNoReceipt(w, r)
 		return foundOrder{}, false

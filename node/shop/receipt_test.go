@@ -152,6 +152,21 @@ func TestReceiptsAreSecret(t *testing.T) {
 	if w := request(newShopAt(t, launch(t), opening), "GET", path); w.Code != 404 {
 		t.Errorf("a shop without an order book: %d", w.Code)
 	}
+	// An ended link says that it has ended, the same whether the order exists or not.
+	var pages []string
+	for _, ended := range []string{strings.Replace(path, "SIGNED", "ENDED", 1), strings.Replace(x.receiptPath(other), "SIGNED", "ENDED", 1)} {
+		w := request(x.Shop, "GET", ended)
+		if w.Code != http.StatusGone || strings.Contains(w.Body.String(), "Ada") || strings.Contains(w.Body.String(), id.String()) || !strings.Contains(w.Body.String(), "This link has ended") {
+			t.Errorf("%s: %d", ended, w.Code)
+		}
+		pages = append(pages, w.Body.String())
+	}
+	if pages[0] != pages[1] {
+		t.Error("the page of an ended link shows whether there is such an order")
+	}
+	if w := request(x.Shop, "POST", strings.Replace(path, "SIGNED", "ENDED", 1)+"/cancel"); w.Code == http.StatusSeeOther || len(x.book.submitted) != 1 {
+		t.Errorf("an ended link cancels: %d", w.Code)
+	}
 	x.book.fail = orders.ErrUncertain
 	if w := request(x.Shop, "GET", path); w.Code != 503 || w.Header().Get("Retry-After") == "" {
 		t.Errorf("a board that is behind: %d", w.Code)
