@@ -137,7 +137,7 @@ func (l *Ledger) Status() Status {
 	s.Clock = l.clockStatus(st)
 	s.Rules, s.MaxRules = st.rules, l.applier.maxRules
 	size := l.files.log.sizeSinceSnapshot()
-	s.LogBytes, s.LogCommands = size.bytes, size.commands
+	s.LogBytes, s.LogCommands, s.Compacted = size.bytes, size.commands, l.compacted.Load()
 	s.Foreign, s.Outdated = l.otherLedgers.describe(false), l.otherLedgers.describe(true)
 	s.Ahead = l.listAhead(s.Superseded)
 	if t := l.files.log.trouble.Load(); t != nil {

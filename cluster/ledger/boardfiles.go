@@ -38,6 +38,9 @@ const (
 	damagedPrefix = "damaged-"
 	// maxDamaged limits the damaged directories: the newest stay.
 	maxDamaged = 2
+	// maxSetAsideAge limits their age: nobody can erase a single person in them.
+	maxSetAsideAge = 30 * 24 * time.Hour
+	setAsideTime   = "20060102T150405Z"
 )
 
 // boardFiles are a board's open, checked files.
@@ -359,7 +362,7 @@ func setAside(dir string) error {
 		fmt.Sscanf(filepath.Base(names[len(names)-1]), damagedPrefix+"%d", &number)
 		number++
 	}
-	to := filepath.Join(dir, fmt.Sprintf("%s%04d-%s", damagedPrefix, number, time.Now().UTC().Format("20060102T150405Z")))
+	to := filepath.Join(dir, fmt.Sprintf("%s%04d-%s", damagedPrefix, number, time.Now().UTC().Format(setAsideTime)))
 	if err := os.Rename(filepath.Join(dir, dirNow), to); err != nil {
 		return err
 	}
@@ -370,4 +373,16 @@ func setAside(dir string) error {
 		names = names[1:]
 	}
 	return durable.SyncDir(dir)
+}
+
+// dropOldSetAside removes the directories that were set aside more than maxSetAsideAge ago. Those from when
+// the board's clock was not set stay, because nobody knows their age.
+func dropOldSetAside(dir string, now time.Time) (err error) {
+	for _, name := range SetAside(dir) {
+		at, unreadable := time.Parse(setAsideTime, name[strings.LastIndexByte(name, '-')+1:])
+		if unreadable == nil && isPlausible(at) && now.Sub(at) > maxSetAsideAge {
+			err = errors.Join(err, os.RemoveAll(name))
+		}
+	}
+	return err
 }

@@ -39,7 +39,8 @@ type Ledger struct {
 	restart chan struct{} // holds one signal when Run must end with ErrRestart
 	stopped chan struct{} // closed when Run ends
 
-	snapshotting sync.Mutex // held while a snapshot is taken
+	compacted    atomic.Uint64 // index up to which no file has entries, as far as the state machine was told
+	snapshotting sync.Mutex    // held while a snapshot is taken
 	// stamping is held from the stamp of an entry until raft has it, so that stamps are in
 	// the order of the log, and until an entry that moves the clock is applied.
 	stamping sync.Mutex
@@ -108,6 +109,7 @@ func Open(cfg Config) (*Ledger, error) {
 		stopped:        make(chan struct{}),
 		files:          f,
 	}
+	l.compacted.Store(max(f.log.oldestOnDisk(), 1) - 1) // what is older is in the snapshot alone
 	l.applier = newApplier(&cfg, l.pending.resolve)
 	l.applier.stopped = l.stopped
 	if f.identity.Ledger != 0 || f.identity.JoinOnly { // else its program can go back to nothing

@@ -25,6 +25,9 @@ type BoardStatus struct {
 	Index   uint64 `json:"index"`      // of the last entry that it applied
 	Last    uint64 `json:"last_index"` // of the last entry that it has
 	Trouble string `json:"trouble"`    // "" if none
+	// Compacted is as in Status, and SetAside the number of folders with files that were set aside.
+	Compacted uint64 `json:"compacted_index"`
+	SetAside  int    `json:"set_aside"`
 }
 
 // Boards asks all live boards for their parts, and adds the members that do not answer.
@@ -34,7 +37,7 @@ func (l *Ledger) Boards(ctx context.Context) []BoardStatus {
 	seen, answers := map[string]bool{}, map[string]bool{}
 	for _, hello := range l.surveyAll(ctx) {
 		b := BoardStatus{Board: hello.Server.Name, Server: hello.Server.ID, Ledger: hello.Ledger.String(), Voter: hello.Voter,
-			Leading: hello.Leading, Index: hello.Index, Last: max(hello.Life.Entries, 1) - 1, Trouble: hello.Trouble}
+			Leading: hello.Leading, Index: hello.Index, Last: max(hello.Life.Entries, 1) - 1, Trouble: hello.Trouble, Compacted: hello.Compacted, SetAside: hello.SetAside}
 		if b.Trouble == "" && hello.Ledger == 0 {
 			b.Trouble = "it has no ledger"
 			if hello.Lost != "" {

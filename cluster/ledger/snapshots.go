@@ -4,9 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/types"
 )
 
 // A snapshot is due when the log since the last one has snapshotEntries entries with
@@ -143,6 +148,16 @@ const maxCompactTries = 20
 // limited number of times, and then returns ErrBusy: call it later. It affects only
 // this board.
 func (l *Ledger) Compact(ctx context.Context) error {
+	last, err := l.files.log.LastIndex()
+	if err != nil {
+		return fmt.Errorf("compact: %w", err)
+	}
+	return l.CompactThrough(ctx, last)
+}
+
+// CompactThrough is Compact of the entries up to an index. Then Status and the other boards have the
+// index as compacted. It also removes files that were set aside more than maxSetAsideAge ago.
+func (l *Ledger) CompactThrough(ctx context.Context, through uint64) error {
 	l.snapshotting.Lock()
 	defer l.snapshotting.Unlock()
 	r := l.runningRaft()
@@ -152,26 +167,57 @@ func (l *Ledger) Compact(ctx context.Context) error {
 	if h := l.applier.state().halted; h != "" {
 		return fmt.Errorf("compact: %w: %s", ErrHalted, h)
 	}
-	if err := setTrailingLogs(r, 0); err != nil {
+	if err := errors.Join(dropOldSetAside(l.cfg.Dir, l.cfg.Clock()), setTrailingLogs(r, 0)); err != nil {
 		return err
 	}
 	defer setTrailingLogs(r, trailingLogs)
-	for range maxCompactTries {
-		if err := l.createSnapshot(ctx, r); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
-			return fmt.Errorf("compact: %w", err)
-		}
+	seen := uint64(0)
+	for try := range maxCompactTries {
 		last, err := l.files.log.LastIndex()
+		// While entries arrive, the log is not empty after a snapshot, and it is large.
+		if err == nil && l.files.log.oldestOnDisk() <= through && (try == 0 || last == seen) {
+			if err = l.createSnapshot(ctx, r); errors.Is(err, raft.ErrNothingNewToSnapshot) {
+				err = nil
+			}
+		}
 		if err != nil {
 			return fmt.Errorf("compact: %w", err)
 		}
-		if last == 0 {
+		if l.files.log.oldestOnDisk() > through {
+			l.compacted.Store(max(through, l.compacted.Load()))
 			return nil
 		}
+		seen = last
 		if sleep(ctx, l.cfg.Timing.Retry); ctx.Err() != nil {
 			return fmt.Errorf("compact: %w", ctx.Err())
 		}
 	}
 	return fmt.Errorf("compact: %w: the log is never at rest", ErrBusy)
+}
+
+// oldestOnDisk returns the index of the first entry that a file of the log may have, also one that is deleted;
+// 0 if the files cannot be listed. Each file's name begins with its own.
+func (s *logStore) oldestOnDisk() uint64 {
+	names, err := filepath.Glob(filepath.Join(s.dir, "*.wal"))
+	if err != nil || len(names) == 0 {
+		return 0
+	}
+	number, _, _ := strings.Cut(filepath.Base(slices.Min(names)), "-") // they have leading zeros
+	first, _ := strconv.ParseUint(number, 10, 64)
+	return first
+}
+
+// LogSince returns when the oldest file of the log began, by this board's clock; zero if the log has no entry.
+func (l *Ledger) LogSince() (since time.Time) {
+	var files types.PersistentState
+	last, err := l.files.log.LastIndex()
+	if err == nil {
+		err = l.files.stable.getJSON(keySegments, &files)
+	}
+	if err != nil || last == 0 || len(files.Segments) == 0 {
+		return time.Time{}
+	}
+	return files.Segments[0].CreateTime
 }
 
 func setTrailingLogs(r *raft.Raft, n uint64) error {

@@ -22,6 +22,7 @@ type Status struct {
 	Commit        uint64   `json:"commit_index"`     // index up to which this board knows that entries are committed
 	LogBytes      int64    `json:"log_bytes"`        // of the log since the last snapshot
 	Snapshot      uint64   `json:"snapshot_index"`   // index of the last snapshot that this board took, or found at its start; 0 if none
+	Compacted     uint64   `json:"compacted_index"`  // index up to which no file of this board has entries any more: see CompactThrough
 	Halted        string   `json:"halted"`           // why this board applies nothing, "" if it does not halt
 	HaltTransient bool     `json:"halt_transient"`   // the reason can pass, such as a full disk: the board then goes on automatically
 	Foreign       string   `json:"foreign_boards"`   // boards of another ledger, with its identity, that keep this one from accepting commands; "" if none

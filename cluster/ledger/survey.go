@@ -225,7 +225,7 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	response.RolledBack = l.known.note(request.Server, request.Life) != nil || l.isOwnOlder(request)
 	response.HasProven = l.files.log.hasEntry(request.Proven)
 	st := l.applier.state()
-	response.Index = st.index
+	response.Index, response.Compacted, response.SetAside = st.index, l.compacted.Load(), len(SetAside(l.cfg.Dir))
 	response.Trouble, response.Suspect = l.whyNotVote(st), st.suspect && !st.fromLog
 	response.MaxRules = l.offeredRules()
 	d := l.applier.digestAt(request.DigestAt)

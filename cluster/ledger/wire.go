@@ -52,6 +52,8 @@ type helloResponse struct {
 	Accused       bool         `json:",omitempty"` // another board has seen a later state of the board
 	FirstVoters   []raftServer // the ledger's first voters, if known
 	Index         uint64       // of the last entry that the board applied
+	Compacted     uint64       `json:",omitempty"` // as in Status
+	SetAside      int          `json:",omitempty"` // the number of folders with files that were set aside
 	Trouble       string       // why the board should not vote, "" if nothing
 	Superseded    []ledgerID   `json:",omitempty"` // see boardIdentity
 	Boards        int          `json:",omitempty"` // see Config

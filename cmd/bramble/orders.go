@@ -77,6 +77,7 @@ no rack.`,
 			fs.StringVar(&o.note, "note", "", "sent: `TEXT` such as a tracking number, which the buyer sees")
 			fs.StringVar(&o.from, "from", "", "sent: read the references from this `FILE`, CSV")
 			fs.BoolVar(&o.revoke, "revoke", false, "relink: the links from before end")
+			fs.BoolVar(&o.noWait, "no-wait", false, "erase: do not wait for the boards to rewrite their files")
 			fs.BoolVar(&o.yes, "yes", false, "relink: do it, with --revoke")
 			fs.BoolVar(&o.restock, "restock", false, "return: the units can be sold again")
 			operator := operatorFlag(fs)
@@ -124,7 +125,11 @@ no rack.`,
 						}
 						return err
 					}
-					return erasePerson(ctx, w, c, orderservice.OperatorCommand{Action: "erase", Operator: operator(w)}, rest[0])
+					err := erasePerson(ctx, w, c, orderservice.OperatorCommand{Action: "erase", Operator: operator(w)}, rest[0])
+					if err != nil || o.noWait {
+						return err
+					}
+					return awaitErasure(ctx, w, c)
 				})
 			}
 		},
@@ -138,6 +143,7 @@ type ordersFlags struct {
 	note, from           string
 	json, stale, bom     bool
 	restock, revoke, yes bool
+	noWait               bool
 }
 
 // forEachOrder calls each for every selected order, page by page. With --stale it ends with a
@@ -397,45 +403,6 @@ func plainAction(action string) string {
 		outcome = plain
 	}
 	return before + " (refused: " + outcome + ")"
-}
-
-// erasePerson erases the orders of a reference or an e-mail address, in as many
-// requests as it takes.
-func erasePerson(ctx context.Context, w world, c *client.Client, o orderservice.OperatorCommand, whom string) error {
-	if strings.Contains(whom, "@") {
-		o.Email = whom
-	} else {
-		o.Reference = whom
-	}
-	var before, after []orderservice.SaleJSON
-	if err := c.Shop(ctx, http.MethodGet, "sales", nil, &before); err != nil {
-		return err
-	}
-	total := 0
-	for {
-		var done orderservice.OperatorResult
-		o.OpID = orderservice.NewOpID()
-		if err := c.Shop(ctx, http.MethodPost, "commands", o, &done); err != nil {
-			return err
-		}
-		total += done.Count
-		if done.Remaining > 0 && done.Count == 0 {
-			if done.Waits != "" {
-				return fmt.Errorf("erased %s; %d more in a ballot whose draw waits: %s. Run this again after the draw", pluralize(total, "order", "orders"), done.Remaining, done.Waits)
-			}
-			return fmt.Errorf("erased %s; %d more in a ballot that is being drawn: run this again after the draw", pluralize(total, "order", "orders"), done.Remaining)
-		}
-		if done.Remaining == 0 && total == 0 {
-			fmt.Fprintln(w.out, "Erased nothing: "+map[bool]string{true: "no order has this address.", false: "this order has no personal data any more."}[o.Email != ""])
-			return nil
-		}
-		if done.Remaining == 0 {
-			fmt.Fprintf(w.out, "Erased %s. The boards rewrite their logs within minutes.\n", pluralize(total, "order", "orders"))
-			err := c.Shop(ctx, http.MethodGet, "sales", nil, &after)
-			writeChangedSales(w.out, before, after)
-			return err
-		}
-	}
 }
 
 // pluralize returns n with the word for it.

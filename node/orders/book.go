@@ -93,6 +93,7 @@ type readModel struct {
 	erasures uint64
 	orders   uint64 // so far
 
+	erasedAt    uint64
 	receiptKeys []ReceiptKey
 	restoring   *RestoreProgress // nil: none
 }
@@ -215,8 +216,7 @@ func discardWorkingCopy(db *bbolt.DB) error {
 func (b *Book) Digest() uint64 { return b.readModel.Load().digest }
 
 // Erasures returns the number of orders whose person is erased, by an Erase or by the
-// retention time. When it has grown, the ledger's log still contains a person whom the book
-// does not: compact the log, and Rewrite the working copy.
+// retention time.
 func (b *Book) Erasures() uint64 { return b.readModel.Load().erasures }
 
 // Count returns the number of orders so far.

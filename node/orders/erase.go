@@ -8,6 +8,7 @@ import (
 
 // erasePerson carries out an Erase. The audit trail has the number of orders and no name.
 func (a *applyTx) erasePerson(c Erase) (Answer, string) {
+	a.noteErasure() // also if the book does not have the person: the log may, in a form that was refused
 	if c.ID != 0 {
 		o := a.orderByID(c.ID)
 		switch {
@@ -63,5 +64,17 @@ func (a *applyTx) eraseOrder(o *storedOrder) bool {
 	next.mailJob, next.mailSince = 0, 0
 	a.storeOrder(o, next)
 	a.b.meta.erasures++
+	a.noteErasure()
 	return true
 }
+
+// noteErasure notes that the files of the ledger have, up to this entry, people who must not be there any more.
+func (a *applyTx) noteErasure() {
+	if a.rules.version > 1 { // before, a snapshot cannot have it
+		a.put(a.restore, []byte(erasedKey), uint64Key(a.b.meta.index))
+	}
+}
+
+// ErasedAt returns the index of the newest entry that erased people, or looked for them; 0 if there is none. Up to
+// there the ledger's log and the file of the working copy may have people whom the book does not: see Rewrite.
+func (b *Book) ErasedAt() uint64 { return b.readModel.Load().erasedAt }

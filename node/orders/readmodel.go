@@ -33,6 +33,9 @@ func (a *applyTx) buildReadModel() *readModel {
 	}
 	v.news = a.readNews()
 	v.nextDue, v.hasDue = a.nextDue()
+	if k := a.restore.Get([]byte(erasedKey)); k != nil {
+		v.erasedAt = binary.BigEndian.Uint64(k)
+	}
 	v.receiptKeys = readReceiptKeys(a.restore)
 	v.restoring = a.readRestoreProgress()
 	return v

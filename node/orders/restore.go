@@ -39,6 +39,7 @@ const (
 	restoreDoneKey  = "done"   // → OpID (8) of the restore that made this book
 	restoreChunkKey = "chunk:" // and the chunk's number (4) → its bytes
 	receiptKeyKey   = "key:"   // and a number (1) → a key of receipts (32); if it is own or ended, both as bytes
+	erasedKey       = "erased" // → index (8) of the newest entry that erases people, under rules 2
 	linkMailKey     = "links"  // → see queueLinkMails; while mails with new links are queued
 )
 
@@ -268,6 +269,7 @@ func (a *applyTx) finishRestore(c FinishRestore) Answer {
 	}
 	a.dropRestore()
 	a.put(a.restore, []byte(restoreDoneKey), uint64Key(c.OpID))
+	a.noteErasure() // the backup's index is of another ledger
 	a.addReceiptKeys(r.command.ReceiptKeys)
 	if keys := readReceiptKeys(a.restore); !slices.ContainsFunc(keys, ReceiptKey.isOwn) { // of a program before secrets
 		a.putReceiptKeys(append(keys[max(0, len(keys)+len(own)-MaxReceiptKeys):], own...))

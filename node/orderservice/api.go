@@ -49,6 +49,7 @@ func (s *Service) Handler(prefix string) http.Handler {
 	handle("POST", "commands", func(r *http.Request) (any, error) { return operateJSON(r, s.Operate) })
 	if operator, ok := s.cfg.Ledger.(LedgerOperator); ok {
 		addLedgerRoutes(operator, handle)
+		handle("GET", "erasure", func(r *http.Request) (any, error) { return s.readErasure(r.Context(), operator), nil })
 	}
 	mux.HandleFunc("GET "+prefix+"backup", s.serveBackup)
 	handle("GET", "backup/status", s.showBackups)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"sync"
 	"time"
 
@@ -21,9 +20,6 @@ const (
 	// maxTicksInRow limits the ticks without a pause between them: each does a bounded
 	// amount of work, and orders are applied between them.
 	maxTicksInRow = 8
-	// minCompactInterval is the minimum time between two log compactions that erasures
-	// trigger, so that a wave of erasure requests does not wear out the card.
-	minCompactInterval = time.Minute
 	// catalogueOperator is the operator that the audit trail names for catalogue offers.
 	catalogueOperator = orders.CatalogueOperator
 )
@@ -46,23 +42,14 @@ func (s *Service) runTasks(ctx context.Context) {
 	ticker := time.NewTicker(taskInterval)
 	defer ticker.Stop()
 	offered, followed := false, false
-	// Erasures that this board's files no longer contain. 0 after a start: the log may
-	// still contain people who were erased shortly before.
-	erased, compacted := uint64(0), time.Time{}
+	scrub := newScrub(s)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if n := s.cfg.Book.Erasures(); n != erased && time.Since(compacted) > minCompactInterval {
-			compacted = time.Now()
-			if err := errors.Join(s.cfg.Ledger.Compact(ctx), s.cfg.Book.Rewrite()); err != nil {
-				s.cfg.Logger.Warn("compacting this board's log failed: it still contains erased people; it will be retried", "error", err)
-				continue
-			}
-			erased = n
-		}
+		scrub.runIfDue(ctx)
 		if !s.updateLeading(ctx) {
 			offered, followed = false, false
 			s.refused.Clear() // this board may offer them again when it leads next
@@ -74,7 +61,7 @@ func (s *Service) runTasks(ctx context.Context) {
 				s.logDifferences()
 			}
 		}
-		if s.cfg.Book.Rules() >= orders.SecretRules && !s.cfg.Book.HasSecret() {
+		if s.cfg.Ledger.Status().Rules >= orders.SecretRules && !s.cfg.Book.HasSecret() {
 			s.submitFirstSecret(ctx)
 		}
 		if offered && !followed {

@@ -33,7 +33,8 @@ type OrderLedger interface {
 	Barrier(ctx context.Context) error
 	Now() (t time.Time, known bool)
 	Status() ledger.Status
-	Compact(ctx context.Context) error
+	CompactThrough(ctx context.Context, index uint64) error
+	LogSince() time.Time
 	ReadLog(into ledger.StateMachine) (ledger.Recovery, error)
 	Clock(ctx context.Context) (ledger.ClockReport, error)
 	SetClock(ctx context.Context, to time.Time, command []byte) (reply []byte, index uint64, err error)

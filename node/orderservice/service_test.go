@@ -25,13 +25,15 @@ type fakeLedger struct {
 	t    *testing.T
 	book *orders.Book
 
-	mu      sync.Mutex // protects the rest
-	index   uint64
-	now     time.Time
-	fail    []error
-	leading bool
-	status  *ledger.Status // what Status returns, if not nil
-	compact int
+	mu       sync.Mutex // protects the rest
+	index    uint64
+	now      time.Time
+	fail     []error
+	leading  bool
+	status   *ledger.Status // what Status returns, if not nil
+	compact  int
+	through  uint64
+	logSince time.Time
 }
 
 func (f *fakeLedger) Submit(ctx context.Context, command []byte) ([]byte, uint64, error) {
@@ -76,7 +78,7 @@ func (f *fakeLedger) Status() ledger.Status {
 	if f.status != nil {
 		return *f.status
 	}
-	return ledger.Status{Founded: true, Rules: orders.MaxRules, Leading: f.leading, Leader: "b1", Clock: ledger.ClockStatus{Trusted: true}}
+	return ledger.Status{Founded: true, Rules: orders.MaxRules, Leading: f.leading, Leader: "b1", Compacted: f.through, Applied: f.index, Clock: ledger.ClockStatus{Trusted: true}}
 }
 
 func (f *fakeLedger) Clock(context.Context) (ledger.ClockReport, error) {
@@ -87,10 +89,18 @@ func (f *fakeLedger) SetClock(context.Context, time.Time, []byte) ([]byte, uint6
 	return nil, 0, ledger.ErrUncertain
 }
 
-func (f *fakeLedger) Compact(context.Context) error {
+func (f *fakeLedger) LogSince() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.logSince
+}
+
+func (f *fakeLedger) CompactThrough(_ context.Context, through uint64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.compact++
+	f.through = through
+	f.logSince = time.Time{}
 	return nil
 }
 
