@@ -45,7 +45,9 @@ ballot entry, a registration of interest or a place on the waiting list:
                 end, and each live order's buyer gets a mail with the new link,
                 if the shop sends mail. That only says how many, without --yes
   erase WHOM    erase personal data: of one order by its reference, or of all
-                orders of an e-mail address
+                orders of an e-mail address, also of a form that was refused.
+                Then it waits until every board that answers has rewritten its
+                files, at most 2 minutes, and names the others
   audit         print the operators' changes, with time and operator name
 
 Amounts are decimals in CSV (39.00), and in minor units in JSON (3900).

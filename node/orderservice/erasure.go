@@ -57,7 +57,7 @@ func (s *scrub) runIfDue(ctx context.Context) {
 	}
 }
 
-// ErasureJSON is how far the boards have removed what was erased from their files. Fields may be added; these
+// ErasureJSON tells which boards have removed what was erased from their files. Fields may be added; these
 // keep their names, types and meaning.
 type ErasureJSON struct {
 	Entry  uint64             `json:"entry"` // of the newest erasure in the ledger
