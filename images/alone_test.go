@@ -3,7 +3,9 @@
 package images
 
 import (
+	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,8 +131,9 @@ func sharedImage(t *testing.T) string {
 			return
 		}
 		built.settings = filepath.Join(built.folder, "bramble.toml")
-		text := "[rack]\nkey = \"" + config.NewRackKey().Reveal() + "\"\n"
-		if built.err = os.WriteFile(built.settings, []byte(text), 0o600); built.err != nil {
+		private, public := cardinit.NewUpdateKey()
+		text := fmt.Sprintf("[rack]\nkey = %q\n[update]\nkeys = [%q]\n", config.NewRackKey().Reveal(), public)
+		if built.err = errors.Join(os.WriteFile(built.settings, []byte(text), 0o600), os.WriteFile(filepath.Join(built.folder, updateKey), private, 0o600)); built.err != nil {
 			return
 		}
 		shop := filepath.Join(built.folder, "shop")
@@ -138,7 +141,7 @@ func sharedImage(t *testing.T) string {
 			return
 		}
 		built.image = filepath.Join(built.folder, "bramble.img")
-		built.options = Options{Config: built.settings, Shop: shop, Out: built.image, DHCPScript: []byte(cardinit.DHCPScript())}
+		built.options = Options{Config: built.settings, Shop: shop, Out: built.image, UpdateKey: private}
 		built.report, built.err = Build(t.Context(), built.options)
 	})
 	if built.err != nil {

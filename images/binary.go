@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"time"
 )
 
 // module is the Go module of the card's program.
@@ -20,6 +21,8 @@ type goProgram struct {
 	version string
 	modules []*debug.Module // linked into it, its own first
 	golang  string          // the compiler, such as "go1.26.8"
+	// committed is the time of the source's commit, or of this build if it has none.
+	committed time.Time
 }
 
 // loadProgram builds the card's program, or reads the one that the options name.
@@ -43,7 +46,12 @@ func (b *builder) loadProgram(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s was not built by Go: %w", file, err)
 	}
-	b.binary = goProgram{content: content, version: versionOf(info), golang: info.GoVersion}
+	b.binary = goProgram{content: content, version: versionOf(info), golang: info.GoVersion, committed: time.Now()}
+	for _, s := range info.Settings {
+		if at, err := time.Parse(time.RFC3339, s.Value); err == nil && s.Key == "vcs.time" {
+			b.binary.committed = at
+		}
+	}
 	b.binary.modules = append([]*debug.Module{&info.Main}, info.Deps...)
 	return nil
 }

@@ -2,6 +2,7 @@ package images
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,6 +11,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"bramble/images/cardinit"
+	"bramble/images/release"
 )
 
 // configTxt is the firmware's configuration.
@@ -82,6 +86,15 @@ func (b *builder) addSlot(c *bootPartition, kernels []kernelPackage, initrd []by
 			}
 		}
 	}
+	if b.options.UpdateKey != nil {
+		r, err := release.New(files)
+		s := r.Statement(b.binary.committed)
+		signed, failed := s.Sign(b.options.UpdateKey)
+		if err := errors.Join(err, failed); err != nil {
+			return fmt.Errorf("signing the update: %w", err)
+		}
+		files[cardinit.SignatureFile] = []byte(signed)
+	}
 	before := c.bytes
 	for name, content := range files {
 		if err := c.addFile(path.Join(firstSlot, name), content); err != nil {
@@ -97,15 +110,10 @@ func (b *builder) addSlot(c *bootPartition, kernels []kernelPackage, initrd []by
 func kernelCmdline(slot string, later bool) string {
 	params := []string{"console=tty1", "console=ttyAMA0,115200", "panic=10", "rng_core.default_quality=1000"}
 	if later {
-		params = append(params, allCPUsParam)
+		params = append(params, cardinit.AllCPUsParam)
 	}
 	return strings.Join(append(params, "bramble.slot="+slot, "bramble.watchdog=1"), " ") + "\n"
 }
-
-// allCPUsParam has no effect: later boards have four processors, and a first board's
-// kernel ignores the number. During the trial of an update the card's init changes its
-// last digit to 1.
-const allCPUsParam = "nr_cpus=04"
 
 // firmwarePackage has the firmware, which the graphics processor runs before the kernel.
 const firmwarePackage = "raspi-firmware"

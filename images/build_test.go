@@ -15,6 +15,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"bramble/images/cardinit"
+	"bramble/images/release"
 )
 
 // Bounds of an image: its present size, and a little more.
@@ -63,6 +66,16 @@ func TestTheImageIsComplete(t *testing.T) {
 	}
 	if got := strings.TrimSpace(card.readFile("a/slot.txt")); got != built.report.Version {
 		t.Errorf("slot.txt says %q, the report %q", got, built.report.Version)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("the image, which has the rack key, has mode %v", info.Mode())
+	}
+	signed, err := release.Open(built.image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := cardinit.ParseStatement(signed.Signature); err != nil || s.Version != built.report.Version || s.Released.Year() < 2026 || len(s.Files) != len(signed.Files)+2 {
+		t.Errorf("the image is signed as %+v (%v)", s, err)
 	}
 	settings, err := os.ReadFile(built.settings)
 	if err != nil || card.readFile("bramble.toml") != string(settings) || card.readFile("shop/catalogue.toml") != berries {

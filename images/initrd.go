@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"bramble/images/cardinit"
 )
 
 // startScript is the first program that the kernel starts.
@@ -50,7 +52,7 @@ func (b *builder) makeInitrd(ctx context.Context, kernels []kernelPackage) ([]by
 	t.putFile("etc/group", 0o644, []byte("root:x:0:\n"))
 	// The name servers are written to a RAM file system.
 	t.putLink("etc/resolv.conf", "/run/resolv.conf")
-	t.putFile("etc/udhcpc.script", 0o755, b.options.DHCPScript)
+	t.putFile("etc/udhcpc.script", 0o755, []byte(cardinit.DHCPScript()))
 	t.putLink("sbin/init", "/bin/busybox")
 	t.putLink("bin/sh", "busybox")
 

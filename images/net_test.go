@@ -96,8 +96,11 @@ func ntpTime(at time.Time) uint64 {
 // network are the lines of these tables, more are further tables.
 func (e *emulatedBoard) writeSettings(rack, network string, more ...string) {
 	e.t.Helper()
-	key, _, _ := strings.Cut(strings.SplitAfter(e.readFile("bramble.toml"), "key = ")[1], "\n")
-	e.writeFile("bramble.toml", fmt.Sprintf("[rack]\nkey = %s\n%s\n[console]\npassword = %q\n[network]\n%s\n%s\n", key, rack, testPassword, network, strings.Join(more, "\n")))
+	of := e.readFile("bramble.toml")
+	key, _, _ := strings.Cut(strings.SplitAfter(of, "key = ")[1], "\n")
+	_, update, _ := strings.Cut(of, "[update]\nkeys = ")
+	update, _, _ = strings.Cut(update, "\n")
+	e.writeFile("bramble.toml", fmt.Sprintf("[update]\nkeys = %s\n[rack]\nkey = %s\n%s\n[console]\npassword = %q\n[network]\n%s\n%s\n", update, key, rack, testPassword, network, strings.Join(more, "\n")))
 }
 
 // waitPage waits until a page is served and has a text in it.

@@ -20,6 +20,7 @@ const (
 	nextImage   = "next.img" // the same with another version of Bramble
 	nextVersion = "devel"    // which is what a build without git's stamp calls itself
 	hostProgram = "bramble"  // for this machine
+	updateKey   = "update.key"
 )
 
 // buildNextImage builds the image of another version, and the program that rolls it out.

@@ -155,7 +155,7 @@ func makeExt4(ctx context.Context, t toolbox, file string) error {
 
 // assembleImage writes partition table and partitions, and returns the image's hash.
 func (c cardLayout) assembleImage(out *os.File, boot, data string) (sum string, err error) {
-	if err := out.Chmod(0o644); err != nil {
+	if err := out.Chmod(0o600); err != nil { // it has the rack key
 		return "", err
 	}
 	if err := out.Truncate(c.imageSize()); err != nil {

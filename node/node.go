@@ -32,8 +32,9 @@ import (
 
 // Options are a board's parameters besides its configuration.
 type Options struct {
-	Logger  *slog.Logger
-	Version string
+	Logger     *slog.Logger
+	Version    string
+	ConfigFile string // of the settings, "" for none
 	// SlowCard delays every sync of the ledger, to simulate an SD card on a machine that
 	// has a faster disk.
 	SlowCard time.Duration
@@ -72,6 +73,7 @@ type setup struct {
 	shared   bool
 	sockets  *sockets.ListenerSet
 	cardHost CardHost // nil: none
+	file     string   // of cfg, "" for none
 }
 
 // publicParts serve clients: the listener, the page cache behind it and the
@@ -99,7 +101,7 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) error {
 	b := &board{
 		setup: setup{
 			cfg: cfg, log: opts.Logger, dedupLog: slog.New(logdedup.NewHandler(opts.Logger.Handler(), 0, nil)),
-			version: opts.Version, slowCard: opts.SlowCard, shared: opts.Shared, sockets: opts.Sockets, cardHost: opts.CardHost,
+			version: opts.Version, slowCard: opts.SlowCard, shared: opts.Shared, sockets: opts.Sockets, cardHost: opts.CardHost, file: opts.ConfigFile,
 		},
 		events:    new(console.Broadcaster),
 		lifecycle: lifecycle{ended: make(chan error, 1)},
@@ -121,6 +123,10 @@ func (b *board) open(ctx context.Context) error {
 	budget, warning := host.LimitMemory(int64(b.cfg.Cache.Memory))
 	if warning != "" {
 		b.log.Warn(warning)
+	}
+	exposed, _ := b.cfg.FindExposed(b.file) // the command line has refused a key
+	for _, text := range exposed {
+		b.log.Error("secrets are not secret", "error", text)
 	}
 	via := "bramble-" + cluster.RackTag(b.cfg.Rack.Key.Bytes())
 	var err error

@@ -26,6 +26,10 @@ func (b *board) collectNotices() []string {
 		all = append(all, "The clock of "+name+" is not set: no time server has answered, or too few agree. Check its network, and the time servers in [network] ntp.")
 	}
 	all = append(all, piNotices(name, b.piHealth())...)
+	exposed, _ := b.cfg.FindExposed(b.file)
+	for _, text := range exposed {
+		all = append(all, "On "+name+" "+text+".")
+	}
 	if b.cardUnusable.Load() {
 		all = append(all, "The card of "+name+" cannot be used: it serves pages and accepts no orders. Its log has the reason.")
 	}

@@ -88,7 +88,7 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 			f = nil
 		}
 	}()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return f, err
 	}
 	if _, err := os.Stat(filepath.Join(dir, fileState)); errors.Is(err, os.ErrNotExist) {
@@ -110,7 +110,7 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 	}
 	if f.snapshots, err = raft.NewFileSnapshotStoreWithLogger(dir, 1, hlog); err != nil {
 		// Raft tried that too, and its error does not wrap the cause: a full card must be recognised.
-		return f, errors.Join(err, os.WriteFile(filepath.Join(dir, "snapshots", "permTest"), nil, 0o644))
+		return f, errors.Join(err, os.WriteFile(filepath.Join(dir, "snapshots", "permTest"), nil, 0o600))
 	}
 	f.log.newestSnapshot = func() (raft.SnapshotMeta, error) { return newestSnapshot(f.snapshots) }
 	f.snapshotDir = filepath.Join(dir, "snapshots")
@@ -274,7 +274,7 @@ func (c *Config) noteMarker(id ledgerID) {
 	if have, err := os.ReadFile(c.Marker); err == nil && bytes.Equal(have, want) {
 		return
 	}
-	if err := durable.WriteFile(c.Marker, want, 0o644); err != nil {
+	if err := durable.WriteFile(c.Marker, want, 0o600); err != nil {
 		c.Logger.Warn("ledger: this board's ledger cannot be noted outside its directory", "error", err)
 	}
 }

@@ -183,7 +183,7 @@ func noteDivergence(dir, why string) (times int, err error) {
 		return 0, err
 	}
 	lines = append(lines, strings.ReplaceAll(why, "\n", " "))
-	return len(lines), durable.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644)
+	return len(lines), durable.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }
 
 func readDivergences(dir string) (lines []string, err error) {

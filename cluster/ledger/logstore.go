@@ -75,7 +75,7 @@ type logOptions struct {
 // openLog opens the log's segments.
 func openLog(o logOptions) (_ *logStore, err error) {
 	defer recoverAsDamage(filepath.Base(o.dir), &err)
-	if err := os.MkdirAll(o.dir, 0o755); err != nil {
+	if err := os.MkdirAll(o.dir, 0o700); err != nil {
 		return nil, err
 	}
 	if o.disk == nil {

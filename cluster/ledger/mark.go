@@ -76,7 +76,7 @@ func openMark(path string) (m *markFile, isNew bool, err error) {
 		for slot := range markSlots { // both, so that one that is damaged costs nothing
 			copy(b[slot*sectorSize:], encodeMarkSlot(uint64(slot), logMark{}))
 		}
-		err = durable.WriteFile(path, b, 0o644)
+		err = durable.WriteFile(path, b, 0o600)
 	}
 	if err != nil {
 		return nil, isNew, err

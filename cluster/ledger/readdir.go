@@ -217,7 +217,7 @@ func copyDir(to, from string) error {
 			return err
 		}
 		if d.IsDir() {
-			return os.MkdirAll(filepath.Join(to, name), 0o755)
+			return os.MkdirAll(filepath.Join(to, name), 0o700)
 		}
 		if !d.Type().IsRegular() {
 			return nil
@@ -226,6 +226,6 @@ func copyDir(to, from string) error {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(to, name), b, 0o644)
+		return os.WriteFile(filepath.Join(to, name), b, 0o600)
 	})
 }

@@ -108,7 +108,7 @@ func (d describedSink) Close() error {
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(filepath.Join(d.dir, descriptionSumFile), sum, 0o644); err != nil {
+	if err := durable.WriteFile(filepath.Join(d.dir, descriptionSumFile), sum, 0o600); err != nil {
 		return err
 	}
 	if d.conflicts != nil {

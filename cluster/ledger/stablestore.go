@@ -216,7 +216,7 @@ func (s *stableStore) rewriteFile() error {
 		s.file.Close()
 		s.file = nil
 	}
-	if err := durable.WriteFile(s.path, b, 0o644); err != nil {
+	if err := durable.WriteFile(s.path, b, 0o600); err != nil {
 		old, opening := os.OpenFile(s.path, os.O_RDWR, 0)
 		if opening != nil {
 			return errors.Join(err, opening)

@@ -88,6 +88,7 @@ func cardSettings(p cardinit.Paths, file, serial string) (cardinit.CardSettings,
 			return s, &cardinit.SettingsError{Mistakes: []cardinit.Mistake{{Text: "the catalogue: " + err.Error()}}}
 		}
 	}
+	s.UpdateKeys = cfg.Update.Keys
 	s.Board, s.ProgramConfig = cfg.Board.Name, cfg.TOML(config.PrintOptions{Secrets: true})
 	s.HealthURL = localURL(cfg.Console.Listen) + "/healthz"
 	if _, port, err := net.SplitHostPort(cfg.HTTP.Listen); err == nil {
@@ -164,13 +165,13 @@ type ownCard struct {
 	slots *cardinit.Slots
 }
 
-func openCard() (node.CardHost, error) {
+func openCard(updateKeys []string) (node.CardHost, error) {
 	system, err := cardinit.NewSystem()
 	if err != nil {
 		return nil, err
 	}
 	paths := cardinit.CardPaths()
-	slots, err := cardinit.OpenSlots(system, paths)
+	slots, err := cardinit.OpenSlots(system, paths, updateKeys)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,7 @@ func addConsoleFlags(fs *flagSet) consoleUser {
 			if err != nil {
 				return err
 			}
+			warnExposed(w, doc.Config, *file)
 			base, password = localURL(doc.Config.Console.Listen), doc.Config.Console.Password
 		}
 		if *address != "" {
@@ -46,6 +47,14 @@ func addConsoleFlags(fs *flagSet) consoleUser {
 		}
 		defer c.Close()
 		return use(c)
+	}
+}
+
+// warnExposed says which files of a board other users can read.
+func warnExposed(w world, cfg *config.Config, file string) {
+	exposed, _ := cfg.FindExposed(file)
+	for _, text := range exposed {
+		printNote(w, "WARNING: "+text)
 	}
 }
 

@@ -116,7 +116,7 @@ func mayImport() map[string][]string {
 		"images/cardinit":            nil,
 		"images/release":             {"images/cardinit"},
 		"gpio":                       nil,
-		"images":                     nil,
+		"images":                     {"images/cardinit", "images/release"},
 	}
 }
 

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"bramble/images"
@@ -36,6 +38,9 @@ Write the same image onto any number of cards. A board makes its data partition
 as large as its card, and is identified by its serial number. The same inputs
 make the same image, byte for byte.
 
+It is signed for "bramble update" with --update-key, or with update.key beside
+the configuration file. You alone can read it, because it has the rack key.
+
 With --relock it makes no image: it resolves the packages again from the
 mirror's signed index and writes them to the file that --lock names.`,
 		examples: `
@@ -54,6 +59,7 @@ mirror's signed index and writes them to the file that --lock names.`,
 			fs.StringVar(&o.Packages, "packages", "", "`FOLDER` to cache packages in, instead of the user's cache")
 			fs.StringVar(&o.Suite, "suite", "", "`NAME` of the Debian release; any but bookworm needs a --lock made for it")
 			fs.StringVar(&o.Lock, "lock", "", "`FILE` of pinned packages, instead of the built-in one")
+			key := fs.String("update-key", "", "`FILE` with the private key to sign with, instead of update.key beside the configuration file")
 			relock := fs.Bool("relock", false, "write the file of --lock instead of making an image")
 			return func(ctx context.Context, w world, args []string) error {
 				if err := refuseArgs(args); err != nil {
@@ -68,14 +74,14 @@ mirror's signed index and writes them to the file that --lock names.`,
 					}
 					return images.Relock(ctx, o.PackageSource, o.Progress)
 				}
-				return makeImage(ctx, w, o)
+				return makeImage(ctx, w, o, *key)
 			}
 		},
 	}
 }
 
 // makeImage checks the configuration as a board will, and makes the image.
-func makeImage(ctx context.Context, w world, o images.Options) error {
+func makeImage(ctx context.Context, w world, o images.Options, key string) error {
 	cfg, err := config.Load(o.Config)
 	if err != nil {
 		return err
@@ -83,7 +89,16 @@ func makeImage(ctx context.Context, w world, o images.Options) error {
 	if o.Shop, err = shopFolder(o, cfg.Shop.Catalogue); err != nil {
 		return err
 	}
-	o.DHCPScript = []byte(cardinit.DHCPScript())
+	warnExposed(w, cfg, o.Config)
+	if o.UpdateKey, err = os.ReadFile(cmp.Or(key, filepath.Join(filepath.Dir(o.Config), updateKeyFile))); key == "" && errors.Is(err, fs.ErrNotExist) {
+		printNote(w, "There is no "+updateKeyFile+" to sign the image with: it suits new cards, and no board will accept it from \"bramble update\".")
+	} else if s := new(cardinit.Statement); err != nil {
+		return fmt.Errorf("the private update key: %w", err)
+	} else if _, err := s.Sign(o.UpdateKey); err != nil {
+		return err
+	} else if s.Key != cardinit.ReleaseKey && !slices.Contains(cfg.Update.Keys, s.Key) {
+		return fmt.Errorf("cards with this image would refuse an update by the key that signs it: write keys = [%q] under [update]", s.Key)
+	}
 	made, err := images.Build(ctx, o)
 	if err != nil {
 		return err

@@ -61,7 +61,7 @@ type runner func(ctx context.Context, w world, args []string) error
 // allCommands lists all subcommands in the order of the help.
 func allCommands() []command {
 	return []command{
-		labCommand(), nodeCommand(), keyCommand(), configCommand(),
+		labCommand(), initCommand(), nodeCommand(), keyCommand(), configCommand(),
 		statusCommand(), purgeCommand(), drainCommand(),
 		ordersCommand(), saleCommand(), drawCommand(), announceCommand(), fulfilmentCommand(),
 		ledgerCommand(),

@@ -19,16 +19,16 @@ func nodeCommand() command {
 Run one board of a rack until SIGTERM or Ctrl-C. Then it leaves the rack and
 completes the responses in progress. A second signal ends it at once.
 
-The configuration file needs only the rack key. "bramble config" prints every
-setting.
+The configuration file needs only the rack key; "bramble init" writes one, and
+"bramble config" prints every setting. As ssh does, a board refuses to start if
+everybody on the machine can read that file, or a certificate's private key.
 
 On SIGUSR2 the board restarts in place: the program's file is executed again,
 with the configuration file as it is then. It keeps the listening sockets, so
 clients wait a second or two and no connection is refused. If the new program or
 its configuration is faulty, the log says why and the old one keeps serving.`,
 		examples: `
-  echo '[rack]' > bramble.toml
-  bramble key >> bramble.toml
+  bramble init
   bramble node --config bramble.toml`,
 		flags: func(fs *flagSet) runner {
 			file := fs.String("config", "bramble.toml", "the board's configuration `FILE`")
@@ -40,7 +40,10 @@ its configuration is faulty, the log says why and the old one keeps serving.`,
 					return err
 				}
 				cfg, err := config.Load(*file)
-				if err != nil || *check {
+				if err != nil {
+					return err
+				}
+				if _, err := cfg.FindExposed(*file); err != nil || *check {
 					return err
 				}
 				ctx, stop := untilSignal(ctx, func() { os.Exit(exitInterrupted) })
@@ -64,9 +67,9 @@ its configuration is faulty, the log says why and the old one keeps serving.`,
 				serving, leave := restart.servingContext(ctx)
 				defer leave()
 				restart.watchSignals(serving, log, leave)
-				opts := node.Options{Logger: log, Version: programVersion(), Sockets: restart.sockets, Shared: *withParent}
+				opts := node.Options{Logger: log, Version: programVersion(), Sockets: restart.sockets, Shared: *withParent, ConfigFile: *file}
 				if *card {
-					if opts.CardHost, err = openCard(); err != nil {
+					if opts.CardHost, err = openCard(cfg.Update.Keys); err != nil {
 						return err
 					}
 				}

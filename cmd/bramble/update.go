@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"time"
 
 	"bramble/images/cardinit"
 	"bramble/images/release"
@@ -29,6 +30,9 @@ beside its old one, starts it, and keeps it only if it then serves. A board that
 does not come back falls back to its old version automatically, and the update
 stops there. Run the same command again to continue.
 
+A board accepts only a version that was signed by a key under [update] keys of
+its bramble.toml or by Bramble's own, and that is not older than its own.
+
 A console accepts commands from another machine only with a password ([console]
 password). All boards must have the same password.`,
 		examples: `
@@ -36,12 +40,16 @@ password). All boards must have the same password.`,
   bramble update bramble.img --console http://192.168.1.5:8080`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
+			downgrade := fs.String("allow-downgrade", "", "let boards go back to an older version: sign it so with the private update key in this `FILE`")
 			dry := fs.Bool("dry-run", false, "print the plan without changing anything")
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) != 1 {
 					return usagef("name one card image, made by \"bramble image\"")
 				}
 				version, err := release.Open(args[0])
+				if err == nil && *downgrade != "" {
+					version.Signature, err = allowDowngrade(version.Signature, *downgrade)
+				}
 				if err != nil {
 					return err
 				}
@@ -68,6 +76,11 @@ func updateRack(ctx context.Context, w world, first *client.Client, version rele
 		defer b.client.Close()
 		roll.Boards = append(roll.Boards, b)
 	}
+	for _, b := range boards {
+		if err := b.checkAccepted(ctx); err != nil {
+			return fmt.Errorf("%s: %w", b.name, err)
+		}
+	}
 	return roll.Run(ctx)
 }
 
@@ -76,6 +89,35 @@ type cardBoard struct {
 	name    string
 	client  *client.Client
 	release release.Release
+}
+
+// allowDowngrade signs a version again, as one that may replace all those released until now.
+func allowDowngrade(signed, keyFile string) (string, error) {
+	private, err := os.ReadFile(keyFile)
+	if err != nil {
+		return "", fmt.Errorf("the private update key: %w", err)
+	}
+	s, err := cardinit.ParseStatement(signed) // an image that is not signed does not tell its age
+	if err != nil {
+		return "", err
+	}
+	s.Replaces = time.Now().UTC()
+	return s.Sign(private)
+}
+
+// checkAccepted asks the board for its word before anything changes.
+func (c *cardBoard) checkAccepted(ctx context.Context) error {
+	card, err := c.fetchCard(ctx)
+	if err != nil || card.Version == c.release.Version {
+		return nil // the rollout reports the error, or sends nothing
+	}
+	err = c.client.Card(ctx, http.MethodPost, "check", c.release.SlotManifest, nil)
+	if errors.Is(err, client.ErrNotConsole) && c.release.Signature == "" { // a 404 without JSON
+		return nil
+	} else if errors.Is(err, client.ErrNotConsole) {
+		return fmt.Errorf("its program may be from before updates were signed, and then needs an image without a signature first: %w", err)
+	}
+	return err
 }
 
 // cardBoards returns the boards of the rack that a console sees. A dead board is

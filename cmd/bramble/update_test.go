@@ -28,6 +28,7 @@ import (
 type cardRack struct {
 	t      *testing.T
 	boards []*testCard
+	signer []byte // the private update key
 	stop   context.CancelFunc
 	ended  sync.WaitGroup
 }
@@ -57,10 +58,32 @@ func slotFiles(version string) map[string][]byte {
 	}
 }
 
+// signedFiles returns a signed slot; v2 was released a day after v1. Without a key it is not signed.
+func signedFiles(t *testing.T, version string, private []byte) map[string][]byte {
+	t.Helper()
+	files := slotFiles(version)
+	if private == nil {
+		return files
+	}
+	r, err := release.New(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := r.Statement(time.Date(2026, 11, int(version[1]-'0'), 0, 0, 0, 0, time.UTC))
+	signed, err := s.Sign(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files[cardinit.SignatureFile] = []byte(signed)
+	return files
+}
+
 func startCardRack(t *testing.T, size int) *cardRack {
 	t.Helper()
 	r := &cardRack{t: t}
 	key, ports := config.NewRackKey(), freeTestPorts(t, 4*size)
+	private, public := cardinit.NewUpdateKey()
+	r.signer = private
 	var join []string
 	for i := range size {
 		join = append(join, fmt.Sprintf("%q", ports[4*i+2]))
@@ -69,8 +92,8 @@ func startCardRack(t *testing.T, size int) *cardRack {
 	ctx, r.stop = context.WithCancel(context.Background())
 	for i := range size {
 		dir := t.TempDir()
-		text := fmt.Sprintf("[board]\nname = \"card-%d\"\n[http]\nlisten = %q\n[console]\nlisten = %q\npassword = %q\n[rack]\nkey = %q\ngossip_listen = %q\nlink_listen = %q\nmdns = false\nexpected_boards = %d\njoin = [%s]\n[cache]\nmemory = \"4MB\"\n[panel]\nkernel_led = \"none\"\n",
-			i, ports[4*i], ports[4*i+1], cardPassword, key.Reveal(), ports[4*i+2], ports[4*i+3], size, strings.Join(join, ", "))
+		text := fmt.Sprintf("[board]\nname = \"card-%d\"\n[http]\nlisten = %q\n[console]\nlisten = %q\npassword = %q\n[rack]\nkey = %q\ngossip_listen = %q\nlink_listen = %q\nmdns = false\nexpected_boards = %d\njoin = [%s]\n[cache]\nmemory = \"4MB\"\n[update]\nkeys = [%q]\n[panel]\nkernel_led = \"none\"\n",
+			i, ports[4*i], ports[4*i+1], cardPassword, key.Reveal(), ports[4*i+2], ports[4*i+3], size, strings.Join(join, ", "), public)
 		cfg, err := config.Parse(filepath.Join(dir, "bramble.toml"), []byte(text))
 		if err != nil {
 			t.Fatal(err)
@@ -78,7 +101,7 @@ func startCardRack(t *testing.T, size int) *cardRack {
 		c := &testCard{cfg: cfg, console: "http://" + ports[4*i+1], paths: cardinit.Paths{
 			Boot: filepath.Join(dir, "boot"), Proc: filepath.Join(dir, "proc"), Run: filepath.Join(dir, "run"),
 		}}
-		for name, content := range slotFiles("v1") {
+		for name, content := range signedFiles(t, "v2", private) {
 			writeTestFile(t, filepath.Join(c.paths.Boot, "a", name), content)
 		}
 		writeTestFile(t, filepath.Join(c.paths.Boot, "config.txt"), []byte("os_prefix=a/\n"))
@@ -111,7 +134,7 @@ func (c *testCard) run(t *testing.T, ctx context.Context) {
 	slot := "a"
 	for ctx.Err() == nil {
 		c.starts.Add(1)
-		slots, err := cardinit.OpenSlots(cardMachine{}, c.paths)
+		slots, err := cardinit.OpenSlots(cardMachine{}, c.paths, c.cfg.Update.Keys)
 		if err != nil {
 			t.Error(err)
 			return
@@ -210,8 +233,11 @@ func TestUpdateOfARack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	update := func(version string, dry bool) (string, error) {
-		new, err := release.New(slotFiles(version))
+	send := func(version string, private []byte, keyFile string, dry bool) (string, error) {
+		new, err := release.New(signedFiles(t, version, private))
+		if err == nil && keyFile != "" {
+			new.Signature, err = allowDowngrade(new.Signature, keyFile)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,8 +245,23 @@ func TestUpdateOfARack(t *testing.T) {
 		err = updateRack(t.Context(), world{out: &out}, first, new, dry)
 		return out.String(), err
 	}
-	if output, err := update("v2", true); err != nil || strings.Count(output, "would be updated to v2") != 3 {
+	update := func(version string, dry bool) (string, error) { return send(version, r.signer, "", dry) }
+	if output, err := update("v3", true); err != nil || strings.Count(output, "would be updated to v3") != 3 {
 		t.Errorf("a dry run prints\n%s%v", output, err)
+	}
+	strange, _ := cardinit.NewUpdateKey()
+	keyFile := filepath.Join(t.TempDir(), "update.key")
+	writeTestFile(t, keyFile, r.signer)
+	for reason, private := range map[string][]byte{"it is not signed": nil, "no key under [update] keys": strange} {
+		if output, err := send("v3", private, "", false); err == nil || !strings.Contains(err.Error(), reason) || output != "" {
+			t.Errorf("%s: %v\n%s", reason, err, output)
+		}
+	}
+	if output, err := update("v1", false); err == nil || !strings.Contains(err.Error(), "older than the board's version") || output != "" {
+		t.Errorf("an older version: %v\n%s", err, output)
+	}
+	if output, err := send("v1", r.signer, keyFile, true); err != nil || strings.Count(output, "would be updated to v1") != 3 {
+		t.Errorf("an older version that the owner allows: %v\n%s", err, output)
 	}
 
 	watching, stop := context.WithCancel(t.Context())
@@ -239,33 +280,33 @@ func TestUpdateOfARack(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 	})
-	output, err := update("v2", false)
+	output, err := update("v3", false)
 	stop()
 	watched.Wait()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
 	for i, c := range r.boards {
-		if got := c.firmware(t); got != "b v2" || c.starts.Load() != 2 {
+		if got := c.firmware(t); got != "b v3" || c.starts.Load() != 2 {
 			t.Errorf("card-%d starts %s, and was started %d times", i, got, c.starts.Load())
 		}
 	}
 	if n := least.Load(); n < 2 {
 		t.Errorf("at one moment only %d boards were ready", n)
 	}
-	if output, err := update("v2", false); err != nil || !strings.HasSuffix(output, "every board runs v2 already\n") {
+	if output, err := update("v3", false); err != nil || !strings.HasSuffix(output, "every board runs v3 already\n") {
 		t.Errorf("a second time it prints\n%s%v", output, err)
 	}
 
 	for _, c := range r.boards {
 		c.refuses.Store(true)
 	}
-	output, err = update("v3", false)
-	if err == nil || !strings.Contains(err.Error(), "it runs v2 again") || strings.Count(output, "restarting") != 1 {
+	output, err = update("v4", false)
+	if err == nil || !strings.Contains(err.Error(), "it runs v3 again") || strings.Count(output, "restarting") != 1 {
 		t.Errorf("a version that does not start: %v\n%s", err, output)
 	}
 	for i, c := range r.boards {
-		if got := c.firmware(t); got != "b v2" {
+		if got := c.firmware(t); got != "b v3" {
 			t.Errorf("after that card-%d starts %s", i, got)
 		}
 	}

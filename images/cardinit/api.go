@@ -14,10 +14,11 @@ import (
 // The API of a card's slots, below the path at which it is mounted:
 //
 //	GET  slots         → CardState
-//	POST begin         SlotManifest → BeginReply
+//	POST check         SlotManifest → 204 if begin would accept its signature
+//	POST begin         the same → BeginReply
 //	PUT  file/NAME     ?size=…&sha256=…, the bytes → 204
-//	POST try           SlotManifest → 204; the board then stops and comes back in the other slot
-//	POST commit        SlotManifest, of which only the version is used → 204
+//	POST try           the version → 204; the board then stops and comes back in the other slot
+//	POST commit        the version → 204
 //
 // An error is {"error": "…"} with a status.
 
@@ -59,13 +60,17 @@ func (s *Slots) Handler(board BoardControl) http.Handler {
 		state, err := s.State()
 		writeReply(w, CardState{state, board.Leading(), board.Drained()}, err)
 	})
+	mux.HandleFunc("POST /check", withManifest(func(w http.ResponseWriter, m SlotManifest) {
+		_, err := s.OpenSigned(m.Signature)
+		writeReply(w, nil, err)
+	}))
 	mux.HandleFunc("POST /begin", withManifest(func(w http.ResponseWriter, m SlotManifest) {
-		missing, err := s.Begin(m)
+		missing, err := s.Begin(m.Signature)
 		writeReply(w, BeginReply{missing}, err)
 	}))
 	mux.HandleFunc("PUT /file/{name}", s.handlePut)
 	mux.HandleFunc("POST /try", withManifest(func(w http.ResponseWriter, m SlotManifest) {
-		err := s.Seal(m)
+		err := s.Seal(m.Version)
 		if err == nil && !board.Leaving() {
 			err = fmt.Errorf("%w: the board is in service; drain it first", ErrNotNow)
 		}
@@ -74,12 +79,9 @@ func (s *Slots) Handler(board BoardControl) http.Handler {
 			board.Try()
 		}
 	}))
-	mux.HandleFunc("POST /commit", func(w http.ResponseWriter, r *http.Request) {
-		var manifest SlotManifest
-		if readJSON(w, r, &manifest) {
-			writeReply(w, nil, s.Commit(manifest.Version))
-		}
-	})
+	mux.HandleFunc("POST /commit", withManifest(func(w http.ResponseWriter, m SlotManifest) {
+		writeReply(w, nil, s.Commit(m.Version))
+	}))
 	return mux
 }
 
@@ -96,34 +98,23 @@ func (s *Slots) handlePut(w http.ResponseWriter, r *http.Request) {
 	writeReply(w, nil, err)
 }
 
-// withManifest reads a SlotManifest and checks it.
+// withManifest reads a SlotManifest.
 func withManifest(then func(http.ResponseWriter, SlotManifest)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		var manifest SlotManifest
-		if !readJSON(w, r, &manifest) {
+		if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+			writeReply(w, nil, fmt.Errorf("%w: send application/json", ErrRefused))
 			return
 		}
-		if err := manifest.Check(); err != nil {
-			writeReply(w, nil, err)
+		var manifest SlotManifest
+		d := json.NewDecoder(io.LimitReader(r.Body, maxManifest))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&manifest); err != nil {
+			writeReply(w, nil, fmt.Errorf("%w: %w", ErrRefused, err))
 			return
 		}
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(slotTimeout)) // as for a file
 		then(w, manifest)
 	}
-}
-
-func readJSON(w http.ResponseWriter, r *http.Request, v any) bool {
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		writeReply(w, nil, fmt.Errorf("%w: send application/json", ErrRefused))
-		return false
-	}
-	d := json.NewDecoder(io.LimitReader(r.Body, maxManifest))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		writeReply(w, nil, fmt.Errorf("%w: %w", ErrRefused, err))
-		return false
-	}
-	return true
 }
 
 // writeReply writes v, or 204 if v is nil, or the error.
@@ -132,6 +123,8 @@ func writeReply(w http.ResponseWriter, v any, err error) {
 	switch {
 	case errors.Is(err, ErrRefused):
 		status = http.StatusBadRequest
+	case errors.Is(err, ErrNotAccepted):
+		status = http.StatusForbidden
 	case errors.Is(err, ErrNotNow):
 		status = http.StatusConflict
 	case err != nil:

@@ -20,8 +20,8 @@ const (
 	// networkTimeout limits the wait for an address at the start. After it the
 	// board starts without one, and takes it when it comes.
 	networkTimeout = leaseTimeout + 10*time.Second
-	// fatOptions are mount options that Debian's kernel is built for.
-	fatOptions = "fmask=0022,dmask=0022,errors=remount-ro"
+	// fatOptions are mount options that Debian's kernel is built for; bramble.toml is secret.
+	fatOptions = "fmask=0077,dmask=0077,errors=remount-ro"
 )
 
 // CardSettings are the part of the card's settings file that its init uses.
@@ -31,10 +31,11 @@ type CardSettings struct {
 	Gateway       netip.Addr
 	DNS           []netip.Addr
 	NTP           []string
-	Board         string // the board's name in its rack
-	ProgramConfig []byte // the settings of the board's program, resolved
-	HealthURL     string // answers 200 while the program is healthy
-	Port          int    // of its public pages
+	Board         string   // the board's name in its rack
+	ProgramConfig []byte   // the settings of the board's program, resolved
+	UpdateKeys    []string // public ones, of the owner
+	HealthURL     string   // answers 200 while the program is healthy
+	Port          int      // of its public pages
 	// ShowAtRest shows "safe to unplug" on the lamps that the card names, until
 	// ctx ends. nil: there are none.
 	ShowAtRest func(ctx context.Context)

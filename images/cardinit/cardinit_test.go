@@ -46,7 +46,7 @@ func startInit(t *testing.T, change func(*Config)) *runningInit {
 	c := Config{
 		System: b.system, Paths: b.paths, Version: "v1", Console: b.console, Program: "bramble", Args: []string{"node"},
 		Load: func(_, serial string) (CardSettings, error) {
-			return CardSettings{HostName: DefaultHostName(serial), Board: "till", ProgramConfig: []byte("resolved"), NTP: []string{"127.0.0.1"}}, nil
+			return CardSettings{HostName: DefaultHostName(serial), Board: "till", ProgramConfig: []byte("resolved"), NTP: []string{"127.0.0.1"}, UpdateKeys: testOwners()}, nil
 		},
 		ShowAlarm: func(ctx context.Context) { <-ctx.Done() },
 		QueryTime: func(string) (time.Duration, error) { return time.Minute, nil },
@@ -179,7 +179,7 @@ func TestStopReachesTheProgram(t *testing.T) {
 func TestTrialStartsTheOtherSlot(t *testing.T) {
 	t.Parallel()
 	b := startInit(t, nil)
-	files := map[string]string{"b/slot.txt": "v2\n"}
+	files := map[string]string{"b/slot.txt": "v2\n", "b/slot.sig": signManifest(manifestOf("v2", "b"))}
 	for name, text := range slotContent("v2", "b") {
 		files["b/"+name] = text
 	}

@@ -32,7 +32,7 @@ func (h *hopBoard) newInit() *cardInit {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return &cardInit{Config: Config{System: h.fake, Paths: h.paths}, params: parseCmdline(string(line)), log: newLogRing(h.paths)}
+	return &cardInit{Config: Config{System: h.fake, Paths: h.paths, Load: loadOwners}, params: parseCmdline(string(line)), log: newLogRing(h.paths)}
 }
 
 // endedContext returns a context that has ended, so that nothing waits for the console.
@@ -108,13 +108,13 @@ func (h *hopBoard) switchOn() {
 
 // update runs the steps of "bramble update", up to the commit.
 func (h *hopBoard) update(version string) {
-	s, err := OpenSlots(h.fake, h.paths)
+	s, err := OpenSlots(h.fake, h.paths, testOwners())
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	other := OtherSlot(h.runs)
 	r := manifestOf(version, other)
-	missing, err := s.Begin(r)
+	missing, err := s.Begin(signManifest(r))
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func (h *hopBoard) update(version string) {
 			h.t.Fatal(err)
 		}
 	}
-	if err := s.Seal(r); err != nil {
+	if err := s.Seal(r.Version); err != nil {
 		h.t.Fatal(err)
 	}
 	if err := h.newInit().startTrial(); err != nil {
@@ -133,7 +133,7 @@ func (h *hopBoard) update(version string) {
 	if !h.trial {
 		return
 	}
-	if s, err = OpenSlots(h.fake, h.paths); err != nil {
+	if s, err = OpenSlots(h.fake, h.paths, testOwners()); err != nil {
 		h.t.Fatal(err)
 	}
 	if err := s.Commit(version); err != nil {
@@ -226,6 +226,7 @@ func TestTheWatchdogCountsThroughAHop(t *testing.T) {
 		h.switchOn()
 		params := one() + map[bool]string{false: "", true: " bramble.watchdog=1"}[may]
 		writeFiles(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one(), "b/" + VersionFile: "new\n"})
+		writeFiles(t, h.paths.Boot, map[string]string{"b/" + SignatureFile: signManifest(manifestOf("new", "b"))})
 		for name, text := range slotContent("new", "b") {
 			writeFiles(t, h.paths.Boot, map[string]string{"b/" + name: text})
 		}
@@ -250,7 +251,7 @@ func (stuckCard) Remount(string, bool) error { return errors.New("read-only file
 func TestAbortedHops(t *testing.T) {
 	hop := func() (h *hopBoard, line string) {
 		h = newHopBoard(t)
-		writeFiles(t, h.paths.Boot, map[string]string{"b/" + VersionFile: "new\n"})
+		writeFiles(t, h.paths.Boot, map[string]string{"b/" + VersionFile: "new\n", "b/" + SignatureFile: signManifest(manifestOf("new", "b"))})
 		for name, text := range slotContent("new", "b") {
 			writeFiles(t, h.paths.Boot, map[string]string{"b/" + name: text})
 		}
@@ -307,11 +308,11 @@ func TestAbortedHops(t *testing.T) {
 	if err := h.newInit().startTrial(); !errors.Is(err, ErrNotNow) || !strings.Contains(err.Error(), AllCPUsParam) {
 		t.Errorf("a card without the parameter: %v", err)
 	}
-	s, err := OpenSlots(h.fake, h.paths)
+	s, err := OpenSlots(h.fake, h.paths, testOwners())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Begin(manifestOf("newer", "b")); !errors.Is(err, ErrNotNow) || s.readVersion("b") != "new" {
+	if _, err := s.Begin(signManifest(manifestOf("newer", "b"))); !errors.Is(err, ErrNotNow) || s.readVersion("b") != "new" {
 		t.Errorf("an update of a card without the parameter: %v, and slot b is %q", err, s.readVersion("b"))
 	}
 }

@@ -1,7 +1,6 @@
 package cardinit
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,16 +37,6 @@ func (s *Slots) kernelKind() kernelKind {
 
 // kernelFile returns the file of a slot that this board starts.
 func (s *Slots) kernelFile() string { return s.kernelKind().file }
-
-// checkComplete checks that a slot has everything that this board needs to try it.
-func (s *Slots) checkComplete(slot string) error {
-	for _, name := range []string{s.kernelFile(), InitrdFile, CmdlineFile, VersionFile} {
-		if _, err := os.Stat(s.filePath(slot, name)); err != nil {
-			return fmt.Errorf("slot %s is incomplete: %w", slot, err)
-		}
-	}
-	return nil
-}
 
 // trialCmdline returns the kernel command line for a slot on trial: the parameters
 // of its own cmdline.txt; those of the running kernel that its slot's file does not

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A card has two slots for A/B updates, the folders a and b of its boot partition.
@@ -27,6 +28,7 @@ const (
 	InitrdFile       = "initrd.img"
 	CmdlineFile      = "cmdline.txt"
 	VersionFile      = "slot.txt"
+	SignatureFile    = "slot.sig" // about the others (signature.go)
 	deviceTreeSuffix = ".dtb"
 )
 
@@ -44,6 +46,8 @@ var (
 	ErrNotNow  = errors.New("not now")                 // the card's state forbids it
 	ErrRefused = errors.New("not a slot's file")       // no slot has such a name, size or hash
 	ErrCard    = errors.New("the card cannot do that") // reading or writing it failed
+	// ErrNotAccepted: no key that the board knows has signed the update, or it is too old.
+	ErrNotAccepted = errors.New("the board does not accept this update")
 )
 
 // SlotFile is one file of a slot.
@@ -53,10 +57,10 @@ type SlotFile struct {
 	SHA256 string `json:"sha256"` // 64 hex digits
 }
 
-// isSlotFile reports whether name is a name of a slot's file. It accepts no path.
+// isSlotFile reports whether a signature covers a slot's file of this name. It accepts no path.
 func isSlotFile(name string) bool {
 	switch name {
-	case KernelFile, ARMv7KernelFile, ARM64KernelFile, InitrdFile, CmdlineFile, VersionFile:
+	case KernelFile, ARMv7KernelFile, ARM64KernelFile, InitrdFile, CmdlineFile:
 		return true
 	}
 	stem, ok := strings.CutSuffix(name, deviceTreeSuffix)
@@ -77,17 +81,18 @@ type Slots struct {
 	system  System
 	paths   Paths
 	running string
+	owners  []string // the public keys under [update]
 
 	mu sync.Mutex // held by each exported method
 }
 
-// OpenSlots finds out which slot runs.
-func OpenSlots(system System, p Paths) (*Slots, error) {
+// OpenSlots finds out which slot runs. It accepts updates by the owners' keys too.
+func OpenSlots(system System, p Paths, owners []string) (*Slots, error) {
 	line, err := os.ReadFile(filepath.Join(p.Proc, "cmdline"))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCard, err)
 	}
-	return &Slots{system: system, paths: p, running: parseCmdline(string(line)).Slot}, nil
+	return &Slots{system: system, paths: p, running: parseCmdline(string(line)).Slot, owners: owners}, nil
 }
 
 // OtherSlot returns the other one of a card's two slots, "a" and "b".
@@ -109,14 +114,6 @@ func (s *Slots) State() (SlotState, error) {
 	return SlotState{
 		Running: s.running, Version: s.readVersion(s.running), Trial: bootSlot != s.running, Other: s.readVersion(OtherSlot(s.running)),
 	}, nil
-}
-
-// Committed reports whether the firmware starts the running slot.
-func (s *Slots) Committed() (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	bootSlot, _, err := s.findBootSlot()
-	return bootSlot == s.running, err
 }
 
 // refuseOnTrial returns an error while the running slot is on trial, because the
@@ -170,7 +167,14 @@ func (s *Slots) readVersion(slot string) string {
 	return replaceControls(strings.TrimSpace(line[:min(len(line), maxVersion)]))
 }
 
-// listFiles lists a slot's files with their hashes, without slot.txt.
+// readReleased returns when the running version was released; zero if it is not signed.
+func (s *Slots) readReleased() time.Time {
+	signed, _ := os.ReadFile(s.filePath(s.running, SignatureFile))
+	st, _ := ParseStatement(string(signed))
+	return st.Released
+}
+
+// listFiles lists a slot's files with their hashes, without slot.txt and slot.sig.
 func (s *Slots) listFiles(slot string) ([]SlotFile, error) {
 	entries, err := os.ReadDir(filepath.Join(s.paths.Boot, slot))
 	if errors.Is(err, os.ErrNotExist) {
@@ -181,7 +185,7 @@ func (s *Slots) listFiles(slot string) ([]SlotFile, error) {
 	}
 	var list []SlotFile
 	for _, e := range entries {
-		if !isSlotFile(e.Name()) || e.Name() == VersionFile || len(list) == maxSlotFiles {
+		if !isSlotFile(e.Name()) || len(list) == maxSlotFiles {
 			continue
 		}
 		f, err := s.hashFile(slot, e.Name())

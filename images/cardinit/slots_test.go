@@ -86,7 +86,7 @@ func started(p Paths) (string, error) {
 
 // updateTo runs the steps of "bramble update", up to the commit.
 func updateTo(t *testing.T, m System, p Paths, version string) error {
-	s, err := OpenSlots(m, p)
+	s, err := OpenSlots(m, p, testOwners())
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func updateTo(t *testing.T, m System, p Paths, version string) error {
 	if state.Version != version { // not yet on trial
 		other := OtherSlot(state.Running)
 		r := manifestOf(version, other)
-		missing, err := s.Begin(r)
+		missing, err := s.Begin(signManifest(r))
 		if err != nil {
 			return err
 		}
@@ -106,11 +106,11 @@ func updateTo(t *testing.T, m System, p Paths, version string) error {
 				return err
 			}
 		}
-		if err := s.Seal(r); err != nil {
+		if err := s.Seal(r.Version); err != nil {
 			return err
 		}
 		setRunningSlot(t, p, other) // kexec
-		if s, err = OpenSlots(m, p); err != nil {
+		if s, err = OpenSlots(m, p, testOwners()); err != nil {
 			return err
 		}
 	}
@@ -171,7 +171,7 @@ func TestPowerCutAtEveryStep(t *testing.T) {
 
 func TestUpdateThereAndBack(t *testing.T) {
 	p, m := newTestCard(t)
-	for _, version := range []string{"new", "newer", "old"} {
+	for _, version := range []string{"new", "newer", "newest"} {
 		if err := updateTo(t, m, p, version); err != nil {
 			t.Fatal(err)
 		}
@@ -195,20 +195,20 @@ func TestUpdateThereAndBack(t *testing.T) {
 
 func TestPresentFilesAreNotSentAgain(t *testing.T) {
 	p, m := newTestCard(t)
-	s, err := OpenSlots(m, p)
+	s, err := OpenSlots(m, p, testOwners())
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := manifestOf("new", "b")
 	writeFiles(t, p.Boot, map[string]string{"b/" + KernelFile: "kernel of new", "b/" + InitrdFile: "half of it", "b/bcm2835-rpi-zero.dtb": "of an older version"})
-	missing, err := s.Begin(r)
+	missing, err := s.Begin(signManifest(r))
 	if err != nil || len(missing) != len(r.Files)-1 {
 		t.Fatalf("missing are %v, %v", missing, err)
 	}
 	if _, err := os.Stat(filepath.Join(p.Boot, "b", "bcm2835-rpi-zero.dtb")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file that is not in the version is still there: %v", err)
 	}
-	if err := s.Seal(r); !errors.Is(err, ErrNotNow) {
+	if err := s.Seal(r.Version); !errors.Is(err, ErrNotNow) {
 		t.Errorf("half a version was sealed: %v", err)
 	}
 }
@@ -216,13 +216,13 @@ func TestPresentFilesAreNotSentAgain(t *testing.T) {
 // Files that both versions have are copied on the card; files that differ are sent.
 func TestFilesOfTheRunningSlotAreCopied(t *testing.T) {
 	p, m := newTestCard(t)
-	s, err := OpenSlots(m, p)
+	s, err := OpenSlots(m, p, testOwners())
 	if err != nil {
 		t.Fatal(err)
 	}
 	kernel := slotContent("new", "b")[KernelFile]
 	writeFiles(t, p.Boot, map[string]string{"a/" + KernelFile: kernel})
-	missing, err := s.Begin(manifestOf("new", "b"))
+	missing, err := s.Begin(signManifest(manifestOf("new", "b")))
 	var names []string
 	for _, f := range missing {
 		names = append(names, f.Name)
@@ -241,12 +241,12 @@ func TestFilesOfTheRunningSlotAreCopied(t *testing.T) {
 
 func TestRefusedFiles(t *testing.T) {
 	p, m := newTestCard(t)
-	s, err := OpenSlots(m, p)
+	s, err := OpenSlots(m, p, testOwners())
 	if err != nil {
 		t.Fatal(err)
 	}
 	good := manifestOf("new", "b")
-	if _, err := s.Begin(good); err != nil {
+	if _, err := s.Begin(signManifest(good)); err != nil {
 		t.Fatal(err)
 	}
 	f := good.Files[0]
@@ -263,7 +263,7 @@ func TestRefusedFiles(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if list, err := os.ReadDir(filepath.Join(p.Boot, "b")); err != nil || len(list) > 0 {
+	if list, err := os.ReadDir(filepath.Join(p.Boot, "b")); err != nil || len(list) != 1 || list[0].Name() != SignatureFile {
 		t.Errorf("a refused file is on the card: %v, %v", list, err)
 	}
 	change := func(edit func(*SlotManifest)) SlotManifest {
@@ -281,7 +281,7 @@ func TestRefusedFiles(t *testing.T) {
 		"more than fits":     change(func(r *SlotManifest) { r.Files[0].Size = maxSlotBytes }),
 		"more than 32 files": change(func(r *SlotManifest) { r.Files = append(r.Files, make([]SlotFile, 40)...) }),
 	} {
-		if _, err := s.Begin(r); !errors.Is(err, ErrRefused) {
+		if _, err := s.Begin(signManifest(r)); !errors.Is(err, ErrRefused) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -291,14 +291,14 @@ func TestNoUpdateDuringATrial(t *testing.T) {
 	p, m := newTestCard(t)
 	writeFiles(t, p.Boot, map[string]string{"b/slot.txt": "new\n"})
 	setRunningSlot(t, p, "b")
-	s, err := OpenSlots(m, p)
+	s, err := OpenSlots(m, p, testOwners())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if state, err := s.State(); err != nil || !state.Trial || state.Version != "new" || state.Other != "old" {
 		t.Errorf("the state is %+v, %v", state, err)
 	}
-	if _, err := s.Begin(manifestOf("newer", "a")); !errors.Is(err, ErrNotNow) {
+	if _, err := s.Begin(signManifest(manifestOf("newer", "a"))); !errors.Is(err, ErrNotNow) {
 		t.Errorf("the fallback slot can be overwritten: %v", err)
 	}
 	if err := s.Commit("newer"); !errors.Is(err, ErrNotNow) {
@@ -338,7 +338,7 @@ func (f *fakeBoard) Try()          { f.tried++ }
 
 func TestAPI(t *testing.T) {
 	p, m := newTestCard(t)
-	s, err := OpenSlots(m, p)
+	s, err := OpenSlots(m, p, testOwners())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,6 +364,7 @@ func TestAPI(t *testing.T) {
 		return resp.StatusCode, strings.TrimSpace(string(text))
 	}
 	r := manifestOf("new", "b")
+	r.Signature = signManifest(r)
 	body, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)

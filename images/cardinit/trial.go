@@ -26,32 +26,41 @@ const (
 // startTrial starts the other slot on trial. If it returns, the caller must restart
 // the machine: after an error that starts the running slot again.
 func (c *cardInit) startTrial() error {
+	slots, err := c.openForTrial()
 	switch {
+	case err != nil:
+		return err
 	case isMultiprocessor(c.Paths):
-		return c.requestHop()
+		return slots.setHopMark() // the part of a hop before the restart (hop.go)
 	case c.params.NoKexec:
 		return nil
 	}
-	return c.kexecOtherSlot()
+	return c.kexecOtherSlot(slots)
 }
 
-// requestHop is the part of a hop before the restart (hop.go).
-func (c *cardInit) requestHop() error {
-	slots, err := OpenSlots(c.System, c.Paths)
+// openForTrial opens the slots, and compares the other one with its signature: this is not the
+// program that has sealed it, and a board with several processors has even restarted since then.
+func (c *cardInit) openForTrial() (*Slots, error) {
+	settings, err := c.Load(c.Paths.SettingsFile(), c.serial)
 	if err != nil {
-		return err
+		return nil, err // without the update keys
 	}
-	if err := slots.checkComplete(OtherSlot(c.params.Slot)); err != nil {
-		return err
+	slots, err := OpenSlots(c.System, c.Paths, settings.UpdateKeys)
+	if err != nil {
+		return nil, err
 	}
-	return slots.setHopMark()
+	other := OtherSlot(c.params.Slot)
+	if version := slots.readVersion(other); version != "" {
+		return slots, slots.checkOther(version)
+	}
+	return nil, fmt.Errorf("slot %s is incomplete", other)
 }
 
 // completeHop is the part of a hop after the restart. Every start calls it. It
 // reports whether the machine must be restarted: because it has tried the other
 // slot, or because the boot loader of this machine starts that slot.
 func (c *cardInit) completeHop(ctx context.Context) (restart bool) {
-	slots, err := OpenSlots(c.System, c.Paths)
+	slots, err := OpenSlots(c.System, c.Paths, nil)
 	if err != nil {
 		c.log.logf("%v", err)
 		return false
@@ -73,7 +82,10 @@ func (c *cardInit) completeHop(ctx context.Context) (restart bool) {
 	if c.params.NoKexec {
 		return true
 	}
-	if err := c.kexecOtherSlot(); err != nil {
+	if slots, err = c.openForTrial(); err == nil {
+		err = c.kexecOtherSlot(slots)
+	}
+	if err != nil {
 		c.log.logf("the other slot cannot be started: %v", err)
 		c.log.drainConsole(ctx)
 	}
@@ -84,17 +96,10 @@ func (c *cardInit) completeHop(ctx context.Context) (restart bool) {
 // Debian's kernel cannot request a trial from the firmware. Any failure after that, a
 // panic, the watchdog, a pulled plug, ends in the firmware, which starts the
 // slot of config.txt. kexecOtherSlot returns only if it fails.
-func (c *cardInit) kexecOtherSlot() error {
+func (c *cardInit) kexecOtherSlot(slots *Slots) error {
 	ctx, cancel := context.WithTimeout(context.Background(), kexecLoadTimeout)
 	defer cancel()
-	slots, err := OpenSlots(c.System, c.Paths)
-	if err != nil {
-		return err
-	}
 	other := OtherSlot(c.params.Slot)
-	if err := slots.checkComplete(other); err != nil {
-		return err
-	}
 	own, err := os.ReadFile(slots.filePath(other, CmdlineFile))
 	if err != nil {
 		return err
@@ -156,14 +161,14 @@ func (c *cardInit) detachUSB(ctx context.Context) {
 // watchTrial restarts the machine, into the slot of config.txt, if the slot on trial
 // is not committed within limit. It returns when the slot is committed or ctx ends.
 func (c *cardInit) watchTrial(ctx context.Context, limit, interval time.Duration) {
-	slots, err := OpenSlots(c.System, c.Paths)
+	slots, err := OpenSlots(c.System, c.Paths, nil)
 	if err != nil {
 		c.log.logf("%v", err)
 		return
 	}
 	end := time.Now().Add(limit)
 	for ctx.Err() == nil {
-		if committed, err := slots.Committed(); err == nil && committed {
+		if state, err := slots.State(); err == nil && !state.Trial {
 			c.log.logf("slot %s has passed its trial", c.params.Slot)
 			return
 		}

@@ -14,20 +14,22 @@ import (
 
 // An A/B update goes through these steps:
 //
-//	Begin   the other slot's slot.txt is deleted, so that it has no version any more,
-//	        and the files that the running slot has too are copied from there
-//	Put     each further file is written there, synced, and its SHA-256 compared
-//	Seal    the other slot is read back, and slot.txt is written
-//	try     the slot is started out of the running kernel (trial.go)
+//	Begin   the signature is verified; the other slot's slot.txt is deleted, so that it has
+//	        no version any more, slot.sig is written, and the files that the running slot
+//	        has too are copied from there
+//	Put     each further signed file is written there, synced, and its SHA-256 compared
+//	Seal    the other slot is read back and compared, and slot.txt is written
+//	try     it is compared again, and started out of the running kernel (trial.go)
 //	Commit  one byte of config.txt is changed in place
 //
 // A power cut between any two of these steps starts the slot of config.txt, which
 // is complete: nothing writes to it, and the firmware never starts any other.
 
-// SlotManifest lists everything that a slot must hold, without slot.txt.
+// SlotManifest lists everything that a slot must hold, without slot.txt and slot.sig.
 type SlotManifest struct {
-	Version string     `json:"version"` // one line
-	Files   []SlotFile `json:"files"`
+	Version   string     `json:"version"` // one line
+	Files     []SlotFile `json:"files"`
+	Signature string     `json:"signature,omitempty"` // the content of slot.sig
 }
 
 // Check returns an error that matches ErrRefused if no board could start such a slot.
@@ -43,7 +45,7 @@ func (s SlotManifest) Check() error {
 		name := strings.ToLower(f.Name)
 		sum, err := hex.DecodeString(f.SHA256)
 		switch {
-		case !isSlotFile(f.Name) || f.Name == VersionFile:
+		case !isSlotFile(f.Name):
 			return fmt.Errorf("%w: %q", ErrRefused, f.Name)
 		case seen[name]:
 			return fmt.Errorf("%w: %s is there twice", ErrRefused, f.Name)
@@ -66,15 +68,16 @@ func (s SlotManifest) Check() error {
 	return nil
 }
 
-// Begin prepares the other slot for a version, and returns the files that the caller
-// must still Put. Correct files stay, so that an interrupted update goes on, and
+// Begin prepares the other slot for the version of a slot.sig, and returns the files that the
+// caller must still Put. Correct files stay, so that an interrupted update goes on, and
 // files that the running slot has too are copied.
-func (s *Slots) Begin(m SlotManifest) (missing []SlotFile, err error) {
-	if err := m.Check(); err != nil {
-		return nil, err
-	}
+func (s *Slots) Begin(signed string) (missing []SlotFile, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	m, err := s.OpenSigned(signed)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.refuseOnTrial(); err != nil {
 		return nil, err
 	}
@@ -90,6 +93,9 @@ func (s *Slots) Begin(m SlotManifest) (missing []SlotFile, err error) {
 			return fmt.Errorf("%w: %w", ErrCard, err)
 		}
 		s.system.Sync()
+		if err := writeSynced(s.filePath(other, SignatureFile), []byte(m.Signature), os.O_TRUNC); err != nil {
+			return fmt.Errorf("%w: %w", ErrCard, err)
+		}
 		present, err := s.listFiles(other)
 		if err != nil {
 			return err
@@ -138,11 +144,11 @@ func (s *Slots) checkRoom(m SlotManifest, slot string) error {
 		return fmt.Errorf("%w: %w", ErrCard, err)
 	}
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && isSlotFile(e.Name()) {
+		if info, err := e.Info(); err == nil && (isSlotFile(e.Name()) || e.Name() == VersionFile || e.Name() == SignatureFile) {
 			free += allocated(info.Size()) // it is overwritten or deleted
 		}
 	}
-	need := allocated(maxVersion)
+	need := allocated(maxVersion) + allocated(int64(len(m.Signature)))
 	for _, f := range m.Files {
 		need += allocated(f.Size)
 	}
@@ -174,17 +180,18 @@ func (s *Slots) copyFromRunning(f SlotFile) bool {
 // Put writes one file of the other slot. The file is on the card when Put returns.
 // If size or hash differ from f, Put deletes it and returns an error.
 func (s *Slots) Put(f SlotFile, from io.Reader) error {
-	if !isSlotFile(f.Name) || f.Name == VersionFile || f.Size <= 0 || f.Size > maxSlotBytes {
-		return fmt.Errorf("%w: %q of %d bytes", ErrRefused, f.Name, f.Size)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.refuseOnTrial(); err != nil {
 		return err
 	}
-	other := OtherSlot(s.running)
-	if s.readVersion(other) != "" {
+	if s.readVersion(OtherSlot(s.running)) != "" {
 		return fmt.Errorf("%w: no update has begun", ErrNotNow)
+	}
+	if m, err := s.openBegun(); err != nil {
+		return err
+	} else if !slices.Contains(m.Files, f) {
+		return fmt.Errorf("%w: %q of %d bytes is no file that was signed", ErrRefused, f.Name, f.Size)
 	}
 	return s.withBootWritable(func() error { return s.putFile(f, from) })
 }
@@ -216,32 +223,49 @@ func writeHashed(name string, f SlotFile, from io.Reader) error {
 	return nil
 }
 
-// Seal reads the other slot back. If it holds the files of m and nothing else, Seal
-// writes its version: it can be tried.
-func (s *Slots) Seal(m SlotManifest) error {
-	if err := m.Check(); err != nil {
+// openBegun returns what the other slot must hold, by its slot.sig.
+func (s *Slots) openBegun() (SlotManifest, error) {
+	signed, err := os.ReadFile(s.filePath(OtherSlot(s.running), SignatureFile))
+	if err != nil {
+		return SlotManifest{}, fmt.Errorf("%w: no update has begun", ErrNotNow)
+	}
+	return s.OpenSigned(string(signed))
+}
+
+// checkOther reads the other slot back. It must hold the version that was signed, and nothing else.
+func (s *Slots) checkOther(version string) error {
+	m, err := s.openBegun()
+	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.refuseOnTrial(); err != nil {
-		return err
-	}
-	other := OtherSlot(s.running)
-	present, err := s.listFiles(other)
+	present, err := s.listFiles(OtherSlot(s.running))
 	if err != nil {
 		return err
 	}
 	for _, f := range m.Files {
 		if !slices.Contains(present, f) {
-			return fmt.Errorf("%w: %s is missing or damaged on the card", ErrNotNow, f.Name)
+			return fmt.Errorf("%w: %s is missing or damaged on the card, or not what was signed", ErrNotNow, f.Name)
 		}
 	}
-	if len(present) != len(m.Files) {
-		return fmt.Errorf("%w: the slot holds other files too", ErrNotNow)
+	if len(present) != len(m.Files) || m.Version != version {
+		return fmt.Errorf("%w: the slot holds %s, or other files too", ErrNotNow, m.Version)
+	}
+	return nil
+}
+
+// Seal reads the other slot back. If it holds a version as it was signed, and nothing else,
+// Seal writes its name: it can be tried.
+func (s *Slots) Seal(version string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.refuseOnTrial(); err != nil {
+		return err
+	}
+	if err := s.checkOther(version); err != nil {
+		return err
 	}
 	return s.withBootWritable(func() error {
-		if err := writeSynced(s.filePath(other, VersionFile), []byte(m.Version+"\n"), os.O_TRUNC); err != nil {
+		if err := writeSynced(s.filePath(OtherSlot(s.running), VersionFile), []byte(version+"\n"), os.O_TRUNC); err != nil {
 			return fmt.Errorf("%w: %w", ErrCard, err)
 		}
 		return nil

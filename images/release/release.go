@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"bramble/images/cardinit"
 )
@@ -21,13 +22,14 @@ const (
 	// maxBytes bounds the files of a slot together, maxEntries their number.
 	maxBytes   = 44 << 20
 	maxEntries = 64
-	// maxLine bounds a version, and the kernel parameters, in bytes.
-	maxLine = 2 << 10
+	// maxText bounds a version, the kernel parameters, and slot.sig, which is the longest: 64
+	// files take a quarter of it.
+	maxText = 48 << 10 // bytes
 	// slotParam is the kernel parameter for the slot.
 	slotParam = "bramble.slot="
 )
 
-// Release is a version with the bytes of its files.
+// Release is a version with the bytes of its files. If it is not signed, its Signature is "".
 type Release struct {
 	cardinit.SlotManifest
 	Content map[string][]byte // by name
@@ -43,9 +45,19 @@ func (r Release) ForSlot(slot string) Release {
 			params[i] = slotParam + slot
 		}
 	}
-	out := Release{SlotManifest: cardinit.SlotManifest{Version: r.Version, Files: slices.Clone(r.Files)}, Content: maps.Clone(r.Content)}
+	out := Release{SlotManifest: cardinit.SlotManifest{Version: r.Version, Files: slices.Clone(r.Files), Signature: r.Signature}, Content: maps.Clone(r.Content)}
 	out.addFile(cardinit.CmdlineFile, []byte(strings.Join(params, " ")+"\n"))
 	return out
+}
+
+// Statement returns what a signature must cover, for both slots.
+func (r Release) Statement(released time.Time) cardinit.Statement {
+	s := cardinit.Statement{Version: r.Version, Released: released, Files: slices.Clone(r.Files)}
+	for _, name := range []string{slot, cardinit.OtherSlot(slot)} {
+		f := r.ForSlot(name).Files[len(r.Files)] // the kernel parameters, which ForSlot adds
+		s.Files = append(s.Files, cardinit.SlotFile{Name: name + "/" + f.Name, Size: f.Size, SHA256: f.SHA256})
+	}
+	return s
 }
 
 // Open reads a card image. Its error matches ErrNoImage if the file is not one.
@@ -106,9 +118,11 @@ func New(slotFiles map[string][]byte) (Release, error) {
 		content := slotFiles[name]
 		switch name {
 		case cardinit.VersionFile:
-			r.Version = strings.TrimSpace(string(content[:min(len(content), maxLine)]))
+			r.Version = strings.TrimSpace(string(content[:min(len(content), maxText)]))
+		case cardinit.SignatureFile:
+			r.Signature = string(content[:min(len(content), maxText)])
 		case cardinit.CmdlineFile:
-			r.cmdline = string(content[:min(len(content), maxLine)])
+			r.cmdline = string(content[:min(len(content), maxText)])
 		default:
 			r.addFile(name, content)
 		}

@@ -9,7 +9,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf16"
+
+	"bramble/images/cardinit"
 )
 
 // fatImage makes a card image with one FAT partition by hand: FAT16 or, if wide,
@@ -194,6 +197,19 @@ func TestReleaseOfAnImage(t *testing.T) {
 			if string(content) != want {
 				t.Errorf("%s is not what was put there: %d bytes", name, len(content))
 			}
+		}
+		// The statement has the kernel parameters of both slots.
+		s := r.Statement(time.Unix(1, 0))
+		if len(s.Files) != len(b.Files)+1 || s.Files[3].Name != "a/cmdline.txt" || s.Files[4].Name != "b/cmdline.txt" ||
+			s.Files[4].SHA256 != b.Files[3].SHA256 || s.Files[3].SHA256 != r.ForSlot("a").Files[3].SHA256 || s.Version != r.Version {
+			t.Errorf("the statement is %+v", s)
+		}
+		private, _ := cardinit.NewUpdateKey()
+		if files["slot.sig"], err = s.Sign(private); err != nil {
+			t.Fatal(err)
+		}
+		if r, err = openBytes(t, imageWith(wide, files).bytes); err != nil || r.Signature != files["slot.sig"] || len(r.ForSlot("b").Files) != 4 {
+			t.Errorf("the signed release is %+v (%v)", r.SlotManifest, err)
 		}
 	}
 }

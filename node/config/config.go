@@ -31,6 +31,7 @@ type Config struct {
 	Backup  BackupSettings
 	Panel   PanelSettings
 	Network NetworkSettings
+	Update  UpdateSettings
 	Log     LogSettings
 }
 

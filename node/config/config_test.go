@@ -39,6 +39,7 @@ func TestMistakes(t *testing.T) {
 		{"other secret", "[rack]\nkey = \"" + strings.Repeat("A", 50) + "\"", `b.toml:2: [rack] key: it is not a rack key, which begins with "brk_"; copy the whole line that "bramble key" printed`, ErrBadValue},
 		{"placeholder", "[rack]\nkey = \"brk_redacted\"", `b.toml:2: [rack] key: it is only a placeholder for the key: "bramble config --show-secrets" prints the key itself`, ErrBadValue},
 		{"key a number", "[rack]\nkey = 4711", `b.toml:2: [rack] key: write the string that "bramble key" prints, instead of a secret`, ErrWrongType},
+		{"update key", good + "[update]\nkeys = [\"abc\"]", `b.toml:4: [update] keys: "abc" is not a public update key; paste the line that "bramble key --update FILE" prints`, ErrBadValue},
 		{"old keys", good + "old_keys = [\"" + key[:9] + "\"]", `b.toml:3: [rack] old_keys: key 1 of the list: too short: it has 9 of a key's 50 characters; copy the whole line that "bramble key" printed`, ErrBadValue},
 		{"key in another table", good + "[http]\nmemory = \"1MB\"", `b.toml:4: [http] memory: unknown key; it belongs under [cache]`, ErrUnknownKey},
 		{"strange key", good + "[log]\ncolour = true", `b.toml:4: [log] colour: unknown key; [log] has level, format`, ErrUnknownKey},
@@ -186,6 +187,7 @@ func TestParseSetsEveryKey(t *testing.T) {
 	c.Backup = BackupSettings{filepath.Join(t.TempDir(), "stick"), "https://nas.example:8443/b", "rack", "gamma", []string{"age1" + strings.Repeat("q", 58)}, Duration(3 * time.Hour), 3}
 	c.Panel = PanelSettings{"GPIO5", []string{"GPIO6", "17"}, "none", "PWR", true, true, true}
 	c.Network = NetworkSettings{"192.168.1.11/24", "192.168.1.1", []string{"192.168.1.2"}, "shop-1", []string{"192.168.1.3"}}
+	c.Update = UpdateSettings{[]string{"MCowBQYDK2VwAyEA" + strings.Repeat("A", 43) + "="}}
 	c.Log = LogSettings{"debug", "json"}
 	plain := Default()
 	for _, s := range allKeys() {

@@ -85,6 +85,7 @@ func tableSpecs() []tableSpec {
 		{name: "network", doc: "The network of a card that was made with the image; another operating system has its own settings. " +
 			"Keys for one card only stand under [cards.1a2b.network], where 1a2b is the last four or more digits of its serial number. " +
 			"Every other table can have keys for one card in the same way: [cards.1a2b.board]."},
+		{name: "update", doc: "Whose updates a card accepts; for a card that was made with the image."},
 		{name: "log", doc: "The log, which is written to standard error."},
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"net/netip"
 	"strings"
 )
@@ -13,6 +14,11 @@ type NetworkSettings struct {
 	DNS      []string // IPv4 addresses; none = DHCP's
 	HostName string   // "" = "bramble-" and the last four digits of the serial number
 	NTP      []string // hosts; none = those that DHCP names, else Debian's pool
+}
+
+// UpdateSettings is the table [update]: whose updates a card accepts.
+type UpdateSettings struct {
+	Keys []string // public ed25519 keys, in base64
 }
 
 const (
@@ -39,7 +45,16 @@ func networkKeys() []keySpec {
 			"Time servers, at most 8, of which 6 are asked; a card has no clock of its own. If they are fewer than three, those that DHCP names and Debian's public ones are asked too. "+
 				"More than half of those that answer must agree.").
 			withDefault("`[]`, DHCP's and Debian's"),
+		keyOf("update", "keys", func(c *Config) *[]string { return &c.Update.Keys }, checkList(maxOldKeys, "keys", checkUpdateKey),
+			`Public keys, at most 4, that "bramble init" or "bramble key --update" made. A card accepts "bramble update" only if one of them, or the key of Bramble's releases, has signed the image.`),
 	}
+}
+
+func checkUpdateKey(s string) string {
+	if der, err := base64.StdEncoding.DecodeString(s); err != nil || len(der) != 44 || !strings.HasPrefix(s, "MCow") {
+		return quote(s) + ` is not a public update key; paste the line that "bramble key --update FILE" prints`
+	}
+	return ""
 }
 
 func checkPrefix(s string) string {

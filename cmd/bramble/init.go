@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"bramble/images/cardinit"
+	"bramble/node/config"
+)
+
+// updateKeyFile is the private update key beside the configuration file.
+const updateKeyFile = "update.key"
+
+func initCommand() command {
+	return command{
+		name:  "init",
+		short: "write a first bramble.toml, with keys and a password",
+		long: `
+Write a commented configuration file with a new rack key and console password,
+and beside it update.key, which signs updates of cards. You alone can read both.`,
+		examples: `
+  bramble init --out shop/bramble.toml`,
+		flags: func(fs *flagSet) runner {
+			out := fs.String("out", "bramble.toml", "`FILE` to write")
+			return func(_ context.Context, w world, args []string) error {
+				if err := refuseArgs(args); err != nil {
+					return err
+				}
+				return writeFirstConfig(w, *out)
+			}
+		},
+	}
+}
+
+func writeFirstConfig(w world, out string) error {
+	cfg := config.Default()
+	private, public := cardinit.NewUpdateKey()
+	cfg.Rack.Key, cfg.Console.Password, cfg.Update.Keys = config.NewRackKey(), strings.ToLower(rand.Text()), []string{public} // 130 bits
+	only := func(table, key string) bool {
+		return strings.Contains(" rack.key rack.expected_boards console.password update.keys ", " "+table+"."+key+" ")
+	}
+	text := append([]byte("# The settings of a rack, the same on all its boards. Keep them secret.\n"+
+		"# \"bramble config\" prints all the others.\n\n"), cfg.TOML(config.PrintOptions{Comments: true, Secrets: true, Only: only})...)
+	if err := writeSecret(out, text); err != nil {
+		return err
+	}
+	keyFile := filepath.Join(filepath.Dir(out), updateKeyFile)
+	if err := writeSecret(keyFile, private); err != nil {
+		return errors.Join(err, os.Remove(out))
+	}
+	_, err := fmt.Fprintf(w.out, `%s has the settings and the rack key, %s signs updates.
+You alone can read them: keep a copy of both in a safe place.
+
+The console's password, for the user bramble, is %s
+
+Next, run a board here:  bramble node --config %s
+or make cards for Pis:   bramble image --config %s
+`, out, keyFile, cfg.Console.Password, out, out)
+	return err
+}
+
+// writeSecret writes a new file that its owner alone can read.
+func writeSecret(file string, content []byte) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("writing a new file for a secret: %w", err)
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Sync(), f.Close())
+}

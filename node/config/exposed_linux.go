@@ -1,0 +1,10 @@
+package config
+
+import "syscall"
+
+// lacksModes reports whether a file is on FAT or exFAT (linux/magic.h), where a mount option
+// gives all files one mode.
+func lacksModes(path string) bool {
+	var fs syscall.Statfs_t
+	return syscall.Statfs(path, &fs) == nil && (fs.Type == 0x4d44 || fs.Type == 0x2011bab0)
+}
