@@ -1,0 +1,87 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// findFiles returns the files below a folder that have a text.
+func findFiles(t *testing.T, dir, text string) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return nil // a working copy that is just replaced
+		}
+		if data, err := os.ReadFile(name); err == nil && bytes.Contains(data, []byte(text)) {
+			names = append(names, name)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// With the commands of an operator: all links end, and a person is erased from every file of the rack, also with the
+// form that was refused.
+func TestLinksEndAndPeopleAreErased(t *testing.T) {
+	o := startOperatorLab(t, 9, "", "")
+	to := o.submitForm("Acceptedada", "forgotten@buyer.example", 3, func(status int, _ string) bool { return status == http.StatusSeeOther })
+	refusal := func(status int, body string) bool { return status != http.StatusSeeOther && status < 500 }
+	o.submitForm("Refusedada", "forgotten@buyer.example", 3, refusal)
+	kept := o.submit("Otherbob", 1)
+	receipt := func() (int, string) {
+		t.Helper()
+		reply, err := o.client.Get(o.Boards[1].HTTPURL + to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer reply.Body.Close()
+		body, err := io.ReadAll(reply.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reply.StatusCode, string(body)
+	}
+	if status, body := receipt(); status != http.StatusOK || !strings.Contains(body, "Acceptedada") {
+		t.Fatalf("%s: %d\n%s", to, status, body)
+	}
+	o.eventually(1, "Links from before stay valid.", "orders", "relink")
+	if out := o.want(2, "Links of receipts that end: 2. Mails with the new link: 0", "orders", "relink", "--revoke"); !hasWords(out, "To do it: bramble orders relink --revoke --yes") {
+		t.Error(out)
+	}
+	if status, _ := receipt(); status != http.StatusOK {
+		t.Errorf("after a dry run: %d", status)
+	}
+	o.want(2, "Done. A new secret signs the links of receipts. Links of receipts that end: 2.", "orders", "relink", "--revoke", "--yes")
+	if status, body := receipt(); status != http.StatusGone || !strings.Contains(body, "This link has ended") || strings.Contains(body, "ada") {
+		t.Errorf("an ended link: %d\n%s", status, body)
+	}
+	o.eventually(3, "rotate the secret of receipts, end all links", "orders", "audit")
+
+	state := filepath.Join(o.folder, "state")
+	for _, name := range []string{"Acceptedada", "Refusedada"} {
+		if len(findFiles(t, state, name)) == 0 {
+			t.Fatalf("%s is in no file: the test looks for the wrong text", name)
+		}
+	}
+	o.want(3, "Erased 1 order.", "orders", "erase", "forgotten@buyer.example", "--no-wait")
+	if out := o.want(1, "Erased nothing: no order has this address.", "orders", "erase", "forgotten@buyer.example"); !hasWords(out, "Rewritten: ") || hasWords(out, "Not yet") {
+		t.Error(out)
+	}
+	for _, text := range []string{"Acceptedada", "Refusedada", "forgotten@buyer"} {
+		if files := findFiles(t, state, text); len(files) > 0 {
+			t.Errorf("%s is in %s", text, strings.Join(files, ", "))
+		}
+	}
+	o.want(2, "Otherbob", "orders", "show", kept)
+}
