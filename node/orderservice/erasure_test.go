@@ -43,7 +43,6 @@ func TestErasedPeopleAreInNoFile(t *testing.T) {
 	}
 	r := newHistoryRack(t, 3, 1)
 	r.awaitRules(orders.MaxRules)
-	r.until("the leader gives the ledger a secret", func() bool { return r.boards[0].current().book.HasSecret() })
 	place := func(n int, name string, total int64, want orders.Outcome) {
 		t.Helper()
 		o := testOrder(n)

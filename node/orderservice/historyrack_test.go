@@ -311,6 +311,9 @@ func (r *historyRack) awaitRules(rules uint32) {
 	r.until("the rules rise", func() bool {
 		return !slices.ContainsFunc(r.boards, func(b *historyBoard) bool { return b.current().ledger.Status().Rules < rules })
 	})
+	r.until("every board has the ledger's secret", func() bool { // the leader submits it by itself
+		return !slices.ContainsFunc(r.boards, func(b *historyBoard) bool { s := b.current(); return s == nil || !s.book.HasSecret() })
+	})
 }
 
 // upgrade stops a board and starts it with the newer program.
