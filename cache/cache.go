@@ -50,6 +50,8 @@ type Route struct {
 	// refreshed (RFC 5861 §3): for a board whose upstream is the page's owner,
 	// which answers as fast and knows whether the page was refreshed since.
 	DeferStale bool
+	// KeepStored: an unsafe request invalidates nothing.
+	KeepStored bool
 }
 
 // acceptsAge reports whether a stored reply is young enough for the route.

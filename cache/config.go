@@ -65,17 +65,14 @@ type Config struct {
 	// route with Replicate set: on the flight's goroutine, when the object can be
 	// found. It must not block.
 	OnStore func(o *Object)
-	// OnInvalidate is called with each URL that an unsafe method has invalidated
-	// here (RFC 9111 §4.4), so that it can be purged from other caches. It must not block.
+	// OnInvalidate is called with each URL that an unsafe method has changed (RFC 9111
+	// §4.4). It must purge the URL here, with Selector.Invalid and at most once, and from
+	// other caches, before it returns; or later, if it merges changes that come fast. If
+	// nil, the cache purges it. It must not block. The reply to a POST that is about to be
+	// stored under the URL (RFC 9110 §9.3.3) survives that purge, but no other.
 	OnInvalidate func(url string)
-	// OnReplace is called in place of OnInvalidate for a URL whose reply to a
-	// POST is about to be stored here (RFC 9110 §9.3.3). It must purge the URL
-	// here exactly once before it returns; any other purge of the URL prevents
-	// the reply from being stored. If nil, OnInvalidate is called, which then must not
-	// purge here if such replies should be stored. It must not block.
-	OnReplace func(url string)
 	// AwaitInvalidation is called once for each unsafe request that invalidated
-	// something, after OnInvalidate and OnReplace were called with all its URLs and
+	// something, after OnInvalidate was called with all its URLs and
 	// before its client gets any of the reply. It may wait for a bounded time until
 	// other caches have invalidated the URLs too: a client that has the reply may send
 	// its next request to any of them.

@@ -134,7 +134,7 @@ func (c *Cache) commitLocked(o *Object, marks *purgeMarks) error {
 			return ErrPurged
 		}
 		if marks.softened {
-			o.soften(c.Now())
+			o.soften(c.Now(), marks.invalid)
 		}
 	}
 	c.prepareHead(o)

@@ -8,6 +8,7 @@ type purgeMarks struct {
 	key      string
 	purged   bool
 	softened bool
+	invalid  bool       // by an unsafe request
 	expected int        // purges that the object itself causes
 	tags     []tagPurge // purged while the object's tags were unknown
 }
@@ -22,13 +23,14 @@ const maxGuardTags = 64
 
 // notePurge records a purge of the object itself. It returns true: no request may join
 // its flight any more.
-func (m *purgeMarks) notePurge(soft bool) bool {
-	if m.expected > 0 && !soft {
+func (m *purgeMarks) notePurge(s Selector) bool {
+	if m.expected > 0 && s.Invalid {
 		m.expected--
 		return true
 	}
-	m.softened = m.softened || soft
-	m.purged = m.purged || !soft
+	m.softened = m.softened || s.Soft
+	m.invalid = m.invalid || s.Invalid
+	m.purged = m.purged || !s.Soft
 	return true
 }
 
@@ -37,7 +39,7 @@ func (m *purgeMarks) notePurge(soft bool) bool {
 func (m *purgeMarks) noteTagPurge(tag string, soft bool, head *Object) bool {
 	switch {
 	case head != nil:
-		return head.hasTag(tag) && m.notePurge(soft)
+		return head.hasTag(tag) && m.notePurge(Selector{Soft: soft})
 	case len(m.tags) == maxGuardTags:
 		m.purged = true
 	case !slices.Contains(m.tags, tagPurge{tag, soft}):
@@ -51,7 +53,7 @@ func (m *purgeMarks) noteTagPurge(tag string, soft bool, head *Object) bool {
 func (m *purgeMarks) applyTagPurges(o *Object) {
 	for _, t := range m.tags {
 		if o.hasTag(t.tag) {
-			m.notePurge(t.soft)
+			m.notePurge(Selector{Soft: t.soft})
 		}
 	}
 }

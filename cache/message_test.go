@@ -159,17 +159,24 @@ func TestUnsafeMethods4_4(t *testing.T) {
 		status  int
 		field   string
 		url     string
-		dropped bool
+		invalid bool
 	}{
 		{"POST", 200, "", pageURL, true},
 		{"FROB", 204, "", pageURL, true},
 		{"DELETE", 303, "", pageURL, true},
+		{"PROPPATCH", 200, "", pageURL, true},
+		{"PROPFIND", 200, "", pageURL, false},
+		{"SEARCH", 200, "", pageURL, false},
 		{"POST", 500, "", pageURL, false},
 		{"POST", 404, "", pageURL, false},
 		{"OPTIONS", 200, "", pageURL, false},
 		{"POST", 201, "Location: /model-b", "http://shop.example/orders", true},
 		{"POST", 200, "Content-Location: " + pageURL, "http://shop.example/orders", true},
 		{"POST", 201, "Location: " + pageURL, "http://other.example/", false},
+		{"POST", 200, "Content-Location: " + pageURL, "http://other.example/", false},
+		{"POST", 201, "Location: //shop.example/model-b", "https://shop.example/orders", false},
+		{"POST", 201, "Location: http://shop.example:81/model-b", "http://shop.example/orders", false},
+		{"POST", 201, "Location: /model-b#comment-7", "http://shop.example/orders", true},
 	}
 	for _, tt := range tests {
 		up := &fakeUpstream{}
@@ -195,8 +202,8 @@ func TestUnsafeMethods4_4(t *testing.T) {
 		if res.Code != tt.status || tt.status != 204 && res.Body.String() != "got one" {
 			t.Errorf("%s: %d %q", tt.method, res.Code, res.Body)
 		}
-		if dropped := b.Stats().Objects == 0; dropped != tt.dropped {
-			t.Errorf("%s %d %s at %s: dropped %v, want %v", tt.method, tt.status, tt.field, tt.url, dropped, tt.dropped)
+		if invalid := !b.HasFresh(plainGet(0)); invalid != tt.invalid || b.Stats().Objects == 0 {
+			t.Errorf("%s %d %s at %s: invalid %v, want %v; %d objects", tt.method, tt.status, tt.field, tt.url, invalid, tt.invalid, b.Stats().Objects)
 		}
 	}
 }

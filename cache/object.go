@@ -46,7 +46,7 @@ type Object struct {
 	hasLastModified    bool         // it has one Last-Modified, which is a date
 
 	// softenedAt is when the object was purged softly, on the same clock and a
-	// nanosecond later; 0 if it was not. Nothing else about a stored object changes.
+	// nanosecond later, less staleWhile if an unsafe request did it; 0 if it was not. Nothing else about a stored object changes.
 	softenedAt atomic.Int64
 }
 
@@ -64,10 +64,25 @@ func (o *Object) withBody(body [][]byte) *Object {
 	}
 }
 
-// soften makes the object permanently stale: only upstream can confirm it.
-// It returns false if the object was softened before.
-func (o *Object) soften(now time.Duration) bool {
-	return o.softenedAt.CompareAndSwap(0, int64(now)+1)
+// soften makes the object permanently stale: only upstream can confirm it. If it is
+// invalid, its age is also past the time for which it may be served while it is
+// refreshed. It returns false if the object was softened before.
+func (o *Object) soften(now time.Duration, invalid bool) bool {
+	at := int64(now) + 1
+	if invalid {
+		if at -= int64(o.staleWhile); at == 0 {
+			at = -1
+		}
+	}
+	for {
+		old := o.softenedAt.Load()
+		if old != 0 && old <= at {
+			return false
+		}
+		if o.softenedAt.CompareAndSwap(old, at) {
+			return old == 0
+		}
+	}
 }
 
 type objectFlags uint8
@@ -226,6 +241,9 @@ func (o *Object) mayServeWhile(now time.Duration) bool {
 // nothing in it forbids stale replies (RFC 9111 §4.2.4), for at most limit.
 func (o *Object) mayServeOnError(now, limit time.Duration) bool {
 	stale := -o.ttl(now)
+	if o.softenedAt.Load() != 0 {
+		stale -= o.staleWhile // which soften may have added
+	}
 	switch {
 	case o.flags&(flagNoCache|flagNoStale) != 0:
 		return false

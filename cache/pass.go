@@ -35,7 +35,7 @@ func (c *Cache) passThrough(w http.ResponseWriter, r *http.Request, route Route)
 	if post != nil {
 		defer post.releaseBytes()
 	}
-	if !safeMethod(r.Method) && resp.StatusCode < 400 {
+	if !safeMethod(r.Method) && resp.StatusCode < 400 && !route.KeepStored {
 		c.invalidateAfter(r, resp.Header, guard, post != nil)
 	}
 	h := w.Header()
@@ -117,17 +117,18 @@ func passBody(w http.ResponseWriter, body io.Reader, length int64) error {
 }
 
 // safeMethod reports whether a method changes nothing (RFC 9110 §9.2.1). Unknown methods
-// are unsafe.
+// are unsafe. The last line has those of WebDAV and of the IANA registry.
 func safeMethod(method string) bool {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace,
+		"PROPFIND", "REPORT", "SEARCH", "QUERY":
 		return true
 	}
 	return false
 }
 
-// invalidateAfter drops the URL of an unsafe request and those that its reply names,
-// if they have the same origin: no site may empty another site's cache. guard is the
+// invalidateAfter marks the URL of an unsafe request and those that its reply names as
+// invalid, if they have the same origin: no site may empty another site's cache. guard is the
 // request's own; replaced: its reply will be stored.
 func (c *Cache) invalidateAfter(r *http.Request, h http.Header, guard *Guard, replaced bool) {
 	keys := []string{Key(r)}
@@ -140,15 +141,15 @@ func (c *Cache) invalidateAfter(r *http.Request, h http.Header, guard *Guard, re
 		}
 	}
 	for i, key := range keys {
-		c.purgeExcept(Selector{URL: key}, guard)
-		switch {
-		case i == 0 && replaced && c.cfg.OnReplace != nil:
-			guard.expectPurges(1)
-			c.cfg.OnReplace(key)
-			guard.expectPurges(0)
-		case c.cfg.OnInvalidate != nil:
-			c.cfg.OnInvalidate(key)
+		if c.cfg.OnInvalidate == nil {
+			c.purgeExcept(Selector{URL: key, Soft: true, Invalid: true}, guard)
+			continue
 		}
+		if i == 0 && replaced {
+			guard.expectPurges(1)
+		}
+		c.cfg.OnInvalidate(key)
+		guard.expectPurges(0)
 	}
 	if c.cfg.AwaitInvalidation != nil {
 		c.cfg.AwaitInvalidation(r.Context())

@@ -29,15 +29,14 @@ func TestPOST9_3_3(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var replaced, invalid []string
+			var invalid []string
 			var b *bench
 			b = newBench(t, script(answers(200, "old", "Cache-Control: max-age=60"), answers(200, "posted", tt.fields...), answers(200, "got")),
 				func(c *Config) {
-					c.OnReplace = func(u string) {
-						replaced = append(replaced, u)
-						b.PurgeURL(u)
+					c.OnInvalidate = func(u string) {
+						invalid = append(invalid, u)
+						b.Purge(Selector{URL: u, Soft: true, Invalid: true})
 					}
-					c.OnInvalidate = func(u string) { invalid = append(invalid, u) }
 				})
 			b.get()
 			r := request(tt.method, pageURL)
@@ -48,10 +47,10 @@ func TestPOST9_3_3(t *testing.T) {
 				b.want(b.do(request("HEAD", pageURL)), 200, "", "hit")
 				b.wantFetches(2)
 			} else {
-				b.want(b.get(), 200, "got", "fwd=uri-miss")
+				b.want(b.get(), 200, "got", "fwd=stale")
 			}
-			if (len(replaced) == 1) != tt.reused || (len(invalid) == 0) != tt.reused {
-				t.Errorf("replaced %v, invalid %v", replaced, invalid)
+			if invalid[0] != pageURL {
+				t.Errorf("invalid %v", invalid)
 			}
 			if n := b.Stats().Incoming; n != 0 {
 				t.Errorf("%d bytes are still set aside", n)
@@ -70,11 +69,11 @@ func TestPOSTIsNotAnsweredFromMemory(t *testing.T) {
 	}
 	b.wantFetches(2)
 
-	for n, want := range []string{"hit", "hit", "fwd=uri-miss"} {
+	for n, want := range []string{"hit", "hit", "fwd=stale"} {
 		b = newBench(t, always(200, "posted", fields...), func(c *Config) {
-			c.OnReplace = func(u string) {
+			c.OnInvalidate = func(u string) {
 				for range n { // none, its own, and one of another client
-					b.PurgeURL(u)
+					b.Purge(Selector{URL: u, Soft: true, Invalid: true})
 				}
 			}
 		})

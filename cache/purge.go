@@ -16,6 +16,9 @@ type Selector struct {
 	// as stale replies are (RFC 5861, or when upstream fails), or after upstream
 	// has confirmed them.
 	Soft bool
+	// Invalid, with Soft and URL: an unsafe request has changed the page, so it is not
+	// served either while it is refreshed (RFC 9111 §4.4), only when upstream fails.
+	Invalid bool
 }
 
 // Purge drops or marks what the selector names and returns the number of objects.
@@ -35,7 +38,7 @@ func (c *Cache) purgeExcept(s Selector, except *Guard) int {
 	if s.Soft {
 		now := c.Now()
 		effect = func(o *Object) bool {
-			if o.soften(now) {
+			if o.soften(now, s.Invalid) {
 				n++
 			}
 			return false
@@ -43,7 +46,7 @@ func (c *Cache) purgeExcept(s Selector, except *Guard) int {
 	}
 	switch {
 	case s.All:
-		c.markInFlight(except, func(marks *purgeMarks, _ *Object) bool { return marks.notePurge(s.Soft) })
+		c.markInFlight(except, func(marks *purgeMarks, _ *Object) bool { return marks.notePurge(s) })
 		n += c.store.dropAllMatching(effect)
 	case s.Tag != "":
 		if !validTag(s.Tag) {
@@ -56,7 +59,7 @@ func (c *Cache) purgeExcept(s Selector, except *Guard) int {
 		if parsed, err := url.Parse(key); err == nil && except == nil {
 			key = KeyOf(parsed) // otherwise s.URL is a key already
 		}
-		c.markInFlight(except, func(marks *purgeMarks, _ *Object) bool { return marks.key == key && marks.notePurge(s.Soft) })
+		c.markInFlight(except, func(marks *purgeMarks, _ *Object) bool { return marks.key == key && marks.notePurge(s) })
 		n += c.store.dropMatching(key, effect)
 		n += c.store.dropMatching(partsKey(key), effect)
 	}

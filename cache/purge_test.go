@@ -222,3 +222,39 @@ func TestUnsafeRequestAwaitsInvalidation(t *testing.T) {
 		})
 	}
 }
+
+// A page that an unsafe request has changed is validated before each use, also where a stale one may be
+// served while it is refreshed (RFC 9111 §4.4), on this board and on those that get a copy; and it is
+// served when upstream fails.
+func TestInvalidPage(t *testing.T) {
+	const fields = "Cache-Control: max-age=60, stale-while-revalidate=600"
+	invalid := Selector{URL: pageURL, Soft: true, Invalid: true}
+	for name, purges := range map[string][]Selector{
+		"at once": {invalid}, "after a soft purge": {{URL: pageURL, Soft: true}, invalid}, "before one": {invalid, {All: true, Soft: true}},
+	} {
+		b := newBench(t, script(answers(200, "old", fields, `Etag: "v1"`), failsWith(errRefused), answers(304, "", fields)))
+		b.get()
+		for _, s := range purges {
+			b.Purge(s)
+		}
+		copied, err := ParseObject(b.AppendWire(nil, b.Peek(pageURL)[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if copied.born += b.Now(); copied.mayServeWhile(b.Now()) {
+			t.Errorf("%s: another board would serve it while it is refreshed", name)
+		}
+		if res := b.get(); res.Code != 200 || res.Body.String() != "old" {
+			t.Errorf("%s: upstream fails: %d %q, want the stand-in", name, res.Code, res.Body)
+		}
+		b.wantFetches(2)
+		b.clock.add(2 * retryAfterFailure)
+		b.want(b.get(), 200, "old", "fwd=stale; fwd-status=304; ttl=60")
+		b.want(b.get(), 200, "old", "hit; ttl=60")
+	}
+	kept := newBench(t, always(200, "x", fields))
+	kept.get()
+	w := httptest.NewRecorder()
+	kept.Serve(w, request("DELETE", pageURL), Route{Upstream: kept.up, KeepStored: true})
+	kept.want(kept.get(), 200, "x", "hit")
+}

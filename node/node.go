@@ -243,7 +243,7 @@ func (b *board) openRack(ctx context.Context) error {
 	timing := purge.DefaultTiming()
 	timing.ExchangeTimeout = peerTimeout / 2
 	peers := roster{members: b.members, join: countOtherAddrs(b.cfg.Rack, b.selfAddr()), reachedPeer: b.reachedPeer.Load}
-	purges := purge.NewLog(rackcache.PurgeApplier{Cache: b.cache, Applied: b.purgeApplied})
+	purges := purge.NewLog(rackcache.PurgeApplier{Pages: b.rackCache, Applied: b.purgeApplied})
 	b.purger = purge.NewSyncer(purges, b.link, peers, timing, b.dedupLog)
 	return nil
 }

@@ -37,6 +37,8 @@ type Purge struct {
 	Kind   Kind   `json:"k"`
 	Target string `json:"w,omitempty"` // the cache key or tag, at most MaxTarget bytes
 	Soft   bool   `json:"s,omitempty"` // do not drop the objects, but revalidate them with the origin before the next use
+	// Invalid, with Soft: an unsafe request changed the page, so it is not served while it is revalidated either.
+	Invalid bool `json:"v,omitempty"`
 }
 
 // Bounds of a purge log. A board that needs a record which no log holds any more drops

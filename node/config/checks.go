@@ -17,6 +17,8 @@ const (
 	maxJoin     = 64
 	maxSites    = 64
 	maxAliases  = 64
+	maxMethods  = 32
+	maxProxies  = 64
 	minPassword = 8
 	maxPassword = 200
 )

@@ -3,7 +3,9 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
+	"reflect"
 	"strings"
 )
 
@@ -61,6 +63,22 @@ type siteConflict struct {
 	problem string
 }
 
+// checkMethod checks the name of a method, which is a token (RFC 9110 §9.1).
+func checkMethod(s string) string {
+	isOther := func(r rune) bool { return (r < 'A' || r > 'Z') && r != '-' }
+	if s == "" || len(s) > 32 || strings.ContainsFunc(s, isOther) || s == "CONNECT" || s == "TRACE" {
+		return quote(s) + " is not a method that can be passed on: write a name such as PROPFIND, in capitals"
+	}
+	return ""
+}
+
+func checkProxy(s string) string {
+	if p, err := netip.ParsePrefix(s); err != nil || p != p.Masked() || p.Bits() == 0 {
+		return quote(s) + ` is not a network: write "10.1.0.0/16", or "192.0.2.7/32" for one address`
+	}
+	return ""
+}
+
 // checkSites finds names that two sites share, and servers with two different settings.
 func checkSites(c *Config) (siteConflict, bool) {
 	named := map[string]bool{}
@@ -91,7 +109,7 @@ func checkSites(c *Config) (siteConflict, bool) {
 		}
 		if other, known := servers[server]; known {
 			other.URL = s.Origin.URL
-			if other != s.Origin {
+			if !reflect.DeepEqual(other, s.Origin) {
 				return siteConflict{i, "url", fmt.Sprintf("the server %s has other settings above; give it the same ones everywhere",
 					quote(server))}, true
 			}

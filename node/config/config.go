@@ -119,6 +119,9 @@ type OriginSettings struct {
 	HealthPath     string   // "" = no regular check
 	HealthInterval Duration
 	HealthTimeout  Duration
+	Invalidate     bool     // an unsafe request that succeeds makes the stored page out of date
+	Methods        []string // allowed besides those of RFC 9110 and PATCH
+	TrustedProxies []string // networks of peers whose fields about the client are passed on
 }
 
 // SiteSettings is one table [[site]]: a web site, recognised by the host name of requests.
@@ -221,6 +224,7 @@ func Default() *Config {
 			QueueTimeout:   Duration(5 * time.Second),
 			HealthInterval: Duration(5 * time.Second),
 			HealthTimeout:  Duration(2 * time.Second),
+			Invalidate:     true,
 		},
 		Orders:  OrderSettings{Enabled: true, Directory: "ledger", Retention: Duration(180 * 24 * time.Hour)},
 		Webhook: WebhookSettings{Timeout: Duration(10 * time.Second)},

@@ -175,10 +175,10 @@ func TestParseSetsEveryKey(t *testing.T) {
 	c.Console = ConsoleSettings{"127.0.0.1:2", "quote \" and \\ and é\n"}
 	c.Rack = RackSettings{testKey(t, 9), []RackKey{testKey(t, 2)}, "127.0.0.1:3", "127.0.0.1:4", "127.0.0.1", []string{"a:1", "b"}, false, Duration(5e8), Duration(90e9), 7}
 	c.Cache = CacheSettings{3 * MiB, 1500, false, true, true, Duration(1e9), true, 3}
-	c.Origin = OriginSettings{"https://shop.example:8443", Duration(1e8), Duration(2e8), Duration(3e8), 7, Duration(4e8), "/up?x=1", Duration(2e8), Duration(6e8)}
+	c.Origin = OriginSettings{"https://shop.example:8443", Duration(1e8), Duration(2e8), Duration(3e8), 7, Duration(4e8), "/up?x=1", Duration(2e8), Duration(6e8), false, []string{"PROPFIND"}, []string{"192.0.2.7/32", "10.1.0.0/16"}}
 	c.Sites = []SiteSettings{
-		{"a.example", []string{"*.a.example", "b.example:81"}, OriginSettings{"", Duration(3e8), Duration(4e8), Duration(5e8), 9, Duration(1e8), "/", Duration(3e8), Duration(5e8)}},
-		{"c.example", nil, OriginSettings{"http://10.0.0.1", Duration(1e8), Duration(2e8), Duration(3e8), 7, Duration(4e8), "", Duration(2e8), Duration(6e8)}},
+		{"a.example", []string{"*.a.example", "b.example:81"}, OriginSettings{"", Duration(3e8), Duration(4e8), Duration(5e8), 9, Duration(1e8), "/", Duration(3e8), Duration(5e8), true, []string{"MKCOL"}, []string{"2001:db8::/32"}}},
+		{"c.example", nil, OriginSettings{"http://10.0.0.1", Duration(1e8), Duration(2e8), Duration(3e8), 7, Duration(4e8), "", Duration(2e8), Duration(6e8), false, []string{"PROPFIND"}, []string{"192.0.2.7/32", "10.1.0.0/16"}}},
 	}
 	c.Shop.Catalogue = filepath.Join(t.TempDir(), "shop.toml")
 	c.Orders = OrderSettings{false, filepath.Join(t.TempDir(), "ledger"), Duration(72 * time.Hour), "https://shop.example"}
@@ -345,7 +345,7 @@ func TestASiteIsAsOriginSaysWhereItSaysNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	one, other := d.Config.Sites[0], d.Config.Sites[1]
-	if one.Host != "a.example" || one.Origin != d.Config.Origin || other.Origin.URL != "http://b" || other.Origin.MaxConcurrent != 3 {
+	if one.Host != "a.example" || !reflect.DeepEqual(one.Origin, d.Config.Origin) || other.Origin.URL != "http://b" || other.Origin.MaxConcurrent != 3 {
 		t.Errorf("sites are %+v", d.Config.Sites)
 	}
 	if time.Duration(other.Origin.QueueTimeout) != time.Second {

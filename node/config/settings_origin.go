@@ -83,5 +83,15 @@ func originKeys() []originKey {
 		originKeyOf("health_timeout", "", func(o *OriginSettings) *Duration { return &o.HealthTimeout }, checkDuration(10*time.Millisecond, time.Minute),
 			"Time that the answer to a check may take, 10ms to 1m. "+
 				"2s is more than a working server takes for a health page."),
+		originKeyOf("invalidate", "", func(o *OriginSettings) *bool { return &o.Invalidate }, func(bool) string { return "" },
+			"Whether a request that may change a page (POST, PUT, DELETE and the like) and succeeds makes the stored page out of date, true or false. "+
+				"False suits a site that purges what changes; then no visitor's form can make readers wait for the origin."),
+		originKeyOf("methods", "", func(o *OriginSettings) *[]string { return &o.Methods }, checkList(maxMethods, "methods", checkMethod),
+			`Methods that the origin may get besides GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS, at most 32, such as "PROPFIND" and "MKCOL" for WebDAV. `+
+				"Any other is answered with 501."),
+		originKeyOf("trusted_proxies", "", func(o *OriginSettings) *[]string { return &o.TrustedProxies }, checkList(maxProxies, "networks", checkProxy),
+			`Addresses of your own proxies in front of the rack, at most 64, such as "192.0.2.7/32" or "10.1.0.0/16". What they say about a client `+
+				"(X-Forwarded-For, Remote-User and the like) is passed on to the origin; from anybody else it is removed. "+
+				"The origin must then mark pages that depend on it as private."),
 	}
 }

@@ -27,6 +27,8 @@ var (
 	ErrTarget = errors.New("not the address of a page")
 	// ErrMethod: CONNECT and TRACE are not supported.
 	ErrMethod = errors.New("this server does not support the method")
+	// ErrUnknownMethod: no standard has the method, nor does the site's configuration.
+	ErrUnknownMethod = errors.New("this site has no such method")
 	// ErrFields: it has more header fields than any browser sends.
 	ErrFields = errors.New("the request has too many fields")
 )

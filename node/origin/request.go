@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"strconv"
 	"strings"
@@ -18,7 +17,7 @@ const maxRequestFields = 128
 // site's own name and an unchanged path, without the fields that proxies between the
 // client and the rack add (an origin that trusts them poisons the cache). It refuses a
 // request that has passed through this rack before. Errors match ErrTarget, ErrMethod,
-// ErrFields or ErrLoop.
+// ErrUnknownMethod, ErrFields or ErrLoop.
 func (s *Sites) RewriteForSite(r *http.Request) (*http.Request, error) {
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
 		return nil, fmt.Errorf("%w: %s", ErrMethod, r.Method)
@@ -34,6 +33,9 @@ func (s *Sites) RewriteForSite(r *http.Request) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !found.allowsMethod(r.Method) {
+		return nil, fmt.Errorf("%w: %.40q", ErrUnknownMethod, r.Method)
+	}
 	target, err := found.targetURL(r.URL, r.Method)
 	if err != nil {
 		return nil, err
@@ -44,8 +46,9 @@ func (s *Sites) RewriteForSite(r *http.Request) (*http.Request, error) {
 		return nil, ErrLoop
 	}
 	cloned := false
+	trusted := found.trustsPeer(r.RemoteAddr)
 	for name := range r.Header {
-		if !isForwardingField(name) {
+		if !s.believed.contains(name) || trusted && name != "Proxy" && name != "Expect" {
 			continue
 		}
 		if !cloned {
@@ -115,34 +118,6 @@ func decrementMaxForwards(h http.Header) {
 		return
 	}
 	h.Set("Max-Forwards", strconv.FormatUint(n-1, 10))
-}
-
-// isForwardingField reports whether a field describes the client's connection to the
-// rack, or makes an origin see another request. None is part of the cache key, so none
-// may change the origin's reply. Many servers treat "_" in a name as
-// "-", so it is the same here.
-func isForwardingField(name string) bool {
-	if strings.IndexByte(name, '_') >= 0 {
-		name = textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
-	}
-	for _, prefix := range [...]string{"X-Forward", "X-Original-", "X-Rewrite-", "X-Override-", "X-Http-", "X-Accel-", "X-Invoke-",
-		"X-Middleware-", "X-Envoy-Original-", "X-Ms-Original-"} {
-		if strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	switch name {
-	case "Forwarded", "Forwarded-For", "Forwarded-Proto",
-		"Host-Override", "Http-Host", "Http-Url", "Request-Uri", "Base-Url", "Script-Name",
-		"X-Uri", "X-Path", "X-Request-Uri", "X-Script-Name", "X-Server-Name", "X-Server-Host", "X-Waws-Unencoded-Url",
-		"X-Host", "X-Scheme", "X-Url-Scheme", "X-Proto", "X-Port", "X-Backend-Host", "X-Proxy-Host", "X-Base-Url",
-		"X-Method-Override", "X-Sendfile-Type", "Front-End-Https", "X-Wap-Profile", "Proxy", "Expect",
-		"X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Remote-Ip", "X-Remote-Addr", "X-Originating-Ip",
-		"X-Proxyuser-Ip", "Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "Cf-Visitor", "Fastly-Client-Ip",
-		"X-Arr-Ssl", "X-Azure-Clientip", "X-Ssl", "Ssl-Https":
-		return true
-	}
-	return false
 }
 
 // hasViaLoop reports whether a request has passed through this rack already.

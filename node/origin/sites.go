@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -34,6 +35,7 @@ type Options struct {
 // on the client's Host, and all boards share one cache key.
 type Sites struct {
 	via             string
+	believed        believedFields
 	shop            builtIn
 	builtInRequests atomic.Int64 // pages rendered by the built-in shop
 	sites           []*site      // the default site first
@@ -50,6 +52,8 @@ type Sites struct {
 // site is one web site: its part of the cache key, and its server.
 type site struct {
 	scheme, host string
+	cfg          config.OriginSettings
+	proxies      []netip.Prefix
 	server       *originServer // nil = the built-in shop
 }
 
@@ -67,7 +71,7 @@ func WantsShop(cfg *config.Config) bool {
 // SharePermits has given this board a permit.
 func New(cfg *config.Config, opts Options) (*Sites, error) {
 	s := &Sites{
-		via: opts.Via, shop: builtIn{opts.Shop},
+		via: opts.Via, believed: newBelievedFields(), shop: builtIn{opts.Shop},
 		byName: map[string]*site{}, byKey: map[string]*site{}, permitHolders: map[*originServer][]string{},
 	}
 	if _, err := s.addSite("", cfg.Origin, opts.Logger); err != nil {
@@ -99,7 +103,7 @@ func New(cfg *config.Config, opts Options) (*Sites, error) {
 
 // addSite adds a site. Without a host it has its server's name.
 func (s *Sites) addSite(host string, cfg config.OriginSettings, log *slog.Logger) (*site, error) {
-	found := &site{scheme: "http", host: builtInHost}
+	found := &site{scheme: "http", host: builtInHost, cfg: cfg}
 	if cfg.URL != "" {
 		base, err := url.Parse(cfg.URL)
 		if err != nil {
@@ -107,6 +111,9 @@ func (s *Sites) addSite(host string, cfg config.OriginSettings, log *slog.Logger
 		}
 		found.scheme = base.Scheme
 		found.host = strings.TrimSuffix(strings.ToLower(base.Host), map[string]string{"http": ":80", "https": ":443"}[base.Scheme])
+	}
+	for _, text := range cfg.TrustedProxies {
+		found.proxies = append(found.proxies, netip.MustParsePrefix(text)) // config has checked it
 	}
 	if host != "" {
 		var err error
@@ -171,6 +178,13 @@ func (s *Sites) Knows(u *url.URL) bool { return s.siteForKey(u) != nil }
 func (s *Sites) IsBuiltIn(u *url.URL) bool {
 	found := s.siteForKey(u)
 	return found != nil && found.server == nil
+}
+
+// Invalidates reports whether an unsafe request to a URL that RewriteForSite has made
+// makes stored pages out of date.
+func (s *Sites) Invalidates(u *url.URL) bool {
+	found := s.siteForKey(u)
+	return found == nil || found.cfg.Invalidate
 }
 
 // Fetch sends a request that RewriteForSite makes to its origin; it is the cache's

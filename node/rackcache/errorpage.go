@@ -85,6 +85,8 @@ func writeRequestError(w http.ResponseWriter, err error) {
 	case errors.Is(err, origin.ErrMethod):
 		status = http.StatusMethodNotAllowed
 		w.Header().Set("Allow", origin.Methods)
+	case errors.Is(err, origin.ErrUnknownMethod):
+		status = http.StatusNotImplemented
 	case errors.Is(err, origin.ErrFields):
 		status = http.StatusRequestHeaderFieldsTooLarge
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -128,12 +129,17 @@ type relayError struct{ error }
 func (e relayError) Unwrap() error { return e.error }
 
 // fetchViaHolders sends the request to the boards that have a permit, one after
-// another. It returns neither a reply nor an error if the caller should try again.
+// another. An unsafe request that one of them may have passed on is not sent again: it would be
+// done twice. It returns neither a reply nor an error if the caller should try again.
 func (f originFetch) fetchViaHolders(ctx context.Context, holders []string, r *http.Request) (*http.Response, error) {
 	body := &singleUseBody{ReadCloser: r.Body}
 	if r.Body != nil && r.Body != http.NoBody {
 		r = r.WithContext(ctx)
 		r.Body = body
+	}
+	var sent atomic.Bool // an unsafe request is on its way
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
 	}
 	first := xxhash.Sum64String(cache.Key(r)) // so that the load spreads over all of them
 	for i := range holders {
@@ -147,7 +153,8 @@ func (f originFetch) fetchViaHolders(ctx context.Context, holders []string, r *h
 			return resp, nil
 		case ctx.Err() != nil:
 			return nil, err
-		case !body.begun.Load():
+		case !body.begun.Load() && (!sent.Load() || errors.Is(err, errRefused)):
+			sent.Store(false)
 		case errors.Is(err, errRefused):
 			return nil, relayError{fmt.Errorf("through %s: %w", board, origin.ErrBusy)}
 		default:

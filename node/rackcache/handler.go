@@ -97,10 +97,12 @@ func New(cfg Config) (*PageHandler, error) {
 	cfg.Cache.Name = cfg.Self
 	cfg.Cache.ErrorHandler = newFailHandler(cfg.Logger)
 	cfg.Cache.OnStore = h.replicator.queueReplica
-	cfg.Cache.OnInvalidate, cfg.Cache.OnReplace = h.invalidator.purgeKey, h.invalidator.purgeKey
+	cfg.Cache.OnInvalidate = h.invalidator.purgeKey
 	cfg.Cache.AwaitInvalidation = h.invalidator.awaitPurge
 	var err error
-	h.cache, err = cache.New(cfg.Cache)
+	if h.cache, err = cache.New(cfg.Cache); err == nil {
+		h.invalidator.now = h.cache.Now
+	}
 	return h, err
 }
 
@@ -144,7 +146,7 @@ func (h *PageHandler) routeFor(r *http.Request, level string) cache.Route {
 	maxAge := h.maxStoredAge(r.Context())
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.ContentLength != 0 {
 		// Between this client and the origin alone.
-		return cache.Route{Level: levelOrigin, Upstream: originFetch{h}, MaxAge: maxAge}
+		return cache.Route{Level: levelOrigin, Upstream: originFetch{h}, MaxAge: maxAge, KeepStored: !h.Sites.Invalidates(r.URL)}
 	}
 	if h.isOwnView(r.URL) {
 		return cache.Route{Level: levelOrigin, Upstream: originFetch{h}, MaxAge: maxAge}

@@ -148,7 +148,7 @@ func (h *PageHandler) serveOriginRelay(w http.ResponseWriter, r *http.Request) {
 	}
 	h.cache.Serve(w, siteRequest, cache.Route{
 		Level: levelPermit, Upstream: directFetch{h}, MayStore: func(string) bool { return false },
-		MaxAge: h.maxStoredAge(r.Context()),
+		MaxAge: h.maxStoredAge(r.Context()), KeepStored: true, // the sender invalidates
 	})
 }
 

@@ -2,6 +2,8 @@ package rackcache
 
 import (
 	"context"
+	"hash/maphash"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,13 +20,26 @@ const (
 	// milliseconds, a busy one takes longer. A board that has not confirmed by then gets
 	// the purge in the background, within PurgeWait.
 	confirmWait = 250 * time.Millisecond
+
+	// maxInvalidations bounds the purges of one page by unsafe requests in invalidateInterval, over
+	// all boards. After each, readers wait for the origin: with the bound, a client that changes a
+	// page twice a second leaves most readers of an origin that takes one second unaware. Three let
+	// a person save a page, see a mistake and save it again.
+	maxInvalidations   = 3
+	invalidateInterval = 10 * time.Second
+	// invalidateSlots is the number of counters; pages share them by a hash. 100 KB.
+	invalidateSlots = 4096
+	// maxMerged bounds the pages whose purge waits, of at most purge.MaxTarget bytes each.
+	maxMerged = 256
+	// mergeInterval is the pause between two looks at what waits.
+	mergeInterval = time.Second
 )
 
 // PurgeApplier applies the rack's purges to this board's memory
 // (purge.Log calls it).
 type PurgeApplier struct {
-	// Cache is this board's memory.
-	Cache *cache.Cache
+	// Pages has this board's memory.
+	Pages *PageHandler
 	// Applied is called after each purge, with the number of objects that it dropped or
 	// marked stale.
 	Applied func(p purge.Purge, dropped int)
@@ -32,7 +47,10 @@ type PurgeApplier struct {
 
 // Apply drops, or marks stale, what a purge names before it returns.
 func (a PurgeApplier) Apply(p purge.Purge) {
-	selector := cache.Selector{Soft: p.Soft}
+	selector := cache.Selector{Soft: p.Soft, Invalid: p.Invalid}
+	if p.Invalid {
+		a.Pages.invalidator.countPurge(p.Target, a.Pages.cache.Now())
+	}
 	switch p.Kind {
 	case purge.URL:
 		selector.URL = p.Target
@@ -41,7 +59,7 @@ func (a PurgeApplier) Apply(p purge.Purge) {
 	case purge.All:
 		selector.All = true
 	}
-	a.Applied(p, a.Cache.Purge(selector))
+	a.Applied(p, a.Pages.cache.Purge(selector))
 }
 
 // invalidator purges from the whole rack the pages that an unsafe request to this
@@ -51,21 +69,79 @@ func (a PurgeApplier) Apply(p purge.Purge) {
 // that answer have applied it: the client may send its next request to any of them, and
 // a single cache would not show it the old page. From then on, a board that gets a
 // request over the link applies the purge before it answers (purge.Syncer.CatchUp).
+//
+// Changes of one page that come faster than maxInvalidations allows are merged into one purge, which
+// follows when the bound allows it: the last change counts, late.
 type invalidator struct {
 	purges      atomic.Pointer[purge.Syncer] // nil until run
 	unconfirmed chan struct{}                // a signal that a board has not confirmed; holds one
+	now         func() time.Duration         // the cache's clock
+	seed        maphash.Seed
+
+	mu     sync.Mutex                                       // guards what follows
+	purged [invalidateSlots][maxInvalidations]time.Duration // when; oldest first, 0: never
+	merged map[string]struct{}                              // the pages whose purge waits
 }
 
-func newInvalidator() *invalidator { return &invalidator{unconfirmed: make(chan struct{}, 1)} }
+func newInvalidator() *invalidator {
+	return &invalidator{unconfirmed: make(chan struct{}, 1), seed: maphash.MakeSeed(), merged: map[string]struct{}{}}
+}
 
-// purgeKey purges a key here; it does not wait for other boards. awaitPurge follows.
+// purgeKey purges a key here, or notes that it must be purged; it does not wait for other boards.
+// awaitPurge follows.
 func (i *invalidator) purgeKey(key string) {
-	purges := i.purges.Load()
-	if purges == nil {
-		return // no client has been served yet
-	}
+	if purges := i.purges.Load(); purges != nil && !i.mergeChange(key, i.now()) {
+		issueInvalid(purges, key)
+	} // otherwise no client has been served yet
+}
+
+func issueInvalid(purges *purge.Syncer, key string) {
 	// A key that is too long to be purged was too long to be stored.
-	_ = purges.Issue(purge.Purge{Kind: purge.URL, Target: key})
+	_ = purges.Issue(purge.Purge{Kind: purge.URL, Target: key, Soft: true, Invalid: true})
+}
+
+// mergeChange reports whether the purge of a key must wait, and notes the key then.
+func (i *invalidator) mergeChange(key string, now time.Duration) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.mayPurge(key, now) || len(i.merged) == maxMerged || len(key) > purge.MaxTarget {
+		return false
+	}
+	i.merged[key] = struct{}{}
+	return true
+}
+
+// mayPurge reports whether the bound allows another purge of a key. It is called with mu held.
+func (i *invalidator) mayPurge(key string, now time.Duration) bool {
+	oldest := i.purgesOf(key)[0]
+	return oldest == 0 || now-oldest >= invalidateInterval
+}
+
+// purgesOf returns the counter of a key. It is called with mu held.
+func (i *invalidator) purgesOf(key string) *[maxInvalidations]time.Duration {
+	return &i.purged[maphash.String(i.seed, key)%invalidateSlots]
+}
+
+// countPurge counts a purge of a key by an unsafe request to any board.
+func (i *invalidator) countPurge(key string, now time.Duration) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	times := i.purgesOf(key)
+	copy(times[:], times[1:])
+	times[maxInvalidations-1] = now
+}
+
+// takeDue removes and returns the waiting keys whose purge the bound allows now.
+func (i *invalidator) takeDue(now time.Duration) (due []string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for key := range i.merged {
+		if i.mayPurge(key, now) {
+			due = append(due, key)
+			delete(i.merged, key)
+		}
+	}
+	return due
 }
 
 // awaitPurge waits until the live boards have applied the purges so far, at most
@@ -81,15 +157,25 @@ func (i *invalidator) awaitPurge(ctx context.Context) {
 	}
 }
 
-// run sends purges to the boards that did not confirm in time, until ctx ends.
+// run sends merged purges, and those that a board did not confirm in time, until ctx ends.
 func (i *invalidator) run(ctx context.Context, purges *purge.Syncer) {
 	i.purges.Store(purges)
+	ticker := time.NewTicker(mergeInterval)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-ticker.C:
+			due := i.takeDue(i.now())
+			for _, key := range due {
+				issueInvalid(purges, key)
+			}
+			if len(due) == 0 {
+				continue
+			}
 		case <-i.unconfirmed:
-			purges.Spread(ctx, PurgeWait)
 		}
+		purges.Spread(ctx, PurgeWait)
 	}
 }
