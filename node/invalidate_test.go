@@ -178,8 +178,8 @@ func TestOriginBelievesNoClient(t *testing.T) {
 		base   string
 	}{
 		"http":   {client(), r.boards[0].http},
-		"https":  {tlsClient(t, addrs[0], cfg, false), "https://localhost"},
-		"http/2": {tlsClient(t, addrs[0], cfg, true), "https://localhost"},
+		"https":  {tlsClient(t, addrs[0], cfg.Clone(), false), "https://localhost"},
+		"http/2": {tlsClient(t, addrs[0], cfg.Clone(), true), "https://localhost"},
 	} {
 		for method, want := range map[string]int{"GET": 200, "POST": 200, "DELETE": 200, "PROPFIND": 200, "FOO": 501, "LOCK": 501, "TRACE": 405} {
 			path := "/" + strings.ReplaceAll(name, "/", "")
