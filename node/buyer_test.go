@@ -165,7 +165,12 @@ func (b *buyer) submitForm(board string, form url.Values) (how buyerReply, recei
 
 // cancelOrder cancels an order and confirms it.
 func (b *buyer) cancelOrder(board, receipt string) (buyerReply, page) {
-	r, err := http.NewRequest(http.MethodPost, board+receipt+"/cancel", strings.NewReader("sure=yes"))
+	return b.submitTo(board, receipt+"/cancel", url.Values{"sure": {"yes"}})
+}
+
+// submitTo submits a form of a receipt.
+func (b *buyer) submitTo(board, path string, form url.Values) (buyerReply, page) {
+	r, err := http.NewRequest(http.MethodPost, board+path, strings.NewReader(form.Encode()))
 	if err != nil {
 		return unexpected, page{body: err.Error()}
 	}

@@ -203,10 +203,10 @@ func TestWaitingListIsInvited(t *testing.T) {
 		for _, field := range hidden.FindAllStringSubmatch(page.body, -1) {
 			form.Set(html.UnescapeString(field[1]), html.UnescapeString(field[2]))
 		}
-		return form.Has("kind"), page.body
+		return form.Has("agreed"), page.body
 	})
-	if how, path, seen := second.submitForm(r.boards[2].http, form); how != placed || path != waits {
-		t.Fatalf("accepting: %s at %s, %d %s", how, path, seen.status, seen.body)
+	if how, seen := second.submitTo(r.boards[2].http, waits+"/order", form); how != placed || seen.header.Get("Location") != waits {
+		t.Fatalf("accepting: %s, %d %s", how, seen.status, seen.body)
 	}
 	if receipt, err := r.boards[2].receipt(waits); err != nil || receipt.Kind != "order" {
 		t.Errorf("after accepting: %+v, %v", receipt, err)

@@ -24,15 +24,16 @@ type Operation struct {
 // PlaceOrder is a submitted form: by its Kind it places an order, enters a ballot, registers
 // interest or joins a waiting list. Its outcomes are those from Placed to Malformed.
 //
-// It is idempotent by content: if the person (by e-mail) has an order of the same product,
-// kind, quantity, name and address, the answer is AlreadyDone with that order. InAddition means "yes, in
-// addition to what I have", after Differs; then only the same ID is the same order. So the
-// page that asks the person must carry the new order's ID in its form: pressing the button
-// twice, a reload and a retry on another board are then one order.
+// It is idempotent by its ID, which follows from the form: the same ID, person (by e-mail), kind, quantity,
+// name and address is the same order (AlreadyDone). Something else under the ID of the person's order is
+// Differs with that order. A person who has another order in the sale, or whose address has reached the
+// limit, is answered Differs without one. InAddition means "yes, in addition to what I have".
 //
-// A PlaceOrder of KindOrder by an invited person, with the same name and address and at most
+// A PlaceOrder of KindOrder with the ID of an invitation, the same name and address and at most
 // as many units as are held, turns the invitation into an order; the other held units
-// become free.
+// become free. TooLate: the invitation is over.
+//
+// Under rules 1 and 2 it is idempotent by content, and accepts an invitation by it.
 type PlaceOrder struct {
 	ID         ID
 	Product    string

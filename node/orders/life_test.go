@@ -130,19 +130,21 @@ func TestInvitations(t *testing.T) {
 	if s := d.sale(); s.Held != 2 || s.Free != 0 || s.Waiting != 2 || s.State != SaleSoldOut {
 		t.Fatalf("%+v", s)
 	}
-	// Somebody who knows the e-mail address cannot have it sent elsewhere.
-	thief := d.newOrder(0, KindOrder)
+	// Somebody who knows the person cannot have it, and somebody who has the link cannot have it sent elsewhere.
+	d.want(SoldOut, d.newOrder(0, KindOrder))
+	accept := func(n int, id ID) PlaceOrder { c := d.newOrder(n, KindOrder); c.ID = id; return c }
+	thief := accept(0, placed[0])
 	thief.Person.Line1 = "1 Elsewhere"
 	d.want(Differs, thief)
-	if a := d.want(Placed, d.newOrder(0, KindOrder)); a.Order != placed[0] {
+	if a := d.want(Placed, accept(0, placed[0])); a.Order != placed[0] {
 		t.Fatalf("accepting made another order")
 	}
-	d.want(AlreadyDone, d.newOrder(0, KindOrder))
+	d.want(AlreadyDone, accept(0, placed[0]))
 	if at, ok := d.book.Due(); !ok || !at.Equal(until) {
 		t.Fatalf("due %v %v", at, ok)
 	}
 	d.now = until
-	d.want(SoldOut, d.newOrder(2, KindOrder)) // its hour is over, with or without a Tick
+	d.want(TooLate, accept(2, placed[2])) // its hour is over, with or without a Tick
 	d.ticks()
 	if p := d.order(placed[2]); p.State != StateExpired {
 		t.Fatalf("state %v", p.State)
@@ -204,7 +206,7 @@ func TestBallot(t *testing.T) {
 				}
 			}
 			d.want(Done, Cancel{ID: cancelled})
-			d.want(AlreadyDone, d.newOrder(8, KindEntry))
+			d.want(Differs, d.newOrder(8, KindEntry))
 			d.want(WrongKind, d.newOrder(entries, KindWaiting))
 			if _, err := d.book.Draw("pi"); !errors.Is(err, ErrNoDraw) {
 				t.Fatalf("a draw before the close: %v", err)

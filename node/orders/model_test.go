@@ -33,6 +33,8 @@ type modelOrder struct {
 	quantity int
 	state    OrderState
 	until    time.Time
+	// wasQueued: it is an accepted invitation.
+	wasQueued bool
 }
 
 func (m *modelOrder) isLive() bool {
@@ -78,55 +80,27 @@ func (m *model) find(id ID) *modelOrder {
 }
 
 func (m *model) placeOrder(c PlaceOrder, who, house int) Outcome {
-	var owned, same, invited *modelOrder
-	units, atHouse := 0, 0
-	for _, p := range m.orders {
-		if p.state == StateInvited && !m.now.Before(p.until) && p.person == who && c.Kind == KindOrder {
-			p.state = StateExpired
-		}
-		if !p.isLive() {
-			continue
-		}
-		if p.house == house {
-			atHouse += p.quantity
-		}
-		if p.person != who {
-			continue
-		}
-		owned = p
-		units += p.quantity
-		if p.kind == c.Kind && p.quantity == c.Quantity && p.house == house && same == nil {
-			same = p
-		}
-		if p.state == StateInvited && c.Kind == KindOrder && invited == nil {
-			invited = p
-		}
+	if own := m.find(c.ID); own != nil {
+		return m.placeAgain(own, c, who, house)
 	}
-	switch {
-	case invited != nil && !c.InAddition:
-		if invited.house != house || c.Quantity > invited.quantity {
-			return Differs
-		}
-		invited.kind, invited.quantity, invited.state = KindOrder, c.Quantity, StateOpen
-		return Placed
-	case same != nil && !c.InAddition:
-		return AlreadyDone
-	case !m.suits(c.Kind):
+	if !m.suits(c.Kind) {
 		return WrongKind
-	case owned != nil && !c.InAddition:
-		return Differs
 	}
 	if refused := m.refusal(c); refused != 0 {
 		return refused
 	}
-	if m.offer.LimitByAddress {
-		units = max(units, atHouse)
-	}
-	switch {
-	case units+c.Quantity > m.offer.Limit:
+	if c.Quantity > m.offer.Limit {
 		return OverLimit
-	case c.Kind == KindOrder && m.free() < int64(c.Quantity):
+	}
+	if c.Kind == KindOrder && m.free() < int64(c.Quantity) {
 		return SoldOut
+	}
+	hasSome, units := false, m.unitsOf(&modelOrder{person: who, house: house})
+	for _, p := range m.orders {
+		hasSome = hasSome || p.isLive() && p.person == who
+	}
+	if hasSome && !c.InAddition || units+c.Quantity > m.offer.Limit {
+		return Differs
 	}
 	if c.Kind == KindWaiting || c.Kind == KindInterest {
 		m.noFit = min(m.noFit, int64(c.Quantity)-1)
@@ -134,6 +108,27 @@ func (m *model) placeOrder(c PlaceOrder, who, house int) Outcome {
 	m.orders = append(m.orders, &modelOrder{id: c.ID, person: who, house: house, kind: c.Kind, quantity: c.Quantity, state: StateOpen})
 	return Placed
 }
+
+// placeAgain is a form that has the ID of an order.
+func (m *model) placeAgain(own *modelOrder, c PlaceOrder, who, house int) Outcome {
+	isSame := own.person == who && own.house == house
+	switch {
+	case own.state == StateInvited && c.Kind == KindOrder && !m.now.Before(own.until):
+		return TooLate
+	case own.state == StateInvited && c.Kind == KindOrder && (!isSame || c.Quantity > own.quantity):
+		return Differs
+	case own.state == StateInvited && c.Kind == KindOrder:
+		own.kind, own.quantity, own.state, own.wasQueued = KindOrder, c.Quantity, StateOpen, true
+		return Placed
+	case isSame && (own.kind == c.Kind || (own.wasQueued || own.isList()) && (c.Kind == KindWaiting || c.Kind == KindInterest)) && (own.quantity == c.Quantity || own.wasQueued || own.isList()):
+		return AlreadyDone
+	case own.person == who:
+		return Differs
+	}
+	return IDInUse
+}
+
+func (m *modelOrder) isList() bool { return m.kind == KindWaiting || m.kind == KindInterest }
 
 func (m *model) suits(k Kind) bool {
 	switch m.offer.Mode {
@@ -359,6 +354,9 @@ func (m *model) step(rt *rapid.T, d *testBook) (Command, Outcome) {
 		c := d.newOrder(who, kind).of(rapid.IntRange(1, 2).Draw(rt, "quantity"))
 		c.Person.Line1 = []string{"", "1 High Street", "2 Low Street"}[house]
 		c.InAddition = rapid.IntRange(0, 3).Draw(rt, "more") == 0
+		if rapid.IntRange(0, 2).Draw(rt, "again") == 0 { // the same form again, or the receipt's button
+			c.ID = m.some(rt)
+		}
 		return c, m.placeOrder(c, who, house)
 	case "cancel":
 		id := m.some(rt)

@@ -68,5 +68,5 @@ func (o Outcome) String() string {
 
 func (j JobKind) String() string {
 	return wordAt([]string{1: "webhook", "mail-placed", "mail-invited", "mail-won", "mail-cancelled",
-		"mail-sent", "mail-returned", "cancelled", "returned", "mail-link"}, int(j))
+		"mail-sent", "mail-returned", "cancelled", "returned", "mail-link", "mail-exists"}, int(j))
 }

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"time"
 )
 
-// placeOrder carries out a PlaceOrder. The order of its checks matters: the person's
-// own orders come before the free units, so that a person who has an order and presses the
-// button again never gets the answer SoldOut.
+// placeOrder carries out a PlaceOrder. The order of its checks matters: see placeInSale and
+// placeNeutrally.
 func (a *applyTx) placeOrder(c *PlaceOrder) Answer {
 	s := a.saleByProduct(c.Product)
 	if s == nil {
@@ -22,14 +22,22 @@ func (a *applyTx) placeOrder(c *PlaceOrder) Answer {
 	return answer
 }
 
+// placeInSale compares a PlaceOrder with the order of its ID and then, under rules 1 and 2, with the
+// person's other orders before the free units.
 func (a *applyTx) placeInSale(s *storedSale, c *PlaceOrder) Answer {
 	prints := a.rules.fingerprintsOf(&c.Person)
 	if o := a.orderByID(c.ID); o != nil {
 		o.computeFingerprints(&a.rules)
-		return answerReplay(o, c, prints)
+		if a.rules.isNeutral && o.sale == s.number && o.State == StateInvited && c.Kind == KindOrder {
+			return a.acceptInvitation(s, o, c, prints)
+		}
+		return a.answerReplay(o, c, prints)
 	}
 	if a.err != nil {
 		return Answer{}
+	}
+	if a.rules.isNeutral {
+		return a.placeNeutrally(s, c, prints)
 	}
 	owned := a.findHoldings(s, prints, c)
 	if owned.invited != nil && !c.InAddition {
@@ -64,14 +72,68 @@ func (a *applyTx) placeInSale(s *storedSale, c *PlaceOrder) Answer {
 	return a.createOrder(s, c, split, prints)
 }
 
-// answerReplay answers a PlaceOrder whose ID exists: either it was already carried out, or two
-// boards drew the same number, which has a chance of 1 in 2^50.
-func answerReplay(o *storedOrder, c *PlaceOrder, prints fingerprints) Answer {
+// placeNeutrally judges a PlaceOrder by the sale, and by the person and the address last: only where a form
+// of anybody else would place an order does theirs show that they have one. Then the answer says
+// nothing more, and the person gets a mail.
+func (a *applyTx) placeNeutrally(s *storedSale, c *PlaceOrder, prints fingerprints) Answer {
+	if !s.allowsKind(c.Kind) {
+		return Answer{Outcome: WrongKind}
+	}
+	if refused, ok := a.refuseByState(s, c); ok {
+		return refused
+	}
+	split, wrong, ok := checkTotal(s, c)
+	switch {
+	case !ok:
+		return wrong
+	case c.Quantity > s.Limit:
+		return Answer{Outcome: OverLimit, Remaining: s.Limit}
+	case c.Kind == KindOrder && s.Free < int64(c.Quantity):
+		return Answer{Outcome: SoldOut, Remaining: int(s.Free)}
+	}
+	owned := a.findHoldings(s, prints, c)
+	if owned.orders > 0 && !c.InAddition || a.countUnits(s, prints)+c.Quantity > s.Limit {
+		a.mailReceipts(s, owned.first)
+		return Answer{Outcome: Differs}
+	}
+	return a.createOrder(s, c, split, prints)
+}
+
+const (
+	// existsMailInterval separates the mails about one order that forms for its person cause.
+	existsMailInterval = time.Hour
+	// maxExistsMails limits the orders of a person that get one.
+	maxExistsMails = 5
+)
+
+// mailReceipts mails the links of a person's orders to their owner. A mail that waits has the link already.
+func (a *applyTx) mailReceipts(s *storedSale, numbers []uint64) {
+	for _, number := range numbers {
+		o := a.orderByNumber(number)
+		if o == nil || !s.Mail {
+			return
+		}
+		if age := a.at - o.existsMailed; o.mailJob != 0 || age >= 0 && age < existsMailInterval.Milliseconds() {
+			continue
+		}
+		next := *o
+		next.existsMailed = a.at
+		a.queueMail(&next, JobMailExists)
+		a.storeOrder(o, &next)
+	}
+}
+
+// answerReplay answers a PlaceOrder whose ID exists: it was already carried out; or its form, which has
+// changed since, is the order's; or it is another person's.
+func (a *applyTx) answerReplay(o *storedOrder, c *PlaceOrder, prints fingerprints) Answer {
 	// An accepted invitation has become an order.
 	kind := o.Kind == c.Kind || o.queueNumber > 0 && (c.Kind == KindWaiting || c.Kind == KindInterest)
 	if o.Product == c.Product && kind && o.fingerprints.email == prints.email && o.fingerprints.person == prints.person &&
 		(o.Quantity == c.Quantity || o.queueNumber > 0) {
 		return Answer{Outcome: AlreadyDone, Order: o.ID}
+	}
+	if a.rules.isNeutral && o.Product == c.Product && o.fingerprints.email == prints.email {
+		return Answer{Outcome: Differs, Order: o.ID}
 	}
 	return Answer{Outcome: IDInUse}
 }
@@ -82,6 +144,7 @@ type holdings struct {
 	units    int
 	matching uint64       // number of the oldest order that equals the PlaceOrder; 0 if none
 	invited  *storedOrder // the oldest invitation that an order could accept
+	first    []uint64     // numbers of the oldest orders, at most maxExistsMails
 }
 
 // findHoldings looks up a person's live orders. Each uses at least one unit of the limit, so
@@ -94,10 +157,13 @@ func (a *applyTx) findHoldings(s *storedSale, prints fingerprints, c *PlaceOrder
 		number, kind, units := binary.BigEndian.Uint64(k[len(prefix):]), Kind(v[0]), int(binary.BigEndian.Uint32(v[1:]))
 		owned.orders++
 		owned.units += units
+		if len(owned.first) < maxExistsMails {
+			owned.first = append(owned.first, number)
+		}
 		if owned.matching == 0 && kind == c.Kind && units == c.Quantity && bytes.Equal(v[5:], prints.person[:]) {
 			owned.matching = number
 		}
-		if c.Kind == KindOrder && (kind == KindWaiting || kind == KindInterest) {
+		if c.Kind == KindOrder && !a.rules.isNeutral && (kind == KindWaiting || kind == KindInterest) {
 			waiting = append(waiting, number)
 		}
 	}
@@ -245,6 +311,9 @@ func (a *applyTx) verifyLimit(s *storedSale, prints fingerprints) {
 // order sent elsewhere.
 func (a *applyTx) acceptInvitation(s *storedSale, o *storedOrder, c *PlaceOrder, prints fingerprints) Answer {
 	o.computeFingerprints(&a.rules)
+	if a.rules.isNeutral && !a.now.Before(o.Until) { // the Tick that expires it is still to come
+		return Answer{Outcome: TooLate}
+	}
 	if o.fingerprints.person != prints.person || c.Quantity > o.Quantity {
 		return Answer{Outcome: Differs}
 	}

@@ -48,6 +48,8 @@ type ruleSet struct {
 	skipsHead bool
 	// notifiesCancel: the fulfiller is told of cancelled orders.
 	notifiesCancel bool
+	// isNeutral: the person's earlier orders decide last, and are told of only to the form that made them.
+	isNeutral bool
 }
 
 // rulesOf returns the rules of a version, from 1 to MaxRules.
@@ -62,7 +64,8 @@ func rulesOf(version uint32) ruleSet {
 		r.countsRefusals, r.skipsHead, r.notifiesCancel = true, true, true
 	}
 	if version >= 3 {
-		r.version, r.lastOp, r.lastMail = 3, opSetReceiptSecret, JobMailLink
+		r.version, r.form, r.lastOp, r.lastMail = 3, recordForm3, opSetReceiptSecret, JobMailExists
+		r.isNeutral = true
 	}
 	return r
 }

@@ -56,7 +56,7 @@ func after(d *testBook) {
 	d.ticks()
 	d.want(Done, Stock{d.by(), "pi", 7})
 	d.want(Done, Invite{d.by(), "pi", 5, d.now.Add(time.Minute)})
-	d.want(Placed, d.newOrder(3, KindOrder))
+	d.want(SoldOut, d.newOrder(3, KindOrder))
 	d.now = d.now.Add(time.Hour)
 	d.ticks()
 }

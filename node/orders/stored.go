@@ -13,6 +13,7 @@ import (
 const (
 	recordForm1 = 1
 	recordForm2 = 2 // under rules 2
+	recordForm3 = 3 // under rules 3
 )
 
 type storedOrder struct {
@@ -24,6 +25,7 @@ type storedOrder struct {
 	// The webhook job that waits, 0 if none. In form 1 it is not stored: see deriveFields.
 	webhookJob   JobKind
 	webhookSince int64
+	existsMailed int64 // when the last JobMailExists was queued, Unix milliseconds
 
 	form         byte         // that the order was read from
 	fingerprints fingerprints // not stored; see computeFingerprints
@@ -122,6 +124,9 @@ func (o *storedOrder) codeFields(c fieldCodec, form byte) {
 		c.codeAll(&o.webhookJob, &o.webhookSince, &o.Split.Price, &o.Split.Shipping, &o.Split.Tax, &o.Split.TaxRate,
 			&o.HandedOver, &o.Restocked)
 	}
+	if form > recordForm2 {
+		c.codeAll(&o.existsMailed)
+	}
 }
 
 // decodeOrder decodes the output of encode. deriveFields sets the rest.
@@ -137,7 +142,7 @@ func (o *storedOrder) decode(r *decoder) error {
 	if o.form != recordForm1 {
 		o.Split.Total = o.Total
 	}
-	if o.form < recordForm1 || o.form > recordForm2 || !r.done() || o.sale >= MaxSales {
+	if o.form < recordForm1 || o.form > recordForm3 || !r.done() || o.sale >= MaxSales {
 		return fmt.Errorf("%w: a stored order cannot be read", ErrBroken)
 	}
 	return nil
@@ -217,7 +222,7 @@ func decodeSale(number uint16, data []byte) (*storedSale, error) {
 	if form == recordForm1 {
 		s.webhook1, s.price1, s.countries1 = s.Webhook, s.Price, s.Countries
 	}
-	if form < recordForm1 || form > recordForm2 || !r.done() {
+	if form < recordForm1 || form > recordForm3 || !r.done() {
 		return nil, fmt.Errorf("%w: a stored sale cannot be read", ErrBroken)
 	}
 	s.drawBegun = s.drawStage != drawNotBegun

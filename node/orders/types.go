@@ -141,8 +141,8 @@ type Outcome uint8
 const (
 	Placed       Outcome = 1  // an order was created, or an invitation became an order
 	AlreadyDone  Outcome = 2  // it was already done, and nothing changed; Answer.Order has it
-	Differs      Outcome = 3  // the person has an order with other details: see PlaceOrder.InAddition
-	OverLimit    Outcome = 4  // Answer.Remaining more units would be allowed
+	Differs      Outcome = 3  // the person or the address has an order: see PlaceOrder
+	OverLimit    Outcome = 4  // Answer.Remaining more units would be allowed; from rules 3 on it is the sale's limit
 	SoldOut      Outcome = 5  // Answer.Remaining units are free, fewer than requested
 	NotOpen      Outcome = 6  // the sale opens at Answer.Opens
 	Closed       Outcome = 7  // the sale, the ballot or the waiting list is closed
@@ -346,6 +346,7 @@ const (
 	JobCancelled     JobKind = 8  // webhook: see Order.HandedOver
 	JobReturned      JobKind = 9  // webhook
 	JobMailLink      JobKind = 10 // the order's receipt has another address
+	JobMailExists    JobKind = 11 // somebody sent a form for this person again, and nothing was placed
 )
 
 // IsMail reports whether the job sends a mail; otherwise it calls a webhook.

@@ -84,7 +84,7 @@ func TestHistoriesFindAnOldRead(t *testing.T) {
 	r.until("a board leads", func() bool { leader = r.leaderBoard(); return leader != nil })
 	away := r.boards[(slices.Index(r.boards, leader)+1)%len(r.boards)]
 	r.net.Partition([]string{away.name}, r.namesWithout(away))
-	placed := c.placeOrder(0, 0, leader.current())
+	placed := c.placeOrder(0, 0, leader.current(), new(orders.ID))
 	if placed == 0 {
 		t.Fatal("a majority places no order")
 	}
@@ -157,8 +157,8 @@ func (c *crowd) await(d time.Duration) bool {
 // runPerson is one browser window of a person, until stop is closed.
 func (c *crowd) runPerson(client int) {
 	person := client % orderstest.People
-	var last orders.ID // the order of the newest receipt; 0: none
-	has := false       // it is not cancelled, as far as this window knows
+	var last, form orders.ID // the order of the newest receipt; 0: none
+	has := false             // it is not cancelled, as far as this window knows
 	for c.await(200 * time.Millisecond) {
 		b := c.rack.anyRunning()
 		if b == nil {
@@ -174,7 +174,7 @@ func (c *crowd) runPerson(client int) {
 				has = false
 			}
 		default:
-			if id := c.placeOrder(client, person, b); id != 0 {
+			if id := c.placeOrder(client, person, b, &form); id != 0 {
 				last, has = id, true
 			}
 		}
@@ -182,21 +182,28 @@ func (c *crowd) runPerson(client int) {
 }
 
 // placeOrder places a person's order and returns it, 0 if none was acknowledged.
-func (c *crowd) placeOrder(client, person int, b *startedBoard) (placed orders.ID) {
+//
+// form is the reference of the form, which stays until the order is acknowledged.
+func (c *crowd) placeOrder(client, person int, b *startedBoard, form *orders.ID) (placed orders.ID) {
 	c.history.Do(client, orderstest.Action{Person: person}, func() (orderstest.Reply, string) {
 		ctx, cancel := c.rack.limit(historyPatience)
 		defer cancel()
 		o := testOrder(person + 1)
-		o.ID = orders.ID(rand.Uint64N(uint64(orders.MaxID))) + 1
+		if *form == 0 {
+			*form = orders.ID(rand.Uint64N(uint64(orders.MaxID))) + 1
+		}
+		o.ID = *form
 		c.note(func() { c.pressed[o.ID] = person })
 		answer, err := b.service.PlaceOrder(ctx, o)
 		switch {
 		case err != nil:
 			return c.replyTo(err), o.ID.String()
 		case answer.Outcome == orders.Placed || answer.Outcome == orders.AlreadyDone:
-			placed = answer.Order
+			placed, *form = answer.Order, 0
 			c.note(func() { c.acknowledged[placed] = person })
 			return orderstest.Done, placed.String()
+		case answer.Outcome == orders.Differs: // of the other window, under rules 3
+			return orderstest.HasOrder, ""
 		case answer.Outcome != orders.SoldOut:
 			c.t.Errorf("person %d at %s: the order book answers %v", person, b.name, answer.Outcome)
 		}

@@ -127,6 +127,7 @@ func ordersUnderPartitions(t *testing.T) (decided bool) {
 // placeAndCancel is one browser window of a person, until stop is closed.
 func (p *partitionedRack) placeAndCancel(t *testing.T, h *orderstest.History, client int, stop <-chan struct{}) {
 	a := testOrder(client%orderstest.People + 1)
+	a.ID = 0
 	has := orders.ID(0)
 	for {
 		select {
@@ -147,14 +148,18 @@ func (p *partitionedRack) placeAndCancel(t *testing.T, h *orderstest.History, cl
 			}
 		} else {
 			h.Do(client, press, func() (orderstest.Reply, string) {
-				a.ID = orders.ID(rand.Uint64N(uint64(orders.MaxID))) + 1
+				if a.ID == 0 { // otherwise the same form again
+					a.ID = orders.ID(rand.Uint64N(uint64(orders.MaxID))) + 1
+				}
 				answer, err := d.PlaceOrder(ctx, a)
 				switch {
 				case err != nil:
 					return replyOf(t, err), ""
 				case answer.Outcome == orders.Placed || answer.Outcome == orders.AlreadyDone:
-					has = answer.Order
+					has, a.ID = answer.Order, 0
 					return orderstest.Done, has.String()
+				case answer.Outcome == orders.Differs: // of another window
+					return orderstest.HasOrder, ""
 				case answer.Outcome != orders.SoldOut:
 					t.Errorf("the order book answers %v", answer.Outcome)
 				}

@@ -40,6 +40,7 @@ const (
 type formAlert struct {
 	Title    string
 	Lines    []string
+	Receipt  string         // its path; "" = no link
 	Problems []fieldProblem // links to the fields
 }
 

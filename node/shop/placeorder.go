@@ -80,6 +80,14 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 		http.Redirect(w, r, s.receiptPath(answer.Order), http.StatusSeeOther)
 		return
 	}
+	if err == nil && answer.Outcome == orders.Differs && answer.Order == order.ID { // this form's own
+		f.values["token"] = newToken()
+		content.alert = &formAlert{Title: "This page has placed an order already", Receipt: s.receiptPath(order.ID),
+			Lines: []string{"Not all of it matches what you typed now, and nothing new was submitted. To change it, cancel it on its receipt and press the button again."}}
+		state := s.readPageState(s.now())
+		s.replyWithForm(w, r, http.StatusConflict, state, state.saleOf(p), content)
+		return
+	}
 	s.replyNotPlaced(w, r, p, content, answer, err)
 }
 

@@ -70,7 +70,7 @@ func (s *Shop) newReceiptData(state *pageState, order orders.Order, position int
 		if total, ok := s.totalFor(data.Sale, order.Person.Country, order.Quantity); ok {
 			if order.State == orders.StateInvited {
 				data.InvitationTotal = &total
-				data.Hidden = acceptanceValues(data.Sale, order, &total)
+				data.Hidden = []formValue{{"agreed", total.formText()}}
 			}
 		}
 	}
@@ -80,15 +80,6 @@ func (s *Shop) newReceiptData(state *pageState, order orders.Order, position int
 		data.CancelLabel, data.InvitationTotal, data.Paused = "", nil, true
 	}
 	return data
-}
-
-// acceptanceValues returns the form with which an invited person orders: the order form,
-// filled in with the details that the person has given before.
-func acceptanceValues(sale *productSale, order orders.Order, total *orderTotal) []formValue {
-	person := order.Person
-	return []formValue{{"kind", formOrder}, {"token", newToken()}, {"prices", sale.pricesHash()}, {"agreed", total.formText()}, {"quantity", strconv.Itoa(order.Quantity)},
-		{"name", person.Name}, {"email", person.Email}, {"line1", person.Line1}, {"line2", person.Line2},
-		{"postcode", person.Postcode}, {"city", person.City}, {"country", person.Country}}
 }
 
 // cancelLabel returns the text of the button that cancels; "" if it is too late.
@@ -290,26 +281,35 @@ func (s *Shop) replyNoReceipt(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// readReceiptForm reads the form of one field on a receipt's subpage: nil of a GET. It returns false if it has
+// replied.
+func (s *Shop) readReceiptForm(w http.ResponseWriter, r *http.Request, field string) (*form, bool) {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		return nil, true
+	case http.MethodPost:
+		if s.rejectCrossSite(w, r) {
+			return nil, false
+		}
+		f := readForm(r, map[string]int{field: maxHiddenValue})
+		if errors.Is(f.err, errFormType) {
+			s.rejectFormType(w, r, "")
+			return nil, false
+		}
+		return f, true
+	}
+	s.rejectMethod(w, r, "GET, HEAD, POST", formPageRefusal)
+	return nil, false
+}
+
 // serveCancel shows the page that confirms a cancellation, and cancels the order once the
 // person has confirmed it.
 func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
-	confirmed := false
-	switch r.Method {
-	case http.MethodGet, http.MethodHead:
-	case http.MethodPost:
-		if s.rejectCrossSite(w, r) {
-			return
-		}
-		f := readForm(r, map[string]int{"sure": maxHiddenValue})
-		if errors.Is(f.err, errFormType) {
-			s.rejectFormType(w, r, "")
-			return
-		}
-		confirmed = f.statusCode() == 0 && f.get("sure") == "yes"
-	default:
-		s.rejectMethod(w, r, "GET, HEAD, POST", formPageRefusal)
+	f, ok := s.readReceiptForm(w, r, "sure")
+	if !ok {
 		return
 	}
+	confirmed := f != nil && f.statusCode() == 0 && f.get("sure") == "yes"
 	order, ok := s.findOrder(w, r, r.PathValue("token"))
 	if !ok {
 		return
@@ -344,6 +344,60 @@ func (s *Shop) cancelOrder(w http.ResponseWriter, r *http.Request, order foundOr
 		data.Confirming = data.CancelLabel != ""
 	}
 	s.showReceipt(w, r, code, state, data)
+}
+
+// serveAcceptance turns an invitation into an order, for the person who has the receipt's address: to know
+// name, e-mail and postal address is not enough.
+func (s *Shop) serveAcceptance(w http.ResponseWriter, r *http.Request) {
+	f, ok := s.readReceiptForm(w, r, "agreed")
+	if !ok {
+		return
+	}
+	order, ok := s.findOrder(w, r, r.PathValue("token"))
+	if !ok {
+		return
+	}
+	state := s.readPageState(s.now())
+	data := s.newReceiptData(state, order.Order, order.position)
+	total, code := data.InvitationTotal, http.StatusConflict
+	switch {
+	case f == nil || order.State != orders.StateInvited:
+		w.Header().Set("Cache-Control", "no-store")
+		http.Redirect(w, r, data.Path, http.StatusSeeOther)
+		return
+	case total == nil:
+		data.Alert = &formAlert{Title: "It cannot be ordered now", Lines: []string{"Nothing was changed."}}
+	case f.get("agreed") != total.formText():
+		data.Alert = &formAlert{Title: "Not sent yet: please check the total", Lines: []string{"The total is " + total.Total.String() + ". If that is right, press the button again."}}
+	default:
+		ctx, cancel := context.WithTimeout(r.Context(), placeTimeout)
+		defer cancel()
+		answer, err := s.acceptInvitation(ctx, order.Order, total)
+		switch {
+		case err == nil && (answer.Outcome == orders.Placed || answer.Outcome == orders.AlreadyDone):
+			w.Header().Set("Cache-Control", "no-store")
+			http.Redirect(w, r, data.Path, http.StatusSeeOther)
+			return
+		case err != nil:
+			code, data.Alert = describeFailure(err, !errors.Is(err, orders.ErrNotCommitted))
+		default:
+			data.Alert = &formAlert{Title: "It cannot be ordered any more", Lines: []string{"Nothing was changed. Load this page again to see where things stand."}}
+		}
+	}
+	s.showReceipt(w, r, code, state, data)
+}
+
+// acceptInvitation orders what is held for an invited person. Its order has the invitation's reference; while the
+// rack runs under rules 2, which find the invitation by the person, it needs another one.
+func (s *Shop) acceptInvitation(ctx context.Context, held orders.Order, total *orderTotal) (orders.Answer, error) {
+	order := orders.PlaceOrder{ID: held.ID, Product: held.Product, Kind: orders.KindOrder, Quantity: held.Quantity,
+		Total: total.Total.Minor, Currency: total.Total.Currency, Person: held.Person}
+	answer, err := s.orderService.PlaceOrder(ctx, order)
+	if err == nil && answer.Outcome == orders.IDInUse {
+		order.ID = s.orderService.Reference(order.Product, newToken(), 0)
+		answer, err = s.orderService.PlaceOrder(ctx, order)
+	}
+	return answer, err
 }
 
 // describeCancelFailure returns the status code and the alert for a cancellation that the

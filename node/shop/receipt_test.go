@@ -1,9 +1,11 @@
 package shop
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -77,7 +79,7 @@ func TestReceiptsDescribeEachState(t *testing.T) {
 	}
 }
 
-// The button of an invitation is the order form, filled in.
+// Who has the receipt's address accepts an invitation with one button.
 func TestAnInvitationIsAccepted(t *testing.T) {
 	x := openSale(t, nil)
 	path := x.mustPlaceOrder(t)
@@ -85,18 +87,53 @@ func TestAnInvitationIsAccepted(t *testing.T) {
 	p := x.book.orders[id]
 	p.Kind, p.State, p.Until = orders.KindWaiting, orders.StateInvited, opening.Add(time.Hour)
 	x.book.orders[id] = p
-	form := x.fields()
-	for name := range form {
-		form.Del(name)
+	html := request(x.Shop, "GET", path).Body.String()
+	if !strings.Contains(html, `action="`+path+`/order" method="post"`) {
+		t.Fatalf("there is no button: %s", textOf(html))
 	}
-	for name, value := range hidden(request(x.Shop, "GET", path).Body.String()) {
-		form.Set(name, strings.ReplaceAll(value, "&#39;", "'"))
+	accept := func(path, agreed string) (code int, to, text string) {
+		w := x.post(path+"/order", url.Values{"agreed": {agreed}}.Encode())
+		return w.Code, w.Header().Get("Location"), textOf(w.Body.String())
 	}
-	w := x.post(boardPath+"/place", form.Encode())
+	agreed := hidden(html)["agreed"]
+	for _, c := range []struct {
+		name, path, agreed string
+		answer             orders.Answer
+		fail               error
+		code               int
+		says               string
+	}{
+		{"a wrong link", path + "x", agreed, orders.Answer{}, nil, 404, "no receipt"},
+		{"another total", path, "DE 1 1", orders.Answer{}, nil, 409, "check the total"},
+		{"too late", path, agreed, orders.Answer{Outcome: orders.TooLate}, nil, 409, "cannot be ordered any more"},
+		{"uncertain", path, agreed, orders.Answer{}, orders.ErrNotCommitted, 503, "Nothing was submitted"},
+		{"accepted", path, agreed, orders.Answer{Outcome: orders.Placed, Order: id}, nil, 303, ""},
+	} {
+		x.Shop.orderService = acceptBook{x.book, c.answer, c.fail}
+		if code, to, text := accept(c.path, c.agreed); code != c.code || !strings.Contains(text, c.says) || code == 303 && to != path {
+			t.Errorf("%s: %d to %q: %s", c.name, code, to, text)
+		}
+	}
 	last := x.book.submitted[len(x.book.submitted)-1]
-	if w.Code != http.StatusSeeOther || last.Kind != orders.KindOrder || last.Person != p.Person || last.Total != 4300 {
-		t.Errorf("%d, asked %+v", w.Code, last)
+	if last.ID != id || last.Kind != orders.KindOrder || last.Person != p.Person || last.Total != 4300 {
+		t.Errorf("asked %+v", last)
 	}
+	if w := request(x.Shop, "GET", path+"/order"); w.Code != 303 || w.Header().Get("Location") != path {
+		t.Errorf("GET: %d", w.Code)
+	}
+}
+
+// acceptBook answers PlaceOrder as it is told.
+type acceptBook struct {
+	*fakeOrderBook
+	answer orders.Answer
+	fail   error
+}
+
+func (b acceptBook) PlaceOrder(_ context.Context, o orders.PlaceOrder) (orders.Answer, error) {
+	b.submitted = append(b.submitted, o)
+	b.fakeOrderBook.submitted = b.submitted
+	return b.answer, b.fail
 }
 
 func TestCancelIsConfirmedFirst(t *testing.T) {

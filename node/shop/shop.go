@@ -66,6 +66,7 @@ func New(cat *Catalogue, opts Options) (*Shop, error) {
 	s.routes.HandleFunc("/p/{slug}/draw.json", s.serveDrawJSON)
 	s.routes.HandleFunc("/r/{id}/{token}", s.serveReceipt)
 	s.routes.HandleFunc("/r/{id}/{token}/cancel", s.serveCancel)
+	s.routes.HandleFunc("/r/{id}/{token}/order", s.serveAcceptance)
 	s.routes.HandleFunc("/status", s.serveStatus)
 	s.routes.HandleFunc("/status.json", s.serveStatusJSON)
 	s.routes.HandleFunc("/pictures/{name}", s.withReadMethod(s.servePicture))
