@@ -361,7 +361,7 @@ func TestReviseOffer(t *testing.T) {
 	}
 	more := d.newOrder(1, KindOrder)
 	more.Total, more.InAddition = 57_12, true
-	d.want(OverLimit, more)
+	d.want(Differs, more)
 	d.recount()
 
 	// Orders from before the webhook get their job only when they are handed over.
