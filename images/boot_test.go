@@ -29,7 +29,7 @@ func TestACardBoots(t *testing.T) {
 	b.waitSerial(bootLimit, `bramble: data partition clean; grown to (\d+) MB`)
 	b.waitSerial(bootLimit, `bramble: clock set by 10\.0\.2\.2`)
 	b.waitSerial(bootLimit, `bramble: board bramble-1a2b starts, slot a, `)
-	const shop, ops = "http://127.0.0.1:8001", "http://127.0.0.1:8002"
+	const shop, ops = "http://127.0.0.1:8001", "https://127.0.0.1:8002"
 	b.waitPage(shop+"/p/berry", "A berry.")
 	t.Logf("first page after %.1f s of the host's time, %s s of the board's", time.Since(started).Seconds(), strings.Fields(b.runShell("cat /proc/uptime"))[0])
 	b.waitPage(ops+"/healthz", "")

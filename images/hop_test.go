@@ -59,7 +59,7 @@ func testHop(t *testing.T, m model, g platform) {
 	}
 
 	b.start()
-	const shop, ops = "http://127.0.0.1:8001", "http://127.0.0.1:8002"
+	const shop, ops = "http://127.0.0.1:8001", "https://127.0.0.1:8002"
 	b.waitPage(shop+"/p/berry", "A berry.")
 	// The reason for the hop: with several processors possible no kernel can be loaded.
 	refused := b.runShell(cmp.Or(g.kexec, kexec) + " -l /boot/a/" + g.file + " --command-line=x 2>&1 | grep kexec_load; cat /sys/kernel/kexec_loaded")

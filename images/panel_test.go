@@ -70,7 +70,7 @@ func oneBoard(t *testing.T, image, timeFrom string) (b *emulatedBoard, ops strin
 	b = newBoard(t, image, serials()[0], lanUp(t, 1)[0]...)
 	b.writeSettings("expected_boards = 1", fmt.Sprintf("ntp = [%q]", timeFrom), "[cards.0001.network]\naddress = \"10.77.0.1/24\"")
 	b.start()
-	ops = "http://10.77.0.1:8080"
+	ops = "https://10.77.0.1:8080"
 	waitWholeRack(t, []*emulatedBoard{b}, []string{"http://10.77.0.1"}, []string{ops})
 	return b, ops, b.lampPins(t)
 }

@@ -35,7 +35,7 @@ func rackOf(t *testing.T, image string, size int) (rack []*emulatedBoard, shops,
 	for i, serial := range serials()[:size] {
 		cards = append(cards, fmt.Sprintf("[cards.%s.network]\naddress = \"10.77.0.%d/24\"", serial[12:], i+1))
 		shops = append(shops, fmt.Sprintf("http://10.77.0.%d", i+1))
-		consoles = append(consoles, fmt.Sprintf("http://10.77.0.%d:8080", i+1))
+		consoles = append(consoles, fmt.Sprintf("https://10.77.0.%d:8080", i+1))
 	}
 	for i, serial := range serials()[:size] {
 		b := newBoard(t, image, serial, ports[i]...)
@@ -362,7 +362,7 @@ func TestAFullDataPartitionIsReportedAndPagesAreServed(t *testing.T) {
 	b := newBoard(t, image, serials()[0], port...)
 	b.writeSettings("expected_boards = 1", "ntp = [\""+lanAddress+"\"]", "[cards.0001.network]\naddress = \"10.77.0.1/24\"")
 	b.start()
-	const shop, ops = "http://10.77.0.1", "http://10.77.0.1:8080"
+	const shop, ops = "http://10.77.0.1", "https://10.77.0.1:8080"
 	waitWholeRack(t, []*emulatedBoard{b}, []string{shop}, []string{ops})
 	const fill = "dd if=/dev/zero of=/data/filler bs=64k 2>/dev/null; sync; df /data"
 	b.runShell(fill)
@@ -441,7 +441,7 @@ func TestAnIdleBoardHardlyWrites(t *testing.T) {
 	b := newBoard(t, image, serials()[0], port...)
 	b.writeSettings("expected_boards = 1", "ntp = [\""+lanAddress+"\"]", "[cards.0001.network]\naddress = \"10.77.0.1/24\"")
 	b.start()
-	waitWholeRack(t, []*emulatedBoard{b}, []string{"http://10.77.0.1"}, []string{"http://10.77.0.1:8080"})
+	waitWholeRack(t, []*emulatedBoard{b}, []string{"http://10.77.0.1"}, []string{"https://10.77.0.1:8080"})
 	b.waitUp(idleFrom)
 	before, from := b.bytesWritten()
 	b.waitUp(idleFrom + idleWatch)

@@ -142,7 +142,7 @@ func TestACardWritesBackupsToAStick(t *testing.T) {
 	b.start()
 	plugs := b.openPlugs()
 	b.waitSerial(bootLimit, `bramble: board bramble-1a2b starts, slot a, `)
-	const shop, ops = "http://127.0.0.1:8001", "http://127.0.0.1:8002"
+	const shop, ops = "http://127.0.0.1:8001", "https://127.0.0.1:8002"
 	b.waitPage(shop+"/p/berry", "A berry.")
 	notice := func(words string) {
 		t.Helper()

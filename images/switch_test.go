@@ -49,7 +49,7 @@ func TestCardsOnABareSwitchFormARack(t *testing.T) {
 			return err
 		})
 		shops = append(shops, "http://"+own)
-		consoles = append(consoles, "http://"+own+":8080")
+		consoles = append(consoles, "https://"+own+":8080")
 	}
 	waitWholeRack(t, rack, shops, consoles)
 	receipt, err := placeOrder(t.Context(), shops[0], "neighbour")
@@ -68,7 +68,7 @@ func TestCardsOnABareSwitchFormARack(t *testing.T) {
 			t.Errorf("%s keeps its own address beside the lease:\n%s", b.name, said)
 		}
 		shops = append(shops, "http://"+own)
-		consoles = append(consoles, "http://"+own+":8080")
+		consoles = append(consoles, "https://"+own+":8080")
 	}
 	waitWholeRack(t, rack, shops, consoles)
 	rack[1].waitPage(shops[1]+receipt, "neighbour")

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -42,6 +43,14 @@ func (b *board) newConsole() (*console.Console, error) {
 	})
 }
 
+// consoleScheme returns how the console is reached: only loopback has plain http.
+func (b *board) consoleScheme() string {
+	if b.console.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		return "http"
+	}
+	return "https"
+}
+
 // serveConsole serves the console until ctx ends. A client that has connected by then is
 // still answered, for at most stopWait.
 func (b *board) serveConsole(ctx context.Context, handler http.Handler, stopWait time.Duration) error {
@@ -61,8 +70,14 @@ func (b *board) serveConsole(ctx context.Context, handler http.Handler, stopWait
 			}
 		},
 	}
+	listener := console.LimitListener(b.console)
+	if b.consoleScheme() == "https" {
+		listener = tls.NewListener(listener, b.consoleCerts.TLSConfig())
+	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(console.LimitListener(b.console)) }()
+	go func() {
+		served <- server.Serve(listener)
+	}()
 	select {
 	case err := <-served:
 		return fmt.Errorf("console: %w", err)

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"bramble/node/config"
 )
 
 // A client that has connected to the console before the stop is answered, even if its
@@ -19,7 +21,8 @@ func TestStopAnswersNewConsoleConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &board{setup: setup{log: slog.New(slog.DiscardHandler)}, console: listener}
+	b := &board{setup: setup{cfg: config.Default(), log: slog.New(slog.DiscardHandler)}, console: listener}
+	b.cfg.Orders.Directory = t.TempDir()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	served := make(chan error, 1)

@@ -171,8 +171,8 @@ func (b *board) buildMeta(v cluster.Vitals, self string) cluster.Meta {
 	m.LinkPort = uint16(b.link.Addr().(*net.TCPAddr).Port)
 	host, _, err := net.SplitHostPort(self)
 	if err == nil {
-		m.HTTPURL = urlOf(b.front.Addr(), host, "80")
-		m.ConsoleURL = urlOf(b.console.Addr(), host, "80")
+		m.HTTPURL = urlOf("http", b.front.Addr(), host)
+		m.ConsoleURL = urlOf(b.consoleScheme(), b.console.Addr(), host)
 	}
 	return m
 }
@@ -181,18 +181,18 @@ func shortVersion(version string) string { return version[:min(len(version), clu
 
 // urlOf returns the URL of a listener: with its own address or, if it listens on
 // every address, with host. It leaves out the default port.
-func urlOf(listener net.Addr, host, defaultPort string) string {
+func urlOf(scheme string, listener net.Addr, host string) string {
 	addr := listener.(*net.TCPAddr)
 	if !addr.IP.IsUnspecified() {
 		host = addr.IP.String()
 	}
-	if port := strconv.Itoa(addr.Port); port != defaultPort {
-		return "http://" + net.JoinHostPort(host, port)
+	if addr.Port != map[string]int{"http": 80, "https": 443}[scheme] {
+		return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
 	}
 	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
 		host = "[" + host + "]"
 	}
-	return "http://" + host
+	return scheme + "://" + host
 }
 
 // watchPi reads the health of a Raspberry Pi, and logs changes, until ctx ends.

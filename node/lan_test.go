@@ -81,7 +81,7 @@ func lanRack(t *testing.T, size int, extra string) *rack {
 		name := fmt.Sprintf("board-%d", i+1)
 		ip := fmt.Sprintf("10.77.0.%d", i+1)
 		p := &process{
-			rack: r, name: name, http: "http://" + ip, console: "http://" + ip + ":8080",
+			rack: r, name: name, http: "http://" + ip, console: "https://" + ip + ":8080",
 			file: filepath.Join(r.dir, name+".toml"), log: filepath.Join(r.dir, name+".log"),
 		}
 		text := fmt.Sprintf("[board]\nname = %q\n[console]\npassword = %q\n[rack]\nkey = %q\n%s", name, consolePassword, r.key.Reveal(), extra)

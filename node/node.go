@@ -55,10 +55,11 @@ type board struct {
 	setup
 	publicParts
 	rackParts
-	orders  *orderStack // the order book and its ledger; nil: this board takes no orders
-	console net.Listener
-	events  *console.Broadcaster // for the console
-	panel   panelState           // panel.go
+	orders       *orderStack // the order book and its ledger; nil: this board takes no orders
+	console      net.Listener
+	consoleCerts *certs.ConsoleCerts
+	events       *console.Broadcaster // for the console
+	panel        panelState           // panel.go
 	lifecycle
 	selfHealth
 }
@@ -142,6 +143,9 @@ func (b *board) open(ctx context.Context) error {
 	}
 	if b.certs != nil {
 		b.certs.RenewTicketKeys()
+	}
+	if b.consoleCerts, err = b.newConsoleCerts(); err != nil {
+		return err
 	}
 	if b.console, err = b.sockets.Listen("console", b.cfg.Console.Listen); err != nil {
 		return fmt.Errorf("console: %w", addListenRemedy(err, "[console] listen"))

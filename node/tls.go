@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,19 @@ func (b *board) newCerts() (*certs.Manager, error) {
 		SetTicketKeys: func(keys [][32]byte) { b.front.SetTicketKeys(keys) },
 		ClockSet:      b.clockIsSet,
 	})
+}
+
+// newConsoleCerts makes the certificates of the console.
+func (b *board) newConsoleCerts() (*certs.ConsoleCerts, error) {
+	ca, err := certs.NewConsoleCA(b.cfg.Rack.Key.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	names := []string{b.cfg.Board.Name}
+	if machine, err := os.Hostname(); err == nil && !strings.EqualFold(machine, names[0]) {
+		names = append(names, machine)
+	}
+	return &certs.ConsoleCerts{CA: ca, Boards: names, Owner: b.certs}, nil
 }
 
 // siteNames returns the host names of the rack's sites, without ports.

@@ -50,7 +50,7 @@ func TestCardSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.HostName != "bramble-1a2b" || s.Board != "bramble-1a2b" || s.Address.String() != "10.0.0.2/24" || s.Gateway.String() != "10.0.0.1" ||
-		len(s.DNS) != 1 || len(s.NTP) != 1 || s.HealthURL != "http://127.0.0.1:9090/healthz" || s.Port != 80 {
+		len(s.DNS) != 1 || len(s.NTP) != 1 || s.HealthURL != "https://127.0.0.1:9090/healthz" || s.Port != 80 {
 		t.Errorf("the settings are %+v", s)
 	}
 	cfg, err := config.Parse("resolved.toml", s.ProgramConfig)

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 
+	"bramble/node/certs"
 	"bramble/node/config"
 	"bramble/node/console/client"
 )
@@ -20,28 +24,22 @@ const defaultConsole = "http://127.0.0.1:8080"
 // consoleUser calls use with a client of the console that a command's flags name.
 type consoleUser func(w world, use func(*client.Client) error) error
 
+// consoleFlags name a console, and the rack that it must be of.
+type consoleFlags struct{ address, file, ca string }
+
 // addConsoleFlags declares the flags that name a console.
 func addConsoleFlags(fs *flagSet) consoleUser {
-	address := fs.String("console", "", "`URL` of the console of the lab or of any board (default "+defaultConsole+")")
-	file := fs.String("config", "", "read the console's address and password from this configuration `FILE`; "+
+	var f consoleFlags
+	fs.StringVar(&f.address, "console", "", "`URL` of the console of the lab or of any board (default "+defaultConsole+")")
+	fs.StringVar(&f.file, "config", "", "read the console's address, its password and the rack key, by which consoles are recognised, from this configuration `FILE`; "+
 		"the password in "+passwordVariable+" has priority")
+	fs.StringVar(&f.ca, "ca", "", "recognise consoles by the CA in this PEM `FILE` instead: what \"bramble console certificate\" prints")
 	return func(w world, use func(*client.Client) error) error {
-		base, password := defaultConsole, ""
-		if *file != "" {
-			doc, err := config.LoadFile(*file)
-			if err != nil {
-				return err
-			}
-			warnExposed(w, doc.Config, *file)
-			base, password = localURL(doc.Config.Console.Listen), doc.Config.Console.Password
+		base, access, err := f.choose(w)
+		if err != nil {
+			return err
 		}
-		if *address != "" {
-			base = *address
-		}
-		if p := w.getenv(passwordVariable); p != "" {
-			password = p
-		}
-		c, err := client.New(base, password)
+		c, err := client.New(base, access)
 		if err != nil {
 			return usagef("--console: %v", err)
 		}
@@ -56,6 +54,49 @@ func warnExposed(w world, cfg *config.Config, file string) {
 	for _, text := range exposed {
 		printNote(w, "WARNING: "+text)
 	}
+}
+
+// choose returns the console that the flags name.
+func (f *consoleFlags) choose(w world) (base string, access client.Access, err error) {
+	local := defaultConsole
+	base, access.Password = f.address, w.getenv(passwordVariable)
+	if f.file != "" {
+		doc, err := config.LoadFile(f.file)
+		if err != nil {
+			return "", access, err
+		}
+		c := doc.Config
+		warnExposed(w, c, f.file)
+		local = localURL(c.Console.Listen)
+		if access.Password == "" {
+			access.Password = c.Console.Password
+		}
+		if !c.Rack.Key.IsZero() {
+			if access.Rack, err = poolOf(append(c.Rack.OldKeys, c.Rack.Key)); err != nil {
+				return "", access, err
+			}
+		}
+	}
+	if f.ca != "" {
+		data, err := os.ReadFile(f.ca)
+		if access.Rack = x509.NewCertPool(); err != nil || !access.Rack.AppendCertsFromPEM(data) {
+			return "", access, usagef("--ca: %s is not a PEM file that can be read; \"bramble console certificate\" prints one", f.ca)
+		}
+	}
+	return cmp.Or(base, local), access, nil
+}
+
+// poolOf returns the CAs of rack keys.
+func poolOf(keys []config.RackKey) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	for _, key := range keys {
+		ca, err := certs.NewConsoleCA(key.Bytes())
+		if err != nil {
+			return nil, err
+		}
+		ca.AddTo(pool)
+	}
+	return pool, nil
 }
 
 // requestForBoard sends a request about the one board that args name, and prints
@@ -73,16 +114,20 @@ func requestForBoard(w world, connect consoleUser, args []string, text string, s
 	})
 }
 
-// localURL returns the URL of a listener for clients on the same machine.
+// localURL returns the URL of a console's listener for clients on the same machine.
 func localURL(listen string) string {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		return defaultConsole
 	}
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+	ip, err := netip.ParseAddr(host)
+	if err == nil && ip.IsLoopback() || host == "localhost" {
+		return "http://" + net.JoinHostPort(host, port)
+	}
+	if host == "" || err == nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, port)
+	return "https://" + net.JoinHostPort(host, port)
 }
 
 // printJSON prints v as one line of JSON.

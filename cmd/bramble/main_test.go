@@ -46,6 +46,8 @@ func TestCommandLines(t *testing.T) {
 		{"--version", 0, "bramble ", ""},
 		{"version now", 2, "", "bramble version: unexpected argument \"now\": this command takes only flags\nFor help: bramble help version\n"},
 		{"key", 0, "key = \"brk_", ""},
+		{"console", 2, "", "bramble console: name an action: certificate\nFor help: bramble help console\n"},
+		{"status --ca " + bad, 2, "", "bramble status: --ca: " + bad + " is not a PEM file that can be read; \"bramble console certificate\" prints one\nFor help: bramble help status\n"},
 		{"config --show-secret", 2, "", "bramble config: there is no flag --show-secret; did you mean --show-secrets?\nFor help: bramble help config\n"},
 		{"config --xyzzy", 2, "", "bramble config: there is no flag --xyzzy\nFor help: bramble help config\n"},
 		{"config", 0, "listen = \":80\"", ""},
@@ -97,7 +99,7 @@ func TestCommandLines(t *testing.T) {
 		{"image --relock", 2, "", "bramble image: --relock needs --lock, the file to write\nFor help: bramble help image\n"},
 		{"image --config " + bad, 2, "", bad + ":1: [rack] key is missing: run \"bramble key\" and paste its line under [rack]\n" +
 			bad + ":2: [rack] kee: unknown key; did you mean \"key\"?\n"},
-		{"status --console nonsense", 2, "", "bramble status: --console: \"nonsense\" is not the address of a console; write one such as \"http://127.0.0.1:8080\"\nFor help: bramble help status\n"},
+		{"status --console nonsense", 2, "", "bramble status: --console: \"nonsense\" is not the address of a console; write one such as \"https://board-1.local:8080\"\nFor help: bramble help status\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {
@@ -219,8 +221,8 @@ func TestConsoleCommands(t *testing.T) {
 
 func TestLocalURL(t *testing.T) {
 	for listen, want := range map[string]string{
-		":8080": "http://127.0.0.1:8080", "0.0.0.0:1": "http://127.0.0.1:1", "[::]:1": "http://127.0.0.1:1",
-		"192.168.1.5:1": "http://192.168.1.5:1", "[::1]:1": "http://[::1]:1",
+		":8080": "https://127.0.0.1:8080", "0.0.0.0:1": "https://127.0.0.1:1", "[::]:1": "https://127.0.0.1:1",
+		"192.168.1.5:1": "https://192.168.1.5:1", "[::1]:1": "http://[::1]:1", "127.0.0.1:1": "http://127.0.0.1:1", "localhost:1": "http://localhost:1",
 	} {
 		if got := localURL(listen); got != want {
 			t.Errorf("localURL(%s) = %s, want %s", listen, got, want)

@@ -26,7 +26,7 @@ Show the boards of the rack, as one board or the lab sees them now:
   UP       time since the process started`,
 		examples: `
   bramble status
-  bramble status --console http://192.168.1.5:8080
+  bramble status --config bramble.toml --console https://192.168.1.5:8080
   bramble status --json`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)

@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"slices"
@@ -43,33 +44,46 @@ func makeSharedCertificate(rackKey []byte, names []string) (*tls.Certificate, er
 	if err != nil {
 		return nil, err
 	}
-	public, err := key.PublicKey.Bytes()
+	template, err := newTemplate(&key.PublicKey)
 	if err != nil {
-		return nil, fmt.Errorf("the shared certificate: %w", err)
+		return nil, err
 	}
-	sum := sha256.Sum256(public)
 	names = append(slices.Clone(names), "localhost", "*.local")
 	slices.Sort(names)
-	template := &x509.Certificate{
+	template.DNSNames = slices.Compact(names)
+	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1).To4(), net.IPv6loopback}
+	// Without a source of randomness the signature depends on key and text alone (RFC 6979).
+	return signTemplate(template, template, &key.PublicKey, key, nil)
+}
+
+// newTemplate returns a template of the rack's certificate for a key, without names.
+func newTemplate(public *ecdsa.PublicKey) (*x509.Certificate, error) {
+	raw, err := public.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("the key of a certificate: %w", err)
+	}
+	sum := sha256.Sum256(raw)
+	return &x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes(sum[:16]),
 		Subject:      pkix.Name{CommonName: "bramble rack " + hex.EncodeToString(sum[:8])},
-		DNSNames:     slices.Compact(names),
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1).To4(), net.IPv6loopback},
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		// A board may not know the date. A new rack key ends the certificate.
 		NotBefore:             time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC),
 		NotAfter:              time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
 		BasicConstraintsValid: true,
-	}
-	// Without a source of randomness the signature depends on key and text alone (RFC 6979).
-	der, err := x509.CreateCertificate(nil, template, template, key.Public(), key)
+	}, nil
+}
+
+// signTemplate signs a certificate, and returns it with the signer's key.
+func signTemplate(template, parent *x509.Certificate, public *ecdsa.PublicKey, signer *ecdsa.PrivateKey, random io.Reader) (*tls.Certificate, error) {
+	der, err := x509.CreateCertificate(random, template, parent, public, signer)
 	if err != nil {
-		return nil, fmt.Errorf("the shared certificate: %w", err)
+		return nil, fmt.Errorf("signing a certificate of the rack: %w", err)
 	}
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, fmt.Errorf("the shared certificate: %w", err)
+		return nil, fmt.Errorf("reading a certificate of the rack: %w", err)
 	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: signer, Leaf: leaf}, nil
 }

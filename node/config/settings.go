@@ -148,7 +148,7 @@ func boardKeys() []keySpec {
 			"Bytes per second at which a request body must arrive, 0 to 1GB; all of it within write_timeout. "+
 				"1kB is slower than any line that loads a page; 0 sets no limit."),
 		keyOf("console", "listen", func(c *Config) *string { return &c.Console.Listen }, checkListen,
-			"Address of console, API, metrics and health, host:port. "+
+			"Address of console, API, metrics and health, host:port. It speaks https, with a certificate of the rack's own or the one that [tls] has for a host name; on a loopback address plain http. "+
 				"It is a port of its own so that a firewall can keep the public out."),
 		keyOf("console", "password", func(c *Config) *string { return &c.Console.Password }, nil,
 			"Password of the console, 8 to 200 characters, and not the rack key. "+

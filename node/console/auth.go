@@ -42,6 +42,7 @@ type auth struct {
 	passwordless bool // the console has no password
 	passwordHash [sha256.Size]byte
 	hosts        map[string]bool // lower case
+	isBoard      func(name string) bool
 	now          func() time.Time
 
 	mu       sync.Mutex
@@ -55,11 +56,12 @@ type failedClient struct {
 	last time.Time
 }
 
-func newAuth(password string, hosts []string, now func() time.Time) *auth {
+func newAuth(password string, hosts []string, isBoard func(string) bool, now func() time.Time) *auth {
 	a := &auth{
 		passwordless: password == "",
 		passwordHash: sha256.Sum256([]byte(password)),
 		hosts:        make(map[string]bool),
+		isBoard:      isBoard,
 		now:          now,
 		failures:     make(map[netip.Prefix]*failedClient),
 	}
@@ -72,12 +74,12 @@ func newAuth(password string, hosts []string, now func() time.Time) *auth {
 // checkRequest authenticates a request. With authTooManyTries it returns how long the
 // client must wait.
 func (a *auth) checkRequest(r *http.Request) (authResult, time.Duration) {
+	// A page of another site could point its own name at the console (DNS rebinding) and would
+	// then have the same origin.
+	if !a.isOwnHost(r.Host) {
+		return authWrongHost, 0
+	}
 	if a.passwordless {
-		// Without a password a page of another site could point its own name at the
-		// console (DNS rebinding) and would then have the same origin.
-		if !a.isOwnHost(r.Host) {
-			return authWrongHost, 0
-		}
 		return authOK, 0
 	}
 	user, password, ok := r.BasicAuth()
@@ -103,7 +105,8 @@ func (a *auth) maySteer(r *http.Request) bool {
 }
 
 // isOwnHost reports whether a Host header names this console: an IP address,
-// localhost, a .local name, which DNS does not serve, or a name of the machine.
+// localhost, a name of the machine, or bramble.local or a board's .local name. A console
+// with a password answers to other names too, which its owner's DNS has.
 func (a *auth) isOwnHost(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
@@ -112,8 +115,10 @@ func (a *auth) isOwnHost(host string) bool {
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
 		return true
 	}
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") ||
-		strings.HasSuffix(host, ".local") || a.hosts[host]
+	if name, ok := strings.CutSuffix(host, ".local"); ok {
+		return name == UserName || a.hosts[name] || a.isBoard(name)
+	}
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || a.hosts[host] || host != "" && !a.passwordless
 }
 
 // lockoutTime returns how long a client must wait before it may try again.

@@ -11,10 +11,11 @@ import (
 const secret = "tell me more"
 
 func TestHostNames(t *testing.T) {
-	a := newAuth("", []string{"Rack-Head"}, time.Now)
+	a := newAuth("", []string{"Rack-Head"}, func(name string) bool { return name == "board-1" }, time.Now)
 	for host, want := range map[string]bool{
 		"127.0.0.1": true, "127.0.0.1:8080": true, "[::1]:8080": true, "[fe80::1]": true, "192.168.1.4:80": true,
 		"localhost": true, "LOCALHOST:8080": true, "board-1.localhost": true, "bramble.local:8080": true, "bramble.local.": true,
+		"board-1.local": true, "BOARD-1.local:8080": true, "rack-head.local": true, "board-2.local": false, "evil.local": false, "x.bramble.local": false,
 		"rack-head": true, "RACK-HEAD:8080": true,
 		"": false, "evil.example": false, "127.0.0.1.evil.example": false, "local": false, "evillocalhost": false,
 		"rack-head.evil.example": false, "bramble.local.evil.example": false,
@@ -28,7 +29,7 @@ func TestHostNames(t *testing.T) {
 // TestFailureLimit tests the limit on wrong passwords with a fake clock.
 func TestFailureLimit(t *testing.T) {
 	now := time.Unix(0, 0)
-	a := newAuth(secret, nil, func() time.Time { return now })
+	a := newAuth(secret, nil, func(string) bool { return false }, func() time.Time { return now })
 	try := func(addr, password string) authResult {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr = addr
@@ -65,7 +66,7 @@ func TestFailureLimit(t *testing.T) {
 
 func TestFailedClientsAreBounded(t *testing.T) {
 	now := time.Unix(0, 0)
-	a := newAuth(secret, nil, func() time.Time { now = now.Add(time.Millisecond); return now })
+	a := newAuth(secret, nil, func(string) bool { return false }, func() time.Time { now = now.Add(time.Millisecond); return now })
 	var first netip.Prefix
 	for i := range maxFailedClients + 50 {
 		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32)

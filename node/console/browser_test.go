@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"bramble/gpio"
+	"bramble/node/certs"
 
 	. "bramble/node/console"
 	"bramble/node/console/consoletest"
@@ -34,7 +36,7 @@ type tab struct {
 
 // browser starts a headless Chromium that ends with the test. Short runs skip the
 // test, and machines without a browser, unless CI=true.
-func browser(t *testing.T) *tab {
+func browser(t *testing.T, more ...string) *tab {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("a browser takes seconds to start")
@@ -58,8 +60,8 @@ func browser(t *testing.T) *tab {
 		t.Fatal(err)
 	}
 	opts := []chromedp.ExecAllocatorOption{chromedp.ExecPath(path), chromedp.UserDataDir(dir)}
-	for _, flag := range []string{"headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
-		"disable-background-networking", "disable-component-update", "disable-sync"} {
+	for _, flag := range append(more, "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
+		"disable-background-networking", "disable-component-update", "disable-sync") {
 		opts = append(opts, chromedp.Flag(flag, true))
 	}
 	alloc, cancelAlloc := chromedp.NewExecAllocator(context.Background(), opts...)
@@ -146,14 +148,21 @@ func then(f func()) chromedp.Action[chromedp.Void] {
 
 const boardState = `document.querySelector('[data-board=%q] .state span')?.textContent === %q`
 
-// TestPage plays a class's first minute: five boards, an event, a kill,
+// TestPage plays a class's first minute, by https, whose warning its browser has accepted: five boards, an event, a kill,
 // a revival, a drain, a purge.
 func TestPage(t *testing.T) {
-	page := browser(t)
+	page := browser(t, "ignore-certificate-errors")
 	f := consoletest.NewFake(5)
-	s := serve(t, f)
+	ca, err := certs.NewConsoleCA(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, f, (&certs.ConsoleCerts{CA: ca, Boards: []string{"board-1"}}).TLSConfig())
+	if !strings.HasPrefix(s.URL, "https://") {
+		t.Fatalf("the console is at %s", s.URL)
+	}
 
-	err := page.do(
+	err = page.do(
 		chromedp.EmulateViewport(1440, 1000),
 		chromedp.Navigate(s.URL),
 		until(`document.querySelectorAll('.board').length === 5`),

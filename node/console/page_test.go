@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"math"
 	"net/http"
@@ -29,8 +30,8 @@ func within(bound time.Duration, holds func() bool) bool {
 	return false
 }
 
-// serve runs a console of the fake on a loopback port until the test ends.
-func serve(t *testing.T, f *consoletest.Fake) *httptest.Server {
+// serve runs a console of the fake on a loopback port, by https if secure is set, until the test ends.
+func serve(t *testing.T, f *consoletest.Fake, secure ...*tls.Config) *httptest.Server {
 	t.Helper()
 	c, err := New(Config{Source: f, Control: f, Lab: f})
 	if err != nil {
@@ -45,7 +46,14 @@ func serve(t *testing.T, f *consoletest.Fake) *httptest.Server {
 	if !within(patience, c.HasSample) {
 		t.Fatal("the console took no sample")
 	}
-	s := httptest.NewServer(c)
+	s := httptest.NewUnstartedServer(c)
+	if len(secure) > 0 {
+		s.Listener = tls.NewListener(s.Listener, secure[0])
+	}
+	s.Start()
+	if len(secure) > 0 {
+		s.URL = "https" + strings.TrimPrefix(s.URL, "http")
+	}
 	t.Cleanup(func() {
 		cancel()
 		<-ended

@@ -13,6 +13,7 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -44,8 +45,7 @@ type Config struct {
 	// machine may steer.
 	Password string
 
-	// HostNames are the console's host names besides the machine's own. A console
-	// without a password rejects others; see isOwnHost.
+	// HostNames are the console's host names besides the machine's own; see isOwnHost.
 	HostNames []string
 
 	// MaxStreams bounds the pages that watch at the same time; 0 means DefaultStreams. A
@@ -105,11 +105,11 @@ func New(cfg Config) (*Console, error) {
 		cfg:   cfg,
 		log:   cfg.Logger,
 		hub:   newHub(cfg.Source, cfg.MaxStreams),
-		auth:  newAuth(cfg.Password, names, time.Now),
 		page:  p,
 		cross: http.NewCrossOriginProtection(),
 		mux:   http.NewServeMux(),
 	}
+	c.auth = newAuth(cfg.Password, names, c.isBoard, time.Now)
 	c.registerRoutes()
 	return c, nil
 }
@@ -159,6 +159,11 @@ func (c *Console) registerRoutes() {
 	}))
 }
 
+// isBoard reports whether the rack has a board of this name, which is in lower case.
+func (c *Console) isBoard(name string) bool {
+	return slices.ContainsFunc(c.cfg.Source.RackView().Boards, func(b BoardView) bool { return strings.EqualFold(b.Name, name) })
+}
+
 // protect passes a request to next if it uses a host name of this console, has the
 // password if there is one, and, if it changes anything, comes from a page of this
 // console.
@@ -174,7 +179,7 @@ func (c *Console) protect(next http.HandlerFunc) http.Handler {
 		}
 		switch result, wait := c.auth.checkRequest(r); result {
 		case authWrongHost:
-			reject(http.StatusMisdirectedRequest, "the console does not answer to this host name: use its IP address, localhost or a .local name")
+			reject(http.StatusMisdirectedRequest, "the console does not answer to this host name: use its IP address, localhost or a board's .local name")
 			return
 		case authNoPassword, authWrongPassword:
 			if result == authWrongPassword {

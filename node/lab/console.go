@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bramble/node/console"
+	"bramble/node/console/client"
 )
 
 const (
@@ -31,16 +32,16 @@ type consoleServer struct {
 	failed chan error // holds the error that ended serving early
 }
 
-func newConsoleServer(source *labSource, f *fleet, password string, log *slog.Logger) (*consoleServer, error) {
+func newConsoleServer(source *labSource, f *fleet, access client.Access, log *slog.Logger) (*consoleServer, error) {
 	c, err := console.New(console.Config{
-		Source: source, Control: source, Lab: f, Shop: source.shopProxy(password),
+		Source: source, Control: source, Lab: f, Shop: source.shopProxy(access),
 		Ready: func() (bool, string) {
 			if len(source.liveBoards()) == 0 {
 				return false, "no board of the lab runs"
 			}
 			return true, ""
 		},
-		Password: password,
+		Password: access.Password,
 		Logger:   log,
 	})
 	if err != nil {

@@ -6,6 +6,8 @@ package lab
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"bramble/node/certs"
 	"bramble/node/config"
 	"bramble/node/console"
 	"bramble/node/console/client"
@@ -101,6 +104,15 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 	source := &labSource{version: o.Version, statuses: f.boardStatuses, events: ev, consoles: map[string]boardConsole{}}
 	f.onChange = source.leaveIfStopped
 	checkers := map[string]readyChecker{}
+	ca, err := certs.NewConsoleCA(configs[0].Rack.Key.Bytes())
+	if err != nil {
+		return err
+	}
+	access := client.Access{Password: configs[0].Console.Password, Rack: x509.NewCertPool()}
+	ca.AddTo(access.Rack)
+	if !plan.Console.Addr().IsLoopback() {
+		listener = tls.NewListener(listener, (&certs.ConsoleCerts{CA: ca}).TLSConfig())
+	}
 	for i, p := range plan.Boards {
 		dir := filepath.Join(state, p.Name)
 		f.boards = append(f.boards, &labBoard{
@@ -108,14 +120,14 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 			command: append(append([]string(nil), o.Command...), filepath.Join(dir, configFile)),
 		})
 		f.leaveTimeout = max(f.leaveTimeout, min(time.Duration(configs[i].HTTP.DrainTimeout)+leaveMargin, maxLeaveTime))
-		c, err := client.New(localURL(p.Console), configs[i].Console.Password)
+		c, err := client.New(consoleURL(p.Console), access)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 		defer c.Close()
 		source.consoles[p.Name], checkers[p.Name] = c, c
 	}
-	server, err := newConsoleServer(source, f, configs[0].Console.Password, o.Logger)
+	server, err := newConsoleServer(source, f, access, o.Logger)
 	if err != nil {
 		return err
 	}

@@ -252,3 +252,11 @@ func localURL(addr netip.AddrPort) string {
 	}
 	return "http://" + addr.String()
 }
+
+// consoleURL returns the URL of a console for this machine: only loopback has plain http.
+func consoleURL(addr netip.AddrPort) string {
+	if addr.Addr().IsLoopback() {
+		return localURL(addr)
+	}
+	return "https" + strings.TrimPrefix(localURL(addr), "http")
+}

@@ -229,7 +229,7 @@ func TestLab(t *testing.T) {
 	if err := json.Unmarshal([]byte(out.next(t, "{")), &doc); err != nil {
 		t.Fatal(err)
 	}
-	c, e := client.New(doc.Console, "")
+	c, e := client.New(doc.Console, client.Access{})
 	if e != nil {
 		t.Fatal(e)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -46,10 +47,10 @@ type BoardSummary struct {
 }
 
 func (s startReport) summary() Summary {
-	d := Summary{Console: localURL(s.plan.Console), State: s.folder}
+	d := Summary{Console: consoleURL(s.plan.Console), State: s.folder}
 	for _, r := range s.results {
 		d.Boards = append(d.Boards, BoardSummary{
-			Name: r.addrs.Name, HTTPURL: localURL(r.addrs.HTTP), ConsoleURL: localURL(r.addrs.Console),
+			Name: r.addrs.Name, HTTPURL: localURL(r.addrs.HTTP), ConsoleURL: consoleURL(r.addrs.Console),
 			Gossip: r.addrs.Gossip.String(), Link: r.addrs.Link.String(),
 			PID: r.pid, Ready: r.ready, Log: r.log,
 		})
@@ -72,13 +73,16 @@ func (s startReport) text(program string) string {
 		}
 	}
 	where := ""
-	if console := localURL(s.plan.Console); console != defaultConsole {
+	if console := consoleURL(s.plan.Console); console != defaultConsole {
 		where = " --console " + console
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "A rack of %s, %d ready after %.1f s.\n\n", pluralize(len(s.results), "1 board", "%d boards"), ready, s.took.Seconds())
 	b.WriteString(s.boardTable())
-	fmt.Fprintf(&b, "\nConsole of the whole rack: %s\n", localURL(s.plan.Console))
+	fmt.Fprintf(&b, "\nConsole of the whole rack: %s\n", consoleURL(s.plan.Console))
+	if !s.plan.Console.Addr().IsLoopback() {
+		fmt.Fprintf(&b, "It speaks https. The commands below need the rack key; add\n--config %s\n", filepath.Join(s.folder, s.plan.Boards[0].Name, configFile))
+	}
 	if s.password {
 		b.WriteString("Its user is bramble and its password the one under [console]. The commands below\n" +
 			"read the password from the variable BRAMBLE_CONSOLE_PASSWORD.\n")
@@ -130,9 +134,9 @@ func (s startReport) boardTable() string {
 		case r.dead:
 			state, pid = "dead", "-"
 		}
-		console := localURL(r.addrs.Console)
-		if len(localURL(s.plan.Console)) > len(defaultConsole)+1 {
-			console = fmt.Sprintf("same, port %d", r.addrs.Console.Port())
+		console := consoleURL(r.addrs.Console)
+		if len(consoleURL(s.plan.Console)) > len(defaultConsole)+1 {
+			console = fmt.Sprintf("https, port %d", r.addrs.Console.Port())
 		}
 		rows = append(rows, []string{r.addrs.Name, localURL(r.addrs.HTTP), console, pid, state})
 	}

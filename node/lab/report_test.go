@@ -51,7 +51,7 @@ Ctrl-C stops the rack.
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	wide := sampleSheet(t, "192.168.100.200:60000").text("go run ./cmd/bramble")
-	if !strings.Contains(wide, "\n      go run ./cmd/bramble status --console http://192.168.100.200:60000\n") {
+	if !strings.Contains(wide, "\n      go run ./cmd/bramble status --console https://192.168.100.200:60000\n") {
 		t.Errorf("--console is missing in\n%s", wide)
 	}
 	for _, line := range strings.Split(wide, "\n") {

@@ -4,20 +4,26 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
 
 	"bramble/node/console"
+	"bramble/node/console/client"
 )
 
 // shopProxy is a reverse proxy that forwards the console's requests about orders to
 // a live board: every board can answer for the rack. A failed request is not
 // retried; the client retries.
-func (l *labSource) shopProxy(password string) http.Handler {
+func (l *labSource) shopProxy(to client.Access) http.Handler {
 	return &httputil.ReverseProxy{
+		Transport: to.Transport(),
 		Rewrite: func(p *httputil.ProxyRequest) {
-			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = "http", l.anyConsole(), ""
+			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = "http", "", ""
 			p.Out.Header.Del("Authorization")
-			if password != "" {
-				p.Out.SetBasicAuth(console.UserName, password)
+			if to.Password != "" {
+				p.Out.SetBasicAuth(console.UserName, to.Password)
+			}
+			if at, err := url.Parse(l.anyConsole()); err == nil {
+				p.Out.URL.Scheme, p.Out.URL.Host = at.Scheme, at.Host
 			}
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, _ error) {
@@ -36,12 +42,12 @@ func (l *labSource) shopProxy(password string) http.Handler {
 	}
 }
 
-// anyConsole returns the address of a live board's console, "" if no board runs.
+// anyConsole returns the URL of a live board's console, "" if no board runs.
 func (l *labSource) anyConsole() string {
 	for _, name := range l.liveBoards() {
 		for _, s := range l.statuses() {
 			if s.addrs.Name == name {
-				return s.addrs.Console.String()
+				return consoleURL(s.addrs.Console)
 			}
 		}
 	}

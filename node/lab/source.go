@@ -157,7 +157,7 @@ func mergeReport(report console.RackView, fresh bool, known []boardStatus, versi
 			}
 		}
 		b.Self = false // the observer is the lab
-		b.HTTPURL, b.ConsoleURL, b.PID = localURL(k.addrs.HTTP), localURL(k.addrs.Console), k.pid
+		b.HTTPURL, b.ConsoleURL, b.PID = localURL(k.addrs.HTTP), consoleURL(k.addrs.Console), k.pid
 		if k.state == running {
 			live++
 		} else {

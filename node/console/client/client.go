@@ -6,16 +6,20 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
 
+	"bramble/node/certs"
 	"bramble/node/console"
 )
 
@@ -35,6 +39,7 @@ var (
 	ErrUnreachable = errors.New("no console answers") // nothing listens, or it does not answer in time
 	ErrRefused     = errors.New("not let in")         // the password is missing or wrong, or the client may not steer
 	ErrNotConsole  = errors.New("not a console")      // another program answers there
+	ErrNotProven   = errors.New("not proven")         // what is there does not prove that it is of the rack; it was sent nothing
 )
 
 // Error is a failed request. Its text is one line about what to do next.
@@ -53,35 +58,60 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Err}
 }
 
-// Client is a client of one console. Several goroutines may use it at once.
-type Client struct {
-	base     string // without a slash at the end
-	password string
-	http     *http.Client
+// Access is what a client shows a console, and by what it recognises one.
+type Access struct {
+	Password string // "" if there is none
+	// Rack has the CA by which a console proves that it is of the rack. nil: the system's CAs
+	// prove its host name.
+	Rack *x509.CertPool
 }
 
-// New returns a client of the console at base, such as "http://127.0.0.1:8080".
-// The password is the one set under [console], "" if there is none.
-func New(base, password string) (*Client, error) {
+// Client is a client of one console. Several goroutines may use it at once.
+type Client struct {
+	base   string // without a slash at the end
+	access Access
+	http   *http.Client
+}
+
+// New returns a client of the console at base, such as "https://board-1.local:8080". Plain
+// http is possible only to this machine.
+func New(base string, access Access) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
 		u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("%q is not the address of a console; write one such as \"http://127.0.0.1:8080\"", base)
+		return nil, fmt.Errorf("%q is not the address of a console; write one such as \"https://board-1.local:8080\"", base)
+	}
+	if u.Scheme == "http" && !isLoopback(u) {
+		return nil, fmt.Errorf("%q is plain http, which the network can read; write \"https://%s\"", base, u.Host)
 	}
 	return &Client{
-		base:     u.Scheme + "://" + u.Host,
-		password: password,
+		base: u.Scheme + "://" + u.Host, access: access,
 		http: &http.Client{
-			Transport: &http.Transport{
-				DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
-				TLSHandshakeTimeout: readTimeout,
-				MaxIdleConnsPerHost: 2,
-				IdleConnTimeout:     maxIdle,
-			},
+			Transport: access.Transport(),
 			// A console never redirects, and no other server may get the password.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
+}
+
+// isLoopback reports whether a URL names this machine, whatever its resolver says.
+func isLoopback(u *url.URL) bool {
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err == nil && ip.IsLoopback() || u.Hostname() == "localhost"
+}
+
+// Transport returns a transport that connects only to consoles that a recognises.
+func (a Access) Transport() *http.Transport {
+	t := &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSHandshakeTimeout: readTimeout,
+		MaxIdleConnsPerHost: 2,
+		IdleConnTimeout:     maxIdle,
+	}
+	if a.Rack != nil {
+		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: a.Rack, ServerName: certs.RackHost}
+	}
+	return t
 }
 
 // Close closes unused connections.
@@ -164,8 +194,22 @@ func (c *Client) PutShop(ctx context.Context, path string, content []byte) error
 	return c.putContent(ctx, actionTimeout, console.ShopPath+path, content)
 }
 
-// At returns a client of another console with the same password.
-func (c *Client) At(base string) (*Client, error) { return New(base, c.password) }
+// At returns a client of the console at an address that this console named. What is there must
+// prove that it is of the rack, unless both are on this machine.
+func (c *Client) At(base string) (*Client, error) {
+	access := c.access
+	own, err := url.Parse(c.base)
+	u, bad := url.Parse(base)
+	switch {
+	case err == nil && bad == nil && own.Scheme == "http" && u.Scheme == "http" && isLoopback(u):
+	case bad == nil && access.Rack != nil:
+		u.Scheme = "https"
+		base = u.String()
+	default:
+		return nil, &Error{Text: c.base + " names the console " + base + ", and without the rack's CA nothing proves that it is one: add --config or --ca", Kind: ErrNotProven}
+	}
+	return New(base, access)
+}
 
 // Ready reports whether the board itself serves; if not, reason is why, in one
 // sentence.
@@ -241,8 +285,8 @@ func (c *Client) sendJSON(ctx context.Context, method, path string, in any) (*ht
 }
 
 func (c *Client) sendRequest(req *http.Request) (*http.Response, error) {
-	if c.password != "" {
-		req.SetBasicAuth(console.UserName, c.password)
+	if c.access.Password != "" {
+		req.SetBasicAuth(console.UserName, c.access.Password)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -252,6 +296,10 @@ func (c *Client) sendRequest(req *http.Request) (*http.Response, error) {
 }
 
 func (c *Client) unreachableError(err error) error {
+	if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted {
+		return &Error{Text: "what answers at " + c.base + " does not prove that it is of this rack, so it was sent nothing: " +
+			"is the address right, and the rack key or --ca the rack's present one?", Kind: ErrNotProven, Err: err}
+	}
 	why := "is the lab or the board running?"
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		why = "it did not reply in time; is the board busy, paused or unplugged?"
@@ -275,14 +323,14 @@ func (c *Client) responseError(resp *http.Response) error {
 		return c.unreachableError(err)
 	}
 	if json.Unmarshal(data, &reply) != nil || reply.Error == "" {
-		return &Error{Text: fmt.Sprintf("what answers at %s (%s) is not a Bramble console: is the port right?", c.base, resp.Status), Kind: ErrNotConsole}
+		return &Error{Text: fmt.Sprintf("what answers at %s (%s) is not a Bramble console: is the port right, and does it speak https?", c.base, resp.Status), Kind: ErrNotConsole}
 	}
 	e := &Error{Text: reply.Error}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized:
 		e.Kind = ErrRefused
 		e.Text = "the console at " + c.base + " requires its password: set BRAMBLE_CONSOLE_PASSWORD, or name the board's file with --config"
-		if c.password != "" {
+		if c.access.Password != "" {
 			e.Text = "the console at " + c.base + " rejects this password: it is the one under [console] in the board's file"
 		}
 	case http.StatusForbidden, http.StatusTooManyRequests, http.StatusMisdirectedRequest:

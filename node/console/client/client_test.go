@@ -32,7 +32,7 @@ func start(t *testing.T, password string) (*Client, *consoletest.Fake) {
 	done := make(chan struct{})
 	go func() { defer close(done); c.Run(ctx) }()
 	s := httptest.NewServer(c)
-	client, err := New(s.URL, password)
+	client, err := New(s.URL, Access{Password: password})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestAgainstARealConsole(t *testing.T) {
 		t.Errorf("readiness is %v, %q, %v", ok, reason, err)
 	}
 	for _, password := range []string{"", "wrong horse"} {
-		other, err := New(c.base, password)
+		other, err := New(c.base, Access{Password: password})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +116,7 @@ func TestFollowGivesUpASilentConsole(t *testing.T) {
 	}))
 	defer s.Close()
 	defer close(release)
-	c, err := New(s.URL, "")
+	c, err := New(s.URL, Access{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestStrangeAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := httptest.NewServer(tt.answer)
 			defer s.Close()
-			c, err := New(s.URL, "")
+			c, err := New(s.URL, Access{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -174,7 +174,7 @@ func TestStrangeAnswers(t *testing.T) {
 func TestNobodyThere(t *testing.T) {
 	s := httptest.NewServer(http.NotFoundHandler())
 	s.Close()
-	c, err := New(s.URL, "")
+	c, err := New(s.URL, Access{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,12 +186,12 @@ func TestNobodyThere(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
-	for _, bad := range []string{"", "127.0.0.1:8080", "localhost", "ftp://a", "http://", "http://a/b", "http://a?b", "http://u:p@a", "http://a#b", "http://a b"} {
-		if _, err := New(bad, ""); err == nil {
+	for _, bad := range []string{"", "127.0.0.1:8080", "localhost", "ftp://a", "http://", "http://a/b", "http://a?b", "http://u:p@a", "http://a#b", "http://a b", "http://a", "http://192.168.1.5:8080", "http://127.0.0.1.evil.example"} {
+		if _, err := New(bad, Access{}); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
 	}
-	if c, err := New("https://a:1/", ""); err != nil || c.base != "https://a:1" {
+	if c, err := New("https://a:1/", Access{}); err != nil || c.base != "https://a:1" {
 		t.Errorf("a good address gave %+v, %v", c, err)
 	}
 }

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"bramble/node"
+	"bramble/node/certs"
+	"bramble/node/config"
+	"bramble/node/console/client"
+)
+
+const rackPassword = "blackberry and rhubarb"
+
+// consoleRack is a rack whose consoles listen on every address, as a real one's do.
+type consoleRack struct {
+	key      config.RackKey
+	consoles []string // host:port
+	files    []string
+	ca       string // a file
+	pool     *x509.CertPool
+}
+
+func startConsoleRack(t *testing.T, size int) *consoleRack {
+	t.Helper()
+	r := &consoleRack{key: config.NewRackKey(), pool: x509.NewCertPool()}
+	ports := freeTestPorts(t, 4*size)
+	join := ""
+	for i := range size {
+		join += fmt.Sprintf("%q, ", ports[4*i+2])
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var ended sync.WaitGroup
+	t.Cleanup(func() { stop(); ended.Wait() })
+	for i := range size {
+		_, port, _ := net.SplitHostPort(ports[4*i+1])
+		file := filepath.Join(t.TempDir(), "bramble.toml")
+		text := fmt.Sprintf("[board]\nname = \"board-%d\"\n[http]\nlisten = %q\n[console]\nlisten = %q\npassword = %q\n[rack]\nkey = %q\ngossip_listen = %q\nlink_listen = %q\nmdns = false\nexpected_boards = %d\njoin = [%s]\n[cache]\nmemory = \"4MB\"\n[panel]\nkernel_led = \"none\"\n",
+			i+1, ports[4*i], ":"+port, rackPassword, r.key.Reveal(), ports[4*i+2], ports[4*i+3], size, join)
+		cfg, err := config.Parse(file, []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.consoles, r.files = append(r.consoles, "127.0.0.1:"+port), append(r.files, file)
+		ended.Go(func() {
+			if err := node.Run(ctx, cfg, node.Options{Logger: slog.New(slog.DiscardHandler), Version: "test", Shared: true}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	code, out, err := bramble(t, nil, "console", "certificate", "--config", r.files[0])
+	if r.ca = filepath.Join(t.TempDir(), "ca.pem"); code != 0 || os.WriteFile(r.ca, []byte(out), 0o600) != nil || !r.pool.AppendCertsFromPEM([]byte(out)) {
+		t.Fatalf("the rack's CA: exit %d\n%s%s", code, out, err)
+	}
+	waitUntil(t, "a rack that takes commands", func() bool {
+		code, _, _ := r.run(t, 0, "announce", "open")
+		return code == 0
+	})
+	return r
+}
+
+// run runs a command on a board.
+func (r *consoleRack) run(t *testing.T, board int, args ...string) (code int, out, err string) {
+	return bramble(t, nil, append(args, "--config", r.files[board])...)
+}
+
+// from runs a command elsewhere: with the rack's CA and a password or token.
+func (r *consoleRack) from(t *testing.T, address, secret string, args ...string) (code int, out, err string) {
+	return bramble(t, map[string]string{passwordVariable: secret}, append(args, "--ca", r.ca, "--console", "https://"+address)...)
+}
+
+func basic(user, password string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+}
+
+// sniffer is a proxy that records what passes through it.
+type sniffer struct {
+	net.Listener
+	mu   sync.Mutex
+	sent []byte // by clients
+	all  []byte
+}
+
+func startSniffer(t *testing.T, to string) *sniffer {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &sniffer{Listener: l}
+	var ended sync.WaitGroup
+	t.Cleanup(func() { l.Close(); ended.Wait() })
+	ended.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			ended.Go(func() {
+				defer conn.Close()
+				back, err := net.Dial("tcp", to)
+				if err != nil {
+					return
+				}
+				defer back.Close()
+				go func() { _, _ = io.Copy(io.MultiWriter(conn, s.record(false)), back); conn.Close() }()
+				_, _ = io.Copy(io.MultiWriter(back, s.record(true)), conn)
+			})
+		}
+	})
+	return s
+}
+
+type recorder func(p []byte)
+
+func (r recorder) Write(p []byte) (int, error) { r(p); return len(p), nil }
+
+func (s *sniffer) record(fromClient bool) io.Writer {
+	return recorder(func(p []byte) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.all = append(s.all, p...); fromClient {
+			s.sent = append(s.sent, p...)
+		}
+	})
+}
+
+// The console of a rack, attacked from the network: sniffing, replaying and standing in between
+// yield nothing.
+func TestConsoleOfARackIsSafe(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it runs boards")
+	}
+	r := startConsoleRack(t, 3)
+
+	t.Run("a sniffer sees nothing, and what it replays does nothing", func(t *testing.T) {
+		s := startSniffer(t, r.consoles[0])
+		for _, secret := range []string{rackPassword} {
+			if code, out, err := r.from(t, s.Addr().String(), secret, "purge", "--all"); code != 0 || !strings.Contains(out, "board-3") {
+				t.Fatalf("exit %d\n%s%s", code, out, err)
+			}
+		}
+		s.mu.Lock()
+		sent, all := bytes.Clone(s.sent), bytes.Clone(s.all)
+		s.mu.Unlock()
+		for _, secret := range []string{rackPassword, basic("bramble", rackPassword), "board-1", "purge", "HTTP/1.1"} {
+			if bytes.Contains(all, []byte(strings.TrimPrefix(secret, "Basic "))) {
+				t.Errorf("the network shows %q", secret)
+			}
+		}
+		for board, console := range r.consoles {
+			conn, err := net.Dial("tcp", console)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			_, _ = conn.Write(sent) // the board may close it before the end
+			got, _ := io.ReadAll(conn)
+			conn.Close()
+			if bytes.Contains(got, []byte("Applied")) || bytes.Contains(got, []byte(" 200 ")) {
+				t.Errorf("board %d answers a replay: %q", board+1, got)
+			}
+		}
+	})
+
+	t.Run("who stands in between is sent nothing", func(t *testing.T) {
+		var requests atomic.Int32
+		other, err := certs.NewConsoleCA(config.NewRackKey().Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &http.Server{ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo), Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) })}
+		go func() { _ = server.Serve(tls.NewListener(l, (&certs.ConsoleCerts{CA: other}).TLSConfig())) }()
+		defer server.Close()
+		env := map[string]string{passwordVariable: rackPassword}
+		for _, known := range [][]string{{"--config", r.files[0]}, {"--ca", r.ca}, nil} {
+			code, out, text := bramble(t, env, append([]string{"status", "--console", "https://" + l.Addr().String()}, known...)...)
+			if code != exitFailed || !strings.Contains(text, "does not prove that it is of this rack") {
+				t.Errorf("%v: exit %d\n%s%s", known, code, out, text)
+			}
+		}
+		if code, _, text := bramble(t, env, "status", "--console", "http://192.168.1.5:8080"); code != exitUsage || !strings.Contains(text, "plain http") {
+			t.Errorf("plain http to another machine: exit %d\n%s", code, text)
+		}
+		// A board that names this address gets its clients no further.
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM(readFile(t, r.ca))
+		first, err := client.New("https://"+r.consoles[0], client.Access{Password: rackPassword, Rack: pool})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer first.Close()
+		for _, scheme := range []string{"http://", "https://"} {
+			named, err := first.At(scheme + l.Addr().String())
+			if err == nil {
+				_, err = named.Rack(t.Context())
+				named.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), "does not prove") {
+				t.Errorf("a named address: %v", err)
+			}
+		}
+		if n := requests.Load(); n != 0 {
+			t.Errorf("it was sent %d requests", n)
+		}
+		view, err := first.Rack(t.Context())
+		if err != nil || len(view.Boards) != 3 {
+			t.Fatalf("%+v, %v", view, err)
+		}
+		for _, b := range view.Boards {
+			own, err := first.At(b.ConsoleURL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen, err := own.Rack(t.Context()); err != nil || seen.Observer != b.Name || !strings.HasPrefix(b.ConsoleURL, "https://") {
+				t.Errorf("%s names %s: %v", b.Name, b.ConsoleURL, err)
+			}
+			own.Close()
+		}
+	})
+
+	t.Run("plain http gets a plain refusal", func(t *testing.T) {
+		resp, err := http.Get("http://" + r.consoles[1] + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if text, _ := io.ReadAll(resp.Body); resp.StatusCode != 400 || !strings.Contains(string(text), "HTTP request to an HTTPS server") {
+			t.Errorf("%s %s", resp.Status, text)
+		}
+	})
+}
+
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}

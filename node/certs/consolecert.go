@@ -1,0 +1,145 @@
+package certs
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// RackHost is the host name that every board's console has in its certificate.
+const RackHost = "bramble.local"
+
+const (
+	// leafLife is the life of a console's certificate: Apple's limit for CAs that a user
+	// added is 825 days.
+	leafLife = 800 * 24 * time.Hour
+	// leafRenewal is the age at which it is replaced, by one with the board's addresses of then.
+	leafRenewal = 10 * time.Minute
+)
+
+// ConsoleCA is the certificate authority of a rack's consoles. It derives from the rack
+// key, so each board has the same one to the byte. By its name constraints it can certify only
+// .local names and private addresses: a thief of a card can imitate nothing
+// else towards a computer that trusts it.
+type ConsoleCA struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// privateNetworks are the addresses that a ConsoleCA can certify.
+func privateNetworks() (list []*net.IPNet) {
+	for _, text := range []string{"10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7", "fe80::/10"} {
+		p := netip.MustParsePrefix(text)
+		list = append(list, &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())})
+	}
+	return list
+}
+
+// NewConsoleCA derives the CA of a rack key.
+func NewConsoleCA(rackKey []byte) (*ConsoleCA, error) {
+	key, err := deriveKey(rackKey, "console authority")
+	if err != nil {
+		return nil, err
+	}
+	template, err := newTemplate(&key.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	template.Subject.CommonName = "bramble consoles " + strings.TrimPrefix(template.Subject.CommonName, "bramble rack ")
+	template.IsCA, template.MaxPathLenZero, template.KeyUsage = true, true, x509.KeyUsageCertSign
+	template.PermittedDNSDomainsCritical, template.PermittedDNSDomains = true, []string{"local", "localhost"}
+	template.PermittedIPRanges = privateNetworks()
+	template.ExtKeyUsage = nil
+	cert, err := signTemplate(template, template, &key.PublicKey, key, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &ConsoleCA{cert.Leaf, key}, nil
+}
+
+// PEM returns the certificate for a computer that shall trust the rack's consoles; it is no secret.
+func (c *ConsoleCA) PEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.cert.Raw})
+}
+
+// AddTo makes a pool trust the CA.
+func (c *ConsoleCA) AddTo(pool *x509.CertPool) { pool.AddCert(c.cert) }
+
+// ConsoleCerts are the certificates of one board's console. It is safe for concurrent use.
+type ConsoleCerts struct {
+	CA     *ConsoleCA
+	Boards []string // names of the board, without ".local"
+	Owner  *Manager // certificates for the owner's host names; nil: none
+	mu     sync.Mutex
+	leaf   *tls.Certificate // guarded by mu, as is madeAt
+	madeAt time.Time
+}
+
+// TLSConfig returns the configuration of the console's listener: TLS 1.3, so that what is
+// recorded stays secret also if the rack key is stolen later.
+func (c *ConsoleCerts) TLSConfig() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, GetCertificate: c.certificateFor}
+}
+
+// certificateFor returns the owner's certificate for the name that a client sends, else the
+// rack's own.
+func (c *ConsoleCerts) certificateFor(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if c.Owner != nil && c.Owner.HasCertificate(hello.ServerName) {
+		return c.Owner.Certificate(hello)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now().Round(0) // without the monotonic clock: a card's clock is set later
+	if c.leaf == nil || now.Sub(c.madeAt).Abs() > leafRenewal {
+		leaf, err := c.makeLeaf(now)
+		if err != nil {
+			return nil, err
+		}
+		c.leaf, c.madeAt = leaf, now
+	}
+	return c.leaf, nil
+}
+
+// makeLeaf makes a certificate for the board's names and its addresses now. Its key never
+// leaves the process.
+func (c *ConsoleCerts) makeLeaf(now time.Time) (*tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("the console's certificate: %w", err)
+	}
+	template, err := newTemplate(&key.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	template.DNSNames = []string{RackHost, "localhost"}
+	for _, name := range c.Boards {
+		template.DNSNames = append(template.DNSNames, strings.ToLower(name)+".local")
+	}
+	found, _ := net.InterfaceAddrs() // without them, names are enough
+	for _, one := range found {
+		network, ok := one.(*net.IPNet)
+		if ok && slices.ContainsFunc(privateNetworks(), func(n *net.IPNet) bool { return n.Contains(network.IP) }) {
+			template.IPAddresses = append(template.IPAddresses, network.IP)
+		}
+	}
+	if now.After(template.NotBefore.AddDate(10, 0, 0)) { // else the clock is not set, and any date would be wrong
+		template.NotBefore = now.Add(-48 * time.Hour)
+		template.NotAfter = now.Add(leafLife)
+	}
+	cert, err := signTemplate(template, c.CA.cert, &key.PublicKey, c.CA.key, rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	cert.PrivateKey = key
+	return cert, nil
+}
