@@ -37,7 +37,7 @@ A console accepts commands from another machine only with a password ([console]
 password). All boards must have the same password.`,
 		examples: `
   bramble update bramble.img --config bramble.toml --dry-run
-  bramble update bramble.img --config bramble.toml --console https://192.168.1.5:8080`,
+  bramble update bramble.img --ca rack-ca.pem --console https://192.168.1.5:8080`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
 			downgrade := fs.String("allow-downgrade", "", "let boards go back to an older version: sign it so with the private update key in this `FILE`")
