@@ -256,10 +256,10 @@ func TestErasedPeopleLeaveTheLog(t *testing.T) {
 func TestReceiptTokens(t *testing.T) {
 	d, _ := newTestService(t)
 	token := d.Sign(7)
-	if !d.Verify(7, token) || d.Verify(8, token) || d.Verify(7, token[1:]) || d.Verify(7, "") {
+	if !d.Verify(7, token) || d.Verify(8, token) || d.Verify(7, token[1:]) || d.Verify(7, token[:len(token)-1]+"1") || d.Verify(7, token[:macLetters]) || d.Verify(7, "") {
 		t.Errorf("%q is accepted for the wrong order", token)
 	}
-	if old := (signer{d.deriveKey([]byte("old key"), receiptPurpose)}).signID(7); !d.Verify(7, old) {
+	if old := (signer{d.deriveKey([]byte("old key"), receiptPurpose)}).signID(7, ""); !d.Verify(7, old) {
 		t.Error("a receipt signed with the old key is not accepted")
 	}
 	if len(token) < 26 || strings.Trim(token, "abcdefghijklmnopqrstuvwxyz234567") != "" {

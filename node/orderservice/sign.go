@@ -32,18 +32,21 @@ const (
 // signer makes the part of a receipt's address that cannot be guessed.
 type signer struct{ key []byte }
 
-func (s signer) signID(id orders.ID) string {
+// signID signs an order and the mark that follows in its token, which may be empty.
+func (s signer) signID(id orders.ID, mark string) string {
 	mac := hmac.New(sha256.New, s.key)
 	var b [8]byte
 	binary.BigEndian.PutUint64(b[:], uint64(id))
 	mac.Write(b[:])
+	mac.Write([]byte(mark))
 	text := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(mac.Sum(nil)[:signSize])
 	return strings.ToLower(text)
 }
 
 // hasSigned reports whether one of the keys signed an order's token, in constant time for each.
 func hasSigned(keys [][]byte, id orders.ID, token string) bool {
-	return slices.ContainsFunc(keys, func(key []byte) bool { return hmac.Equal([]byte(signer{key}.signID(id)), []byte(token)) })
+	mark := token[min(macLetters, len(token)):]
+	return slices.ContainsFunc(keys, func(key []byte) bool { return hmac.Equal([]byte(signer{key}.signID(id, mark)+mark), []byte(token)) })
 }
 
 // deriveKey derives the key of a purpose. It remembers each: at most orders.MaxReceiptKeys and the rack's
@@ -106,23 +109,25 @@ func (s *Service) Reference(product, token string, attempt int) orders.ID {
 
 // Sign returns the token in the address of an order's receipt.
 func (s *Service) Sign(id orders.ID) string {
-	return signer{s.KeysFor(receiptPurpose)[0]}.signID(id) + s.markOrigin(s.cfg.Keys[0], id)
+	mark := s.markOrigin(s.cfg.Keys[0], id)
+	return signer{s.KeysFor(receiptPurpose)[0]}.signID(id, mark) + mark
 }
 
 // markOrigin returns the end of a token. It opens nothing. It only shows that a board of this rack signed a
 // link whose secret is lost with all cards: see noteLostReceipt.
 func (s *Service) markOrigin(rackKey []byte, id orders.ID) string {
-	return signer{s.deriveKey(rackKey, originPurpose)}.signID(id)[:originLetters]
+	return signer{s.deriveKey(rackKey, originPurpose)}.signID(id, "")[:originLetters]
 }
 
 // Verify reports whether a token is the one of an order and has not ended.
 func (s *Service) Verify(id orders.ID, token string) bool {
-	mac := cutMark(token)
-	if hasSigned(s.KeysFor(receiptPurpose), id, mac) {
+	if hasSigned(s.KeysFor(receiptPurpose), id, token) {
 		return true
 	}
-	isOurs := hasSigned(s.deriveRackKeys(receiptPurpose), id, mac) || // from before the ledger had a secret
-		slices.ContainsFunc(s.cfg.Keys, func(key []byte) bool { return hmac.Equal([]byte(s.markOrigin(key, id)), []byte(token[len(mac):])) })
+	isOurs := hasSigned(s.deriveRackKeys(receiptPurpose), id, token) || // from before the ledger had a secret
+		slices.ContainsFunc(s.cfg.Keys, func(key []byte) bool {
+			return hmac.Equal([]byte(s.markOrigin(key, id)), []byte(token[min(macLetters, len(token)):]))
+		})
 	if _, err := s.cfg.Book.Order(id); isOurs && err != nil && s.Pause() == orders.NotPaused && !s.HasEnded(id, token) {
 		s.noteLostReceipt(id)
 	}
@@ -131,15 +136,7 @@ func (s *Service) Verify(id orders.ID, token string) bool {
 
 // HasEnded reports whether a token was the one of an order until an operator ended all links.
 func (s *Service) HasEnded(id orders.ID, token string) bool {
-	return hasSigned(s.ledgerKeys(receiptPurpose, true), id, cutMark(token))
-}
-
-// cutMark returns a token without its mark, which those from before it lack.
-func cutMark(token string) string {
-	if len(token) == macLetters+originLetters {
-		return token[:macLetters]
-	}
-	return token
+	return hasSigned(s.ledgerKeys(receiptPurpose, true), id, token)
 }
 
 // newReceiptSecret returns the command that gives the ledger a new secret.

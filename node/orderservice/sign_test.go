@@ -27,7 +27,7 @@ func TestLinksDoNotDependOnTheRackKey(t *testing.T) {
 	if _, err := s.PlaceOrder(t.Context(), testOrder(7)); err != nil {
 		t.Fatal(err)
 	}
-	before := s.Sign(7)
+	legacy, before := signer{s.deriveRackKeys(receiptPurpose)[0]}.signID(7, ""), s.Sign(7)
 	l.set(func() { l.leading = true })
 	s.submitFirstSecret(t.Context())
 	s.submitFirstSecret(t.Context()) // again, as a new leader may
@@ -35,12 +35,12 @@ func TestLinksDoNotDependOnTheRackKey(t *testing.T) {
 	if keys := s.cfg.Book.ReceiptKeys(); len(keys) != 3 || before == after {
 		t.Fatalf("%d keys", len(keys))
 	}
-	for _, token := range []string{before, after, before[:macLetters]} {
+	for _, token := range []string{before, after, legacy} {
 		if !s.Verify(7, token) || !rotated.Verify(7, token) || rotated.Verify(8, token) {
 			t.Errorf("%q is not valid on both sides of a new rack key", token)
 		}
 	}
-	if stolen := s.withKeys("another rack's").deriveRackKeys(receiptPurpose); s.Verify(7, signer{stolen[0]}.signID(7)) {
+	if stolen := s.withKeys("another rack's").deriveRackKeys(receiptPurpose); s.Verify(7, signer{stolen[0]}.signID(7, "")) {
 		t.Error("a key of another rack opens the receipt")
 	}
 }
@@ -48,7 +48,7 @@ func TestLinksDoNotDependOnTheRackKey(t *testing.T) {
 // Without an order no link was signed, so a new ledger never accepts one that was made with the rack's key.
 func TestANewLedgerAcceptsNothingOfTheRackKey(t *testing.T) {
 	s, _ := newTestService(t)
-	forged := signer{s.deriveRackKeys(receiptPurpose)[0]}.signID(7)
+	forged := signer{s.deriveRackKeys(receiptPurpose)[0]}.signID(7, "")
 	if !s.Verify(7, forged) {
 		t.Fatal("the test's token is wrong")
 	}
@@ -69,7 +69,7 @@ func TestALinkOfALostSecretIsNoticed(t *testing.T) {
 		want  bool
 	}{
 		"a link of the lost secret":       {lost, "new key", true},
-		"from before secrets":             {signer{old.deriveRackKeys(receiptPurpose)[0]}.signID(7), "new key", true},
+		"from before secrets":             {signer{old.deriveRackKeys(receiptPurpose)[0]}.signID(7, ""), "new key", true},
 		"cut off":                         {lost[:macLetters], "new key", false},
 		"of a stranger":                   {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "new key", false},
 		"of a rack with another key":      {lost, "key of another rack", false},
