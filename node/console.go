@@ -15,6 +15,7 @@ import (
 	"bramble/cluster"
 	"bramble/cluster/purge"
 	"bramble/gpio"
+	"bramble/node/config"
 	"bramble/node/console"
 	"bramble/node/rackcache"
 )
@@ -40,6 +41,7 @@ func (b *board) newConsole() (*console.Console, error) {
 	return console.New(console.Config{
 		Source: source, Control: source, Shop: b.operatorAPI(), Card: b.cardHandler(), Ready: b.checkReady, WriteMetrics: b.newMetrics().writeMetrics,
 		Password: b.cfg.Console.Password, Logger: b.log,
+		BehindProxy: len(b.cfg.Origin.TrustedProxies) > 0 || slices.ContainsFunc(b.cfg.Sites, func(s config.SiteSettings) bool { return len(s.Origin.TrustedProxies) > 0 }),
 	})
 }
 

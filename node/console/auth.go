@@ -43,6 +43,7 @@ type auth struct {
 	passwordHash [sha256.Size]byte
 	hosts        map[string]bool // lower case
 	isBoard      func(name string) bool
+	hasProxy     bool // see Config.BehindProxy
 	now          func() time.Time
 
 	mu       sync.Mutex
@@ -101,7 +102,23 @@ func (a *auth) checkRequest(r *http.Request) (authResult, time.Duration) {
 
 // maySteer reports whether a request that checkRequest accepts may change things.
 func (a *auth) maySteer(r *http.Request) bool {
-	return !a.passwordless || clientOfRequest(r).Addr().IsLoopback()
+	return !a.passwordless || !a.hasProxy && isFromHere(r)
+}
+
+// isFromHere reports whether a program on this machine sends a request for itself. A proxy here
+// sends those of others: it adds a field, or speaks HTTP/1.0 as nginx does.
+func isFromHere(r *http.Request) bool {
+	if !clientOfRequest(r).Addr().IsLoopback() || !r.ProtoAtLeast(1, 1) {
+		return false
+	}
+	for name := range r.Header {
+		name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+		if name == "via" || name == "forwarded" || strings.HasPrefix(name, "x-forwarded") || strings.HasPrefix(name, "x-original") ||
+			strings.HasPrefix(name, "cf-") || strings.HasSuffix(name, "-ip") {
+			return false
+		}
+	}
+	return true
 }
 
 // isOwnHost reports whether a Host header names this console: an IP address,

@@ -70,6 +70,13 @@ func TestSteering(t *testing.T) {
 		{"another machine", "", from("192.168.1.9:9", nil), 403},
 		{"no address at all", "", from("@", nil), 403},
 		{"another machine that claims to be this one", "", from("192.168.1.9:9", header("X-Forwarded-For", "127.0.0.1")), 403},
+		{"a proxy on this machine, for a visitor", "", from("127.0.0.1:9", header("X-Forwarded-For", "203.0.113.9")), 403},
+		{"another proxy", "", from("127.0.0.1:9", header("Forwarded", "for=203.0.113.9")), 403},
+		{"a third", "", from("127.0.0.1:9", header("Via", "1.1 proxy")), 403},
+		{"a fourth", "", from("127.0.0.1:9", header("X-Real-IP", "203.0.113.9")), 403},
+		{"a fifth", "", from("127.0.0.1:9", header("CF-Connecting-IP", "203.0.113.9")), 403},
+		{"one that writes names its own way", "", from("127.0.0.1:9", header("x_forwarded_for", "203.0.113.9")), 403},
+		{"nginx without any field", "", from("127.0.0.1:9", func(r *http.Request) { r.Proto, r.ProtoMinor = "HTTP/1.0", 0 }), 403},
 		{"another machine with the password", secret, from("192.168.1.9:9", signed("bramble", secret)), 204},
 		{"this machine without the password", secret, from("127.0.0.1:9", nil), 401},
 		{"our own page", "", from("127.0.0.1:9", header("Origin", "http://127.0.0.1:8080")), 204},
@@ -92,5 +99,14 @@ func TestSteering(t *testing.T) {
 				t.Errorf("the rack was asked for %q", f.Calls())
 			}
 		})
+	}
+}
+
+// Where a proxy is configured, requests from this machine are others' even without its field.
+func TestBehindProxy(t *testing.T) {
+	f := consoletest.NewFake(1)
+	w := ask(t, newConsole(t, Config{Source: f, Control: f, BehindProxy: true}), "POST", "/api/v1/drain", `{"board":"board-1"}`, func(r *http.Request) { r.RemoteAddr = "127.0.0.1:9" })
+	if w.Code != http.StatusForbidden || len(f.Calls()) > 0 {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

@@ -45,6 +45,9 @@ type Config struct {
 	// machine may steer.
 	Password string
 
+	// BehindProxy: clients on this machine may be others', so without a password none steers.
+	BehindProxy bool
+
 	// HostNames are the console's host names besides the machine's own; see isOwnHost.
 	HostNames []string
 
@@ -110,6 +113,7 @@ func New(cfg Config) (*Console, error) {
 		mux:   http.NewServeMux(),
 	}
 	c.auth = newAuth(cfg.Password, names, c.isBoard, time.Now)
+	c.auth.hasProxy = cfg.BehindProxy
 	c.registerRoutes()
 	return c, nil
 }
