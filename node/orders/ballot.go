@@ -2,6 +2,7 @@ package orders
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -10,14 +11,41 @@ import (
 )
 
 // A draw takes several Ticks, because a ballot may have hundreds of thousands of entries and
-// one Apply must not delay the orders of other products for long. First comes the seed (a
-// hash over the list) in one Tick, then the tickets, then the awards, maxTickWork at a Tick.
+// one Apply must not delay the orders of other products for long. First the list is fixed and hashed, in
+// one Tick. Once the randomness is there, the seed comes in one Tick, then the tickets, then the awards, maxTickWork at a Tick.
 // Between them nothing in the sale can change: entries, stock and times are fixed from the
 // close on.
 
 // maxTickWork limits the orders that one Tick changes: some tenths of a second on an original
 // board.
 const maxTickWork = 256
+
+// promiseDraws begins version 2 of the draw of all ballots that have no randomness yet: see promiseDraw.
+func (a *applyTx) promiseDraws() {
+	for _, s := range a.b.sales {
+		if s.Mode == Ballot && !s.drawBegun && s.Draw.Public == (draw.Public{}) {
+			a.promiseDraw(s)
+			a.touch(s)
+		}
+	}
+}
+
+// promiseDraw sets what is fixed of a ballot's draw before anybody can know its randomness.
+func (a *applyTx) promiseDraw(s *storedSale) {
+	if s.Mode != Ballot {
+		return
+	}
+	s.Draw.Version = a.rules.drawVersion
+	if s.Draw.PublicKind == draw.Dice && s.Draw.Version > 1 {
+		s.Draw.Dice = cmp.Or(s.Draw.Dice, draw.DefaultDice)
+	}
+}
+
+// hasFixedEntries reports whether neither the entries of a ballot nor its times can change any more.
+func (a *applyTx) hasFixedEntries(s *storedSale) bool {
+	state := s.StateAt(a.now)
+	return !a.now.Before(s.Closes) || a.rules.drawVersion > 1 && state != SaleUpcoming && state != SaleOpen
+}
 
 // makeDraw sets the public randomness that a ballot waits for.
 func (a *applyTx) makeDraw(s *storedSale, c MakeDraw) (Answer, string) {
@@ -32,25 +60,38 @@ func (a *applyTx) makeDraw(s *storedSale, c MakeDraw) (Answer, string) {
 		return Answer{Outcome: NotOpen, Opens: s.Closes}, action
 	case s.Draw.Public != (draw.Public{}):
 		return Answer{Outcome: TooLate}, action
-	case c.Public.Fits(s.Draw.PublicKind, s.Closes) != nil:
+	case s.CheckPublic(c.Public) != nil:
 		return Answer{Outcome: Malformed}, action
+	case s.awaitsList():
+		return Answer{Outcome: NotOpen}, action
+	case s.Draw.Version > 1 && s.Draw.PublicKind == draw.Drand && a.now.Before(draw.RoundTime(s.Promise().Round)):
+		return Answer{Outcome: NotOpen, Opens: draw.RoundTime(s.Promise().Round)}, action
 	}
-	s.Draw.Public = c.Public
+	if s.Draw.Public = c.Public; s.Draw.Version > 1 {
+		s.Draw.Given = a.now
+	}
 	return Answer{Outcome: Done}, action
 }
 
 // canAdvanceDraw reports whether a Tick would continue the sale's draw.
 func (s *storedSale) canAdvanceDraw(now time.Time) bool {
 	return s.Mode == Ballot && s.drawStage < drawFinished && s.StateAt(now) == SaleDrawing &&
-		(s.Draw.PublicKind == draw.None || s.Draw.Public != (draw.Public{}))
+		(s.awaitsList() || s.Draw.PublicKind == draw.None || s.Draw.Public != (draw.Public{}))
 }
+
+// awaitsList reports whether the list of a ballot has to be fixed before its randomness.
+func (s *storedSale) awaitsList() bool { return s.Draw.Version > 1 && s.Draw.List == "" }
 
 // advanceDraw continues a draw by at most work orders, and returns the number it processed.
 func (a *applyTx) advanceDraw(s *storedSale, work int) int {
 	a.touch(s)
 	switch s.drawStage {
 	case drawNotBegun:
-		a.computeSeed(s)
+		if s.awaitsList() {
+			a.fixList(s)
+		} else {
+			a.computeSeed(s)
+		}
 		return 1
 	case drawTickets:
 		return a.issueTickets(s, work, drawAwards)
@@ -58,16 +99,39 @@ func (a *applyTx) advanceDraw(s *storedSale, work int) int {
 	return a.awardTickets(s, work)
 }
 
-// computeSeed fixes the list of entries and the stock, and computes the seed from them.
-func (a *applyTx) computeSeed(s *storedSale) {
-	list := draw.NewList()
+// fixList fixes the list of entries and the stock, and publishes its hash. If the boards were off until the
+// promised round of drand was made, or nobody knew the time, the close becomes now: a round that is known before
+// the list is fixed does not count.
+func (a *applyTx) fixList(s *storedSale) {
+	if round := s.Promise().Round; round != 0 && !a.now.Before(draw.RoundTime(round)) {
+		s.Closes = a.now
+		a.appendAudit(ledgerOperator, fmt.Sprintf("times %s: closes %s, because the list was not fixed before round %d was made",
+			s.Product, formatTime(s.Closes), round))
+	}
+	s.Draw.Stock = s.Free
+	s.Draw.List, s.Draw.Listed = a.hashList(s), a.now
+	a.appendAudit(ledgerOperator, fmt.Sprintf("list %s: %d entries, %s", s.Product, s.Entries, s.Draw.List))
+}
+
+// hashList returns the hash of a ballot's list. It is one step: about a second on an original board for a million entries.
+func (a *applyTx) hashList(s *storedSale) string {
+	list := draw.NewList(s.Draw.Version, s.Draw.Stock)
 	prefix := uint16Key(s.number)
 	c := a.ballotEntries.Cursor()
-	for k, _ := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, _ = c.Next() {
-		list.Add(ID(binary.BigEndian.Uint64(k[2:])).String())
+	for k, v := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {
+		list.Add(ID(binary.BigEndian.Uint64(k[2:])).String(), int(binary.BigEndian.Uint32(v[8:])))
 	}
-	s.seed = draw.Seed(s.secretHex(), list, s.Draw.Public.Text)
+	return list.Hash()
+}
+
+// computeSeed computes the seed, in version 1 from the list as it is now.
+func (a *applyTx) computeSeed(s *storedSale) {
 	s.Draw.Stock = s.Free
+	list := s.Draw.List
+	if s.Draw.Version == 1 {
+		list = a.hashList(s)
+	}
+	s.seed = draw.Seed(s.Draw.Version, s.secretHex(), list, s.Draw.Public.Text)
 	s.drawStage, s.drawBegun = drawTickets, true
 }
 

@@ -194,6 +194,8 @@ func (o Offer) checkFields() error {
 		requireField(ballot == (o.Secret != [32]byte{}), "Secret", "goes with a ballot, and only with one"),
 		requireField(ballot || o.PublicKind == draw.None, "PublicKind", "goes with a ballot only"),
 		requireField(o.PublicKind.Known(), "PublicKind", "is not a kind of public randomness"),
+		requireField(o.Dice == 0 || o.PublicKind == draw.Dice && o.Dice >= draw.LeastDice && o.Dice <= draw.MostDice,
+			"Dice", "is not %d to %d, or goes with another kind of draw", draw.LeastDice, draw.MostDice),
 	)
 }
 
@@ -297,7 +299,7 @@ func (i Invite) checkFields() error {
 	)
 }
 
-// Whether a drand round lies after the close is checked when the command is carried out.
+// Whether it is what the ballot was promised is checked when the command is carried out.
 func (m MakeDraw) checkFields() error {
 	err := firstError(checkAboutSale(m.Operation, m.Product))
 	if err == nil && m.Public.Check() != nil {

@@ -39,6 +39,10 @@ func everyCommand() []Command {
 		},
 		ReviseOffer{by, "pi", reviseEnd - 1, 40_00, []Country{{"GB", 4_00, 20_00}}, 3, true, time.Hour, true, true, time.Minute, 24 * time.Hour},
 		RetireSale{by, "pi", true}, HandOver{by, "pi"},
+		Offer{
+			Operation: by, Product: "pi", Mode: Ballot, Stock: 1, Limit: 1, Opens: start, Closes: start.Add(time.Hour), Currency: "USD",
+			Countries: []Country{{"GB", 4_00, 20_00}}, Secret: [32]byte{31: 1}, PublicKind: draw.Dice, Dice: 30,
+		},
 		MarkSent{by, 9, "DHL 123"}, ReturnOrder{by, 9, true, "does not fit"}, FinishWebhook{9, JobCancelled},
 		Announce{by, "Wir öffnen um sechs."},
 		Invite{by, "pi", 100, start.Add(time.Hour)},

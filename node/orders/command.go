@@ -80,6 +80,7 @@ type Offer struct {
 	// until the draw.
 	Secret     [32]byte
 	PublicKind draw.Kind // a ballot's public randomness
+	Dice       int       // the number of dice that go with it; 0 = draw.DefaultDice if it is dice
 }
 
 const (
@@ -186,8 +187,8 @@ type Invite struct {
 	Until   time.Time
 }
 
-// MakeDraw sets the public randomness that a closed ballot waits for; Ticks then carry out
-// the draw.
+// MakeDraw sets the public randomness that a closed ballot waits for, as promised; Ticks then carry out
+// the draw. NotOpen: it is too early for it, see Answer.Opens; zero: the next Tick fixes the list first.
 type MakeDraw struct {
 	Operation
 	Product string

@@ -39,6 +39,7 @@ var commandReaders = [...]func(*decoder) Command{
 	opCancel:           readCommand[Cancel],
 	opOffer:            readCommand[Offer],
 	opOfferInviting:    func(d *decoder) Command { return Offer(readFields[invitingOffer](d)) },
+	opOfferDice:        func(d *decoder) Command { return Offer(readFields[diceOffer](d)) },
 	opReviseOffer:      readCommand[ReviseOffer],
 	opRetireSale:       readCommand[RetireSale],
 	opHandOver:         readCommand[HandOver],

@@ -34,6 +34,7 @@ const (
 	opMarkSent         = 21
 	opReturnOrder      = 22
 	opFinishWebhook    = 23
+	opOfferDice        = 45 // Offer with Dice
 )
 
 // Encode returns a command's bytes for the ledger; DecodeCommand reads them.
@@ -55,6 +56,9 @@ func (c Cancel) encodeCommand() []byte    { return encodeAs(opCancel, &c) }
 func (c *Cancel) codeFields(f fieldCodec) { f.codeAll(&c.ID, &c.By, &c.Reason) }
 
 func (o Offer) encodeCommand() []byte {
+	if o.Dice != 0 {
+		return encodeAs(opOfferDice, (*diceOffer)(&o))
+	}
 	if o.Invitations != 0 {
 		return encodeAs(opOfferInviting, (*invitingOffer)(&o))
 	}
@@ -73,6 +77,15 @@ func (i *invitingOffer) codeFields(c fieldCodec) {
 	(*Offer)(i).codeFields(c)
 	c.codeAll(&i.Invitations)
 	c.require(i.Invitations != 0)
+}
+
+// diceOffer is an Offer with Dice.
+type diceOffer Offer
+
+func (o *diceOffer) codeFields(c fieldCodec) {
+	(*Offer)(o).codeFields(c)
+	c.codeAll(&o.Invitations, &o.Dice)
+	c.require(o.Dice != 0)
 }
 
 func (r ReviseOffer) encodeCommand() []byte { return encodeAs(opReviseOffer, &r) }

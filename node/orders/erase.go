@@ -52,7 +52,7 @@ func (a *applyTx) erasePerson(c Erase) (Answer, string) {
 func (a *applyTx) eraseOrder(o *storedOrder) bool {
 	s := a.b.sales[o.sale]
 	if o.Cancellable() {
-		if o.Kind == KindEntry && o.State == StateOpen && !a.now.Before(s.Closes) {
+		if o.Kind == KindEntry && o.State == StateOpen && a.hasFixedEntries(s) {
 			return false
 		}
 		o = a.withdrawOrder(s, o, "")

@@ -189,7 +189,7 @@ func TestOpensAndClosesByTheClock(t *testing.T) {
 }
 
 func TestBallot(t *testing.T) {
-	const dice = "36115 24661"
+	const dice = "36115246613611524661"
 	for _, wanted := range []draw.Kind{draw.None, draw.Dice} {
 		t.Run("public "+string(wanted), func(t *testing.T) {
 			d := newTestBook(t)
@@ -208,8 +208,8 @@ func TestBallot(t *testing.T) {
 			d.want(Done, Cancel{ID: cancelled})
 			d.want(Differs, d.newOrder(8, KindEntry))
 			d.want(WrongKind, d.newOrder(entries, KindWaiting))
-			if _, err := d.book.Draw("pi"); !errors.Is(err, ErrNoDraw) {
-				t.Fatalf("a draw before the close: %v", err)
+			if f, err := d.book.Draw("pi"); err != nil || f.List != "" || len(f.Entries) > 0 || f.Secret != "" || !errors.Is(draw.Verify(f), draw.ErrUndrawn) {
+				t.Fatalf("before the close: %+v, %v", f, err)
 			}
 			if wanted == draw.Dice {
 				d.want(NotOpen, MakeDraw{d.by(), "pi", draw.Public{Kind: draw.Dice, Text: dice}})
@@ -217,10 +217,16 @@ func TestBallot(t *testing.T) {
 			d.now = o.Closes
 			d.want(Closed, d.newOrder(entries, KindEntry))
 			d.want(TooLate, Stock{d.by(), "pi", 1})
+			if wanted == draw.Dice {
+				d.want(NotOpen, MakeDraw{d.by(), "pi", draw.Public{Kind: draw.Dice, Text: dice}})
+			}
 			d.ticks()
 			if wanted == draw.Dice {
-				if s := d.sale(); s.State != SaleDrawing {
-					t.Fatalf("state %v", s.State)
+				if s := d.sale(); s.State != SaleDrawing || !s.Draw.Listed.Equal(d.now) {
+					t.Fatalf("state %v, listed %v", s.State, s.Draw.Listed)
+				}
+				if f, err := d.book.Draw("pi"); err != nil || len(f.Entries) != entries-1 || f.Secret != "" || !errors.Is(draw.Verify(f), draw.ErrUndrawn) {
+					t.Fatalf("before the dice: %+v, %v", f, err)
 				}
 				d.want(Malformed, MakeDraw{d.by(), "pi", draw.Public{Kind: draw.Drand, Text: drandText}})
 				d.want(Done, MakeDraw{d.by(), "pi", draw.Public{Kind: draw.Dice, Text: dice}})

@@ -24,7 +24,7 @@ func (a *applyTx) cancelOrder(c Cancel) Answer {
 			return AlreadyDone
 		case o.State == StateFulfilling && !byOperator,
 			!o.Cancellable() && o.State != StateFulfilling,
-			o.Kind == KindEntry && o.State == StateOpen && !a.now.Before(s.Closes):
+			o.Kind == KindEntry && o.State == StateOpen && a.hasFixedEntries(s):
 			return TooLate
 		}
 		a.withdrawOrder(s, o, c.Reason)

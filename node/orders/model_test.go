@@ -255,7 +255,7 @@ func (m *model) tick() {
 		return
 	}
 	m.drawn = true
-	list := draw.NewList()
+	list := draw.NewList(2, m.free())
 	byID := map[string]*modelOrder{}
 	for _, p := range m.orders {
 		if p.kind == KindEntry && p.state == StateOpen {
@@ -264,10 +264,10 @@ func (m *model) tick() {
 		}
 	}
 	for _, e := range m.entries { // orders are made in the order of their IDs here
-		list.Add(e.Reference)
+		list.Add(e.Reference, e.Quantity)
 	}
 	secret := storedSale{secret: m.offer.Secret}
-	winners, losers := draw.Run(draw.Seed(secret.secretHex(), list, ""), m.entries, m.free())
+	winners, losers := draw.Run(draw.Seed(2, secret.secretHex(), list.Hash(), ""), m.entries, m.free())
 	for _, ref := range winners {
 		byID[ref].state = StateWon
 	}

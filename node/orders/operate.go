@@ -148,6 +148,7 @@ func (a *applyTx) makeOffer(c *Offer, data []byte) Answer {
 		if a.rules.version > 1 {
 			s.Invitations = invitationsOf(c.Invitations, c.WaitingList, c.Mode)
 		}
+		a.promiseDraw(s)
 		a.touch(s)
 		a.b.sales = append(a.b.sales, s)
 		a.b.active = append(a.b.active, s)
@@ -169,7 +170,7 @@ func newSale(c *Offer, number uint16) *storedSale {
 		number: number, secret: c.Secret, webhook1: c.Webhook, price1: c.Price, countries1: c.Countries,
 	}
 	if c.Mode == Ballot {
-		s.Draw.PublicKind = c.PublicKind
+		s.Draw.Version, s.Draw.PublicKind, s.Draw.Dice = 1, c.PublicKind, c.Dice
 		s.Draw.Commitment = draw.Commitment(c.Secret)
 	}
 	return s
@@ -243,7 +244,7 @@ func (a *applyTx) setTimes(s *storedSale, c SetTimes) (Answer, string) {
 		return Answer{Outcome: Malformed}, action
 	}
 	if s.Mode == Ballot {
-		if !a.now.Before(s.Closes) {
+		if a.hasFixedEntries(s) {
 			return Answer{Outcome: TooLate}, action
 		}
 		if c.Opens.IsZero() || c.Closes.IsZero() || !c.Closes.After(a.now) {

@@ -184,20 +184,27 @@ func (b *Book) Outbox(q Queue, now time.Time, after Job, limit int) ([]Job, erro
 	return jobs, err
 }
 
-// Draw returns the published record of a product's draw. It builds the list of all entries in
-// memory, about 100 bytes each. The error is ErrNoSale, ErrNoDraw until the draw is done, or the
-// working copy's.
+// Draw returns the published record of a product's draw, as far as it is public. It builds the list of all entries in
+// memory, about 100 bytes each. The error is ErrNoSale, ErrNoDraw if the product is no ballot, or one of version 1 whose draw is not
+// done, or the working copy's.
 func (b *Book) Draw(product string) (draw.File, error) {
 	var f draw.File
 	err := b.withSaleTx(product, func(r *readTx, s *storedSale) error {
-		if s.Draw.At.IsZero() {
+		isDrawn := !s.Draw.At.IsZero()
+		if s.Mode != Ballot || s.Draw.Version < 2 && !isDrawn {
 			return ErrNoDraw
 		}
 		f = draw.File{
-			Version: 1, Product: s.Product, Opens: s.Opens, Closes: s.Closes, Stock: s.Draw.Stock,
-			Commitment: s.Draw.Commitment, Secret: hex.EncodeToString(s.secret[:]), Public: s.Draw.Public,
-			Entries: make([]draw.Entry, 0, s.Entries),
+			Version: s.Draw.Version, Product: s.Product, Opens: s.Opens.UTC(), Closes: s.Closes.UTC(), Stock: s.Free,
+			Commitment: s.Draw.Commitment, Public: s.Draw.Public, Entries: []draw.Entry{}, Winners: []string{}, Losers: []string{},
 		}
+		if f.Version > 1 {
+			f.Promised, f.List, f.Listed, f.Given = s.Promise(), s.Draw.List, s.Draw.Listed, s.Draw.Given
+		}
+		if !isDrawn && f.List == "" {
+			return nil
+		}
+		f.Stock, f.Entries = s.Draw.Stock, make([]draw.Entry, 0, s.Entries)
 		won := 0
 		prefix := uint16Key(s.number)
 		c := r.bucket(bucketBallotEntries).Cursor()
@@ -208,6 +215,10 @@ func (b *Book) Draw(product string) (draw.File, error) {
 			})
 			won += int(v[12])
 		}
+		if !isDrawn {
+			return nil
+		}
+		f.Secret = hex.EncodeToString(s.secret[:])
 		f.Winners, f.Losers = draw.Run(s.seed, f.Entries, f.Stock)
 		if won != len(f.Winners) || won != s.Draw.Winners {
 			return fmt.Errorf("%w: %s: the draw has %d winners, the book has %d", ErrBroken, product, len(f.Winners), won)

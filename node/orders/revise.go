@@ -153,6 +153,9 @@ func compareTerms(sold, offered *Sale) []Difference {
 	compare("currency", offered.Currency, sold.Currency, 0)
 	compare("limit by address", offered.LimitByAddress, sold.LimitByAddress, 0)
 	compare("kind of draw", offered.Draw.PublicKind, sold.Draw.PublicKind, 0)
+	if sold.Draw.Dice != 0 {
+		compare("number of dice", offered.Draw.Dice, sold.Draw.Dice, 0)
+	}
 	compare("price", offered.Price, sold.Price, RevisePrice)
 	compare("countries", formatCountries(offered.Countries), formatCountries(sold.Countries), ReviseCountries)
 	compare("limit", offered.Limit, sold.Limit, ReviseLimit)

@@ -161,7 +161,7 @@ func TestABallotsReturnedUnitGoesToTheNextRank(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, losers := draw.Run(draw.Seed(f.Secret, listOf(f), f.Public.Text), f.Entries, f.Stock)
+			_, losers := draw.Run(draw.Seed(f.Version, f.Secret, listOf(f).Hash(), f.Public.Text), f.Entries, f.Stock)
 			winner := byRef[f.Winners[0]]
 			returned := int64(d.order(winner).Quantity)
 			d.want(Done, Cancel{ID: winner})
@@ -197,9 +197,9 @@ func TestABallotsReturnedUnitGoesToTheNextRank(t *testing.T) {
 }
 
 func listOf(f draw.File) *draw.List {
-	list := draw.NewList()
+	list := draw.NewList(f.Version, f.Stock)
 	for _, e := range f.Entries {
-		list.Add(e.Reference)
+		list.Add(e.Reference, e.Quantity)
 	}
 	return list
 }

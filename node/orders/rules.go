@@ -50,6 +50,9 @@ type ruleSet struct {
 	notifiesCancel bool
 	// isNeutral: the person's earlier orders decide last, and are told of only to the form that made them.
 	isNeutral bool
+	// drawVersion is that of a new ballot's draw: see draw.File. From 2 on the list is fixed before the
+	// randomness is taken, and then neither an entry nor a time changes, also if the clock is set back.
+	drawVersion int
 }
 
 // rulesOf returns the rules of a version, from 1 to MaxRules.
@@ -57,6 +60,7 @@ func rulesOf(version uint32) ruleSet {
 	r := ruleSet{
 		version: 1, form: recordForm1, lastOp: opTick, lastMail: JobMailCancelled, maxSales: 64, maxAudit: 50_000,
 		normalEmail: normalEmail1, addressText: addressText1, personText: personText1,
+		drawVersion: 1,
 	}
 	if version >= 2 {
 		r.version, r.form, r.lastOp, r.lastMail, r.maxSales, r.maxAudit = 2, recordForm2, opCancelRestore, JobMailReturned, MaxSales, MaxAudit
@@ -64,8 +68,8 @@ func rulesOf(version uint32) ruleSet {
 		r.countsRefusals, r.skipsHead, r.notifiesCancel = true, true, true
 	}
 	if version >= 3 {
-		r.version, r.form, r.lastOp, r.lastMail = 3, recordForm3, opSetReceiptSecret, JobMailExists
-		r.isNeutral = true
+		r.version, r.form, r.lastOp, r.lastMail = 3, recordForm3, opOfferDice, JobMailExists
+		r.isNeutral, r.drawVersion = true, 2
 	}
 	return r
 }
@@ -116,6 +120,9 @@ func (a *applyTx) raiseRules(to uint32) {
 				s.Invitations = invitationsOf(0, s.WaitingList, s.Mode)
 				a.touch(s)
 			}
+		}
+		if a.rules.version == 3 {
+			a.promiseDraws()
 		}
 		if len(a.b.sales) > 0 { // a new ledger begins with the newest rules
 			a.appendAudit(ledgerOperator, rulesInForce+fmt.Sprint(a.rules.version))

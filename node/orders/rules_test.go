@@ -195,6 +195,12 @@ func hashBook(t *testing.T, version uint32) uint64 {
 	for range 8 {
 		do(Tick{})
 	}
+	if version > 2 {
+		do(MakeDraw{d.by(), "pi-b", draw.Public{Kind: draw.Dice, Text: "36115246613611524661"}})
+		for range 8 {
+			do(Tick{})
+		}
+	}
 	for _, id := range ids {
 		do(Cancel{ID: id, By: d.by()})
 		do(Tick{})
@@ -205,6 +211,9 @@ func hashBook(t *testing.T, version uint32) uint64 {
 		do(Tick{})
 	}
 	d.recount()
+	if s, _ := d.book.Sale("pi-b"); s.Draw.At.IsZero() {
+		t.Errorf("rules %d: the ballot is not drawn", version)
+	}
 	return h.Sum64() ^ d.book.Digest()
 }
 

@@ -212,6 +212,9 @@ func (s *storedSale) codeFields(c fieldCodec, form byte) {
 		c.codeAll(&s.Invitations, &s.Retired, &s.noFit, &s.noRank, &s.webhook1, &s.price1, &s.countries1, &s.overLimit,
 			&s.scanned, &s.scanFree, &s.ranked, &s.rankFree, &s.sweep, &s.sweepFor)
 	}
+	if form > recordForm2 {
+		c.codeAll(&s.Draw.Version, &s.Draw.Dice, &s.Draw.List, &s.Draw.Listed, &s.Draw.Given)
+	}
 }
 
 func decodeSale(number uint16, data []byte) (*storedSale, error) {
@@ -227,7 +230,7 @@ func decodeSale(number uint16, data []byte) (*storedSale, error) {
 	}
 	s.drawBegun = s.drawStage != drawNotBegun
 	if s.Mode == Ballot {
-		s.Draw.Commitment = draw.Commitment(s.secret)
+		s.Draw.Commitment, s.Draw.Version = draw.Commitment(s.secret), max(1, s.Draw.Version)
 	}
 	return s, nil
 }
@@ -236,9 +239,9 @@ func (s *storedSale) secretHex() string { return hex.EncodeToString(s.secret[:])
 
 // StateAt returns the sale's state at a moment, as far as it is known now.
 func (s *Sale) StateAt(at time.Time) SaleState {
-	// A ballot stays over, also if the clock is set back, once its draw is prepared: an entry
-	// that came then would know the randomness.
-	over := !s.Closes.IsZero() && !at.Before(s.Closes) || s.drawBegun || s.Draw.Public != (draw.Public{})
+	// A ballot stays over, also if the clock is set back, once its list is fixed or its draw is prepared:
+	// an entry that came then would know the randomness.
+	over := !s.Closes.IsZero() && !at.Before(s.Closes) || s.drawBegun || s.Draw.Public != (draw.Public{}) || s.Draw.List != ""
 	switch {
 	case s.Retired:
 		return SaleClosed

@@ -296,12 +296,34 @@ type Country struct {
 
 // DrawInfo is the public part of a ballot's draw.
 type DrawInfo struct {
+	Version    int       // see draw.File
 	Commitment string    // hex; published from the offer on
 	PublicKind draw.Kind // the public randomness that the draw waits for
+	Dice       int       // their number, if it waits for dice; 0 in version 1
+	List       string    // hex; the hash of the list, once it is fixed; "" before, and in version 1
+	Listed     time.Time // when the list was fixed; zero before
 	Public     draw.Public
+	Given      time.Time // when the book accepted Public; zero before, and in version 1
 	At         time.Time // when the draw was finished; zero before
 	Stock      int64     // units in the draw
 	Winners    int       // entries that won
+}
+
+// Promise returns what is fixed of a ballot's public randomness.
+func (s *Sale) Promise() draw.Promise {
+	p := draw.Promise{Kind: s.Draw.PublicKind, Dice: s.Draw.Dice}
+	if p.Kind == draw.Drand {
+		p.Round = draw.RoundAfter(s.Closes)
+	}
+	return p
+}
+
+// CheckPublic returns a draw.ErrPublic unless the randomness is what the ballot was promised.
+func (s *Sale) CheckPublic(p draw.Public) error {
+	if s.Draw.Version < 2 {
+		return p.Fits(s.Draw.PublicKind, s.Closes)
+	}
+	return s.Promise().Accepts(p)
 }
 
 // News is an announcement.

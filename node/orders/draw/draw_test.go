@@ -20,19 +20,36 @@ var closes = time.Date(2012, 2, 29, 7, 0, 0, 0, time.UTC)
 func small() File {
 	secret := strings.Repeat("ab", 32)
 	f := File{
-		Version: 1, Product: "pi", Opens: closes.Add(-time.Hour), Closes: closes, Stock: 3,
+		Version: 2, Product: "pi", Opens: closes.Add(-time.Hour), Closes: closes, Stock: 3,
 		Commitment: commitmentOf(secret), Secret: secret,
-		Public: Public{Kind: Dice, Text: "36115 24661"},
+		Promised: Promise{Kind: Dice, Dice: 10}, Listed: closes.Add(time.Second), Given: closes.Add(time.Hour),
+		Public: Public{Kind: Dice, Text: "3611524661"},
 		Entries: []Entry{
 			{"0000-0000-014", 1}, {"0000-0000-028", 2}, {"4T2M-9XWQ-7H3", 1},
 			{"7QMK-2XD9-5VZ", 1}, {"K7QM-2XD9-5VB", 2}, {"ZZZZ-ZZZZ-ZZ7", 1},
 		},
 	}
-	list := NewList()
+	redraw(&f)
+	return f
+}
+
+// redraw makes a file's list and result those of its entries and randomness.
+func redraw(f *File) {
+	list := NewList(2, f.Stock)
 	for _, e := range f.Entries {
-		list.Add(e.Reference)
+		list.Add(e.Reference, e.Quantity)
 	}
-	f.Winners, f.Losers = Run(Seed(f.Secret, list, f.Public.Text), f.Entries, f.Stock)
+	f.List = list.Hash()
+	f.Winners, f.Losers = Run(Seed(2, f.Secret, f.List, f.Public.Text), f.Entries, f.Stock)
+}
+
+// drandFile returns the small ballot with the drand round 1,000, which it was promised.
+func drandFile() File {
+	f := small()
+	f.Closes = RoundTime(1000).Add(-ListTime)
+	f.Opens, f.Listed, f.Given = f.Closes.Add(-time.Hour), f.Closes.Add(time.Second), RoundTime(1000).Add(time.Minute)
+	f.Promised, f.Public = Promise{Kind: Drand, Round: 1000}, Public{Drand, round1000}
+	redraw(&f)
 	return f
 }
 
@@ -58,7 +75,7 @@ func TestByHand(t *testing.T) {
 	dir := t.TempDir()
 	var references strings.Builder
 	for _, e := range f.Entries {
-		references.WriteString(e.Reference + "\n")
+		fmt.Fprintln(&references, e.Reference, e.Quantity)
 	}
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -66,7 +83,8 @@ func TestByHand(t *testing.T) {
 		}
 	}
 	// Handed in out of order: the lines sort them.
-	write("entries", "ZZZZ-ZZZZ-ZZ7\n"+strings.TrimSuffix(references.String(), "ZZZZ-ZZZZ-ZZ7\n"))
+	write("entries", "ZZZZ-ZZZZ-ZZ7 1\n"+strings.TrimSuffix(references.String(), "ZZZZ-ZZZZ-ZZ7 1\n"))
+	write("units", fmt.Sprintln(f.Stock))
 	write("secret", f.Secret+"\n")
 	write("public", f.Public.Text+"\n")
 	cmd := exec.Command(shell, "-e", "-c", string(script))
@@ -76,13 +94,13 @@ func TestByHand(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	lines := strings.Fields(string(out))
-	if len(lines) != 1+len(f.Entries) || lines[0] != f.Commitment {
-		t.Fatalf("commitment: got %s, want %s", out, f.Commitment)
+	if len(lines) != 2+len(f.Entries) || lines[0] != f.Commitment || lines[1] != f.List {
+		t.Fatalf("commitment and list: got %s, want %s, %s", out, f.Commitment, f.List)
 	}
-	// The lines print all references in the order drawn; the winners are then counted off.
+	// Then come all references in the order drawn; the winners are counted off.
 	var winners, losers []string
 	left := f.Stock
-	for _, ref := range lines[1:] {
+	for _, ref := range lines[2:] {
 		i := slices.IndexFunc(f.Entries, func(e Entry) bool { return e.Reference == ref })
 		if q := int64(f.Entries[i].Quantity); q <= left {
 			left -= q
@@ -93,46 +111,6 @@ func TestByHand(t *testing.T) {
 	}
 	if !slices.Equal(winners, f.Winners) || !slices.Equal(losers, f.Losers) {
 		t.Fatalf("by hand %v, %v; the program %v, %v", winners, losers, f.Winners, f.Losers)
-	}
-}
-
-func TestVerify(t *testing.T) {
-	tests := []struct {
-		name   string
-		change func(*File)
-		says   string // "" = it holds
-	}{
-		{"as drawn", func(*File) {}, ""},
-		{"no entries", func(f *File) { f.Entries, f.Winners, f.Losers = nil, nil, nil }, ""},
-		{"another version", func(f *File) { f.Version = 2 }, "version"},
-		{"another secret", func(f *File) { f.Secret = strings.Repeat("ac", 32) }, "committed"},
-		{"no secret", func(f *File) { f.Secret = "" }, "64 hex digits"},
-		{"other dice", func(f *File) { f.Public.Text = "36115 24662" }, "winner 1"},
-		{"dice that cannot be", func(f *File) { f.Public.Text = "36115 24667" }, "dice"},
-		{"an entry twice", func(f *File) { f.Entries[1] = f.Entries[0] }, "entry 2"},
-		{"an entry less", func(f *File) { f.Entries = f.Entries[:5] }, "winner"},
-		{"an entry of nothing", func(f *File) { f.Entries[2].Quantity = 0 }, "wants no unit"},
-		{"a winner more", func(f *File) { f.Winners = append(f.Winners, f.Losers[0]) }, "winner"},
-		{"a loser less", func(f *File) { f.Losers = f.Losers[1:] }, "loser 1"},
-		{"more stock", func(f *File) { f.Stock = 100 }, "winner"},
-		{"less than no stock", func(f *File) { f.Stock = -1 }, "stock"},
-		{
-			"a round before the close",
-			func(f *File) { f.Closes = time.Unix(quicknetGenesis+30, 0); f.Public = drand(11) }, "before the ballot closed",
-		},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			f := small()
-			test.change(&f)
-			err := Verify(f)
-			switch {
-			case test.says == "" && err != nil:
-				t.Fatal(err)
-			case test.says != "" && (!errors.Is(err, ErrFile) || !strings.Contains(err.Error(), test.says)):
-				t.Fatalf("%v, want something about %q", err, test.says)
-			}
-		})
 	}
 }
 
@@ -182,7 +160,7 @@ func TestEveryEntryHasTheSameChance(t *testing.T) {
 	}
 	wins := map[string]int{}
 	for n := range draws {
-		winners, _ := Run(Seed(fmt.Sprintf("%064x", n), NewList(), ""), list, 1)
+		winners, _ := Run(Seed(2, fmt.Sprintf("%064x", n), strings.Repeat("0", 64), ""), list, 1)
 		wins[winners[0]]++
 	}
 	for _, e := range list {
@@ -199,6 +177,9 @@ func FuzzRead(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(text)
+	for _, c := range sharedFiles(f) {
+		f.Add([]byte(c.text))
+	}
 	f.Add([]byte(`{"version":1}`))
 	f.Add([]byte(`{"entries":[{"reference":"","quantity":-1}]} x`))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -229,6 +210,9 @@ func FuzzPublic(f *testing.F) {
 	f.Add("", "")
 	f.Fuzz(func(t *testing.T, kind, text string) {
 		p := Public{Kind: Kind(kind), Text: text}
+		if (Promise{Kind: Dice, Dice: 10}).Accepts(p) == nil && (len(text) != 10 || strings.ContainsFunc(text, func(c rune) bool { return c < '1' || c > '6' })) {
+			t.Fatalf("%q passes as ten dice", text)
+		}
 		if p.Check() == nil && (len(text) > MaxPublic || strings.ContainsAny(text, "\n\r")) {
 			t.Fatalf("%q passes", text)
 		}

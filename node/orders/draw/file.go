@@ -18,6 +18,14 @@ type Public struct {
 	Text string `json:"text"` // see Check for the format; part of the seed, byte for byte
 }
 
+// Promise is what an offer fixes of a ballot's public randomness, before the ballot opens. Exactly one
+// text keeps it, except that nobody knows it before the close: see Accepts.
+type Promise struct {
+	Kind  Kind   `json:"kind"`
+	Dice  int    `json:"dice,omitempty"`  // of Dice: their number, LeastDice to MostDice
+	Round uint64 `json:"round,omitempty"` // of Drand: RoundAfter the close
+}
+
 // Entry is one entry of a ballot.
 type Entry struct {
 	Reference string `json:"reference"` // such as "K7QM-2XD9-5VB"
@@ -25,15 +33,21 @@ type Entry struct {
 }
 
 // File is the published record of a draw; as JSON it is the file that Verify and
-// `bramble draw verify` read. Times are RFC 3339 in UTC.
+// `bramble draw verify` read. Times are RFC 3339 in UTC, in whole milliseconds. It is public from
+// the offer on, and has what is public so far: the entries from Listed on, secret and result after
+// the draw. A draw that was begun by rules 1 or 2 has version 1, without the fields from Promised to Given.
 type File struct {
-	Version    int       `json:"version"` // 1
+	Version    int       `json:"version"` // 2
 	Product    string    `json:"product"`
 	Opens      time.Time `json:"opens"`
 	Closes     time.Time `json:"closes"`
 	Stock      int64     `json:"stock"`      // units in the draw
 	Commitment string    `json:"commitment"` // hex, published before the ballot opened
-	Secret     string    `json:"secret"`     // hex, not published before the close
+	Promised   Promise   `json:"promised,omitzero"`
+	List       string    `json:"list,omitempty"`  // hex, see List; published before the randomness was known
+	Listed     time.Time `json:"listed,omitzero"` // when the list was fixed, by the ledger's clock
+	Given      time.Time `json:"given,omitzero"`  // when the rack took Public, by the ledger's clock; not of None
+	Secret     string    `json:"secret"`          // hex, not published before the close
 	Public     Public    `json:"public"`
 	Entries    []Entry   `json:"entries"` // in the order of their references
 	Winners    []string  `json:"winners"` // in the order drawn

@@ -16,6 +16,18 @@ import (
 // MaxPublic bounds the text of public randomness, in bytes.
 const MaxPublic = 240
 
+// The number of dice that an offer can ask for. Ten have 6^10 results, some 60 million: too many to
+// prepare for by adding entries before the close. Twenty have more than the 2^50 references.
+const (
+	LeastDice   = 10
+	DefaultDice = 20
+	MostDice    = 100
+)
+
+// ListTime is the time from the close to the drand round of the draw. The list is fixed within
+// seconds of the close, and in the rest of the time anybody can save its hash.
+const ListTime = 10 * time.Minute
+
 // The drand beacon "quicknet": the Unix time of its round 1, and the interval between rounds
 // in seconds.
 const (
@@ -32,8 +44,8 @@ func (k Kind) Known() bool { return k == None || k == Dice || k == Drand }
 // Check returns an ErrPublic with the problem of the text:
 //
 //   - None has an empty text.
-//   - Dice has the digits 1 to 6 that were rolled, in groups with one blank between them, at
-//     least ten dice, such as "3 6 1 1 5 2 4 6 6 1" or "36115 24661".
+//   - Dice has the digits 1 to 6 that were rolled, at least ten. Draws of version 1 allowed single
+//     blanks between them, so that one throw had many spellings: Promise.Accepts does not.
 //   - Drand has "drand quicknet ROUND SIGNATURE"; the signature is 96 small hex digits.
 //     Genuine checks whether it is the beacon's.
 func (p Public) Check() error {
@@ -52,10 +64,6 @@ func (p Public) Check() error {
 	return fmt.Errorf("%w: the kinds are dice, drand and none", ErrPublic)
 }
 
-// leastDice is the minimum number of dice: they have 6^10 results, some 60 million: too many to
-// prepare for by adding entries before the close.
-const leastDice = 10
-
 func checkDice(text string) error {
 	dice := 0
 	for i := range len(text) {
@@ -67,8 +75,8 @@ func checkDice(text string) error {
 			return fmt.Errorf("%w: dice are the digits 1 to 6, with single blanks between", ErrPublic)
 		}
 	}
-	if dice < leastDice || len(text) > MaxPublic {
-		return fmt.Errorf("%w: a draw needs at least %d dice, in at most %d characters", ErrPublic, leastDice, MaxPublic)
+	if dice < LeastDice || len(text) > MaxPublic {
+		return fmt.Errorf("%w: a draw needs at least %d dice, in at most %d characters", ErrPublic, LeastDice, MaxPublic)
 	}
 	return nil
 }
@@ -90,8 +98,43 @@ func (p Public) parseDrand() (round uint64, signature []byte, err error) {
 	return round, signature, nil
 }
 
-// Fits returns an ErrPublic if the randomness does not suit a ballot, given the kind that it
-// requires and its close: a drand round must have been made after the close.
+// RoundAfter returns the drand round of a ballot that closes at a moment: the first that is made
+// ListTime after it, or later.
+func RoundAfter(closes time.Time) uint64 {
+	ms := closes.Add(ListTime).UnixMilli() - quicknetGenesis*1000
+	return uint64(max(0, (ms+quicknetPeriod*1000-1)/(quicknetPeriod*1000))) + 1
+}
+
+// RoundTime returns when the beacon makes a round; nobody knows the round before.
+func RoundTime(round uint64) time.Time {
+	return time.Unix(quicknetGenesis+int64(round-1)*quicknetPeriod, 0).UTC()
+}
+
+// Accepts returns an ErrPublic unless the randomness is what was promised, in its one spelling: that
+// many dice as digits without blanks, one die after another, or that round. Whoever could choose
+// between two spellings could choose between two results.
+func (p Promise) Accepts(u Public) error {
+	if u.Kind != p.Kind {
+		return fmt.Errorf("%w: %q was promised, and this is %q", ErrPublic, p.Kind, u.Kind)
+	}
+	if p.Kind == Dice && (len(u.Text) != p.Dice || strings.Trim(u.Text, "123456") != "") {
+		return fmt.Errorf("%w: this ballot needs %d dice, one die after another: %d digits from 1 to 6, without blanks; there are %d characters",
+			ErrPublic, p.Dice, p.Dice, len(u.Text))
+	}
+	if err := u.Check(); err != nil || p.Kind != Drand {
+		return err
+	}
+	if round, _, _ := u.parseDrand(); round != p.Round { // Check has found no error
+		return fmt.Errorf("%w: this ballot needs round %d, made at %s, and this is round %d",
+			ErrPublic, p.Round, formatTime(RoundTime(p.Round)), round)
+	}
+	return nil
+}
+
+func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// Fits is what draws of version 1 accepted: any spelling and, of drand, any round after the close. The order
+// book applies it when it reads old logs.
 func (p Public) Fits(required Kind, closed time.Time) error {
 	if err := p.Check(); err != nil {
 		return err
@@ -102,9 +145,7 @@ func (p Public) Fits(required Kind, closed time.Time) error {
 	if p.Kind != Drand {
 		return nil
 	}
-	round, _, _ := p.parseDrand() // Check has found no error
-	made := time.Unix(quicknetGenesis+int64(round-1)*quicknetPeriod, 0)
-	if !made.After(closed) {
+	if round, _, _ := p.parseDrand(); !RoundTime(round).After(closed) {
 		return fmt.Errorf("%w: round %d was made before the ballot closed", ErrPublic, round)
 	}
 	return nil
@@ -121,22 +162,40 @@ func commitmentOf(secretHex string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// List hashes a ballot's references, which are added in ascending order.
-type List struct{ sum hash.Hash }
-
-// NewList returns a list without entries.
-func NewList() *List { return &List{sum: sha256.New()} }
-
-// Add adds the next reference.
-func (l *List) Add(reference string) {
-	l.sum.Write([]byte(reference + "\n"))
+// List hashes the units in a draw, and its entries, which are added in ascending order of their
+// references. In version 2 it is the SHA-256 of a line with the units and a line for each entry: its
+// reference, a blank and its quantity. In version 1 the lines were the references.
+type List struct {
+	sum     hash.Hash
+	version int
 }
 
-// Seed returns the hex text from which all tickets follow: SHA-256 of the lines
-// "bramble draw 1", the secret in hex, the SHA-256 of the list in hex, the public text.
-func Seed(secretHex string, l *List, public string) string {
-	list := hex.EncodeToString(l.sum.Sum(nil))
-	sum := sha256.Sum256([]byte("bramble draw 1\n" + secretHex + "\n" + list + "\n" + public + "\n"))
+// NewList returns a list without entries, for draws of a version.
+func NewList(version int, stock int64) *List {
+	l := &List{sha256.New(), version}
+	if version > 1 {
+		fmt.Fprintln(l.sum, stock)
+	}
+	return l
+}
+
+// Add adds the next entry.
+func (l *List) Add(reference string, quantity int) {
+	line := make([]byte, 0, 32)
+	line = append(line, reference...)
+	if l.version > 1 {
+		line = strconv.AppendInt(append(line, ' '), int64(quantity), 10)
+	}
+	l.sum.Write(append(line, '\n'))
+}
+
+// Hash returns the hash of the list in hex.
+func (l *List) Hash() string { return hex.EncodeToString(l.sum.Sum(nil)) }
+
+// Seed returns the hex text from which all tickets follow: SHA-256 of the lines "bramble draw " and the
+// version, the secret in hex, the list's hash in hex, the public text.
+func Seed(version int, secretHex, listHex, public string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "bramble draw %d\n%s\n%s\n%s\n", version, secretHex, listHex, public))
 	return hex.EncodeToString(sum[:])
 }
 

@@ -1,80 +1,122 @@
 package draw
 
 import (
-	"encoding/hex"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strings"
+	"time"
 )
 
 // ErrFile: the file is not the result of a draw with its secret, entries and public
 // randomness. The text names the first mistake.
 var ErrFile = errors.New("the file is not a correct draw")
 
+// ErrUndrawn: the file is right as far as it goes, and has no result yet.
+var ErrUndrawn = errors.New("nothing is drawn yet")
+
 // MaxFile bounds the JSON of a file, in bytes: about two million entries.
 const MaxFile = 200 << 20
 
-// Read parses a file's JSON. It is strict: one value, no unknown fields. It does not verify
-// the draw.
+// Read parses a file's JSON. It is strict: a file of version 2 must be what the rack published, except for white
+// space, so that no two programs read it differently. It does not verify the draw.
 func Read(r io.Reader) (File, error) {
-	d := json.NewDecoder(io.LimitReader(r, MaxFile))
+	data, err := io.ReadAll(io.LimitReader(r, MaxFile))
+	if err != nil {
+		return File{}, fmt.Errorf("%w: reading it: %v", ErrFile, err)
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	var f File
 	if err := d.Decode(&f); err != nil {
 		return File{}, fmt.Errorf("%w: reading it: %v", ErrFile, err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return File{}, fmt.Errorf("%w: there is data after its end", ErrFile)
+		return File{}, fmt.Errorf("%w: reading it: there is data after its end", ErrFile)
+	}
+	var compact bytes.Buffer
+	if again, err := json.Marshal(f); f.Version == 2 && (err != nil || json.Compact(&compact, data) != nil || !bytes.Equal(again, compact.Bytes())) {
+		return File{}, fmt.Errorf("%w: reading it: it is not written as the rack writes it: a field is missing, doubled, moved or spelt differently", ErrFile)
 	}
 	return f, nil
 }
 
-// Verify repeats the draw of a file. nil means that the secret matches the commitment, and that
-// winners and losers follow from the rule. Whether the commitment is the one that was
-// published before the ballot opened, the list is complete, and the dice fell as written is
-// for people to compare.
+// Verify repeats the draw of a file. nil means that promise, list, randomness and result follow from
+// each other, and that the list was fixed before the randomness was known, by the file's own times. Whether
+// promise, commitment and list are those that were published in time, the list is complete, and the
+// dice fell as written is for people to compare. An ErrUndrawn says what there is to save for that. The page
+// verify.html gives the same sentences in the same order; only it cannot check drand's signature.
 func Verify(f File) error {
-	wrong := func(format string, args ...any) error {
-		return fmt.Errorf("%w: "+format, append([]any{ErrFile}, args...)...)
+	var first error
+	require := func(ok bool, format string, args ...any) {
+		if !ok && first == nil {
+			first = fmt.Errorf("%w: "+format, append([]any{ErrFile}, args...)...)
+		}
 	}
-	if f.Version != 1 {
-		return wrong("version %d is unknown", f.Version)
+	p, round := f.Promised, RoundAfter(f.Closes)
+	hasResult := f.Secret != "" || len(f.Winners)+len(f.Losers) > 0
+	require(f.Version != 1, "version 1 proves too little: the same dice had many spellings, any drand round after the close counted, "+
+		"and the list was not published before the randomness. So whoever ran the rack could choose among many results")
+	require(f.Version == 2, "version %d is unknown", f.Version)
+	require(strings.Trim(f.Product, "abcdefghijklmnopqrstuvwxyz0123456789-") == "", "the product is not a slug")
+	require(isHash(f.Commitment), "the commitment is not 64 small hex digits")
+	require(isPlainTime(f.Opens) && isPlainTime(f.Closes) && isPlainTime(f.Listed) && isPlainTime(f.Given), "a time is not in UTC and whole milliseconds")
+	require(p.Kind.Known(), "the promised kind of randomness is unknown")
+	require(p.Kind == Dice && p.Dice >= LeastDice && p.Dice <= MostDice || p.Kind != Dice && p.Dice == 0, "the promised number of dice is not %d to %d", LeastDice, MostDice)
+	require(p.Kind != Drand || p.Round == round, "round %d was promised, but this close needs round %d", p.Round, round)
+	require(p.Kind == Drand || p.Round == 0, "a round was promised, but not drand")
+	if first == nil && f.List == "" && len(f.Entries) == 0 && f.Public == (Public{}) && !hasResult {
+		return fmt.Errorf("%w: the list is not fixed yet. Save the commitment and the promise", ErrUndrawn)
 	}
-	if secret, err := hex.DecodeString(f.Secret); err != nil || len(secret) != 32 {
-		return wrong("the secret is not 64 hex digits")
-	}
-	if commitmentOf(f.Secret) != f.Commitment {
-		return wrong("the secret is not the one that was committed to")
-	}
-	if f.Stock < 0 {
-		return wrong("the stock is negative")
-	}
-	if err := f.Public.Fits(f.Public.Kind, f.Closes); err != nil {
-		return wrong("%v", err)
-	}
-	if err := f.Public.Genuine(); err != nil {
-		return wrong("%v", err)
-	}
-	list := NewList()
+	require(f.List != "", "the list's hash is missing")
+	require(!f.Listed.Before(f.Closes), "the list was fixed before the close")
+	require(p.Kind != Drand || f.Listed.Before(RoundTime(round)), "the list was fixed at %s, when round %d was known", formatTime(f.Listed), round)
+	require(f.Stock >= 0 && f.Stock <= math.MaxInt32, "the stock is negative or too large")
+	list := NewList(2, f.Stock)
 	for i, e := range f.Entries {
-		if i > 0 && e.Reference <= f.Entries[i-1].Reference {
-			return wrong("entry %d, %q, is not in order or is a duplicate", i+1, e.Reference)
-		}
-		if e.Quantity < 1 {
-			return wrong("entry %d, %q, wants no unit", i+1, e.Reference)
-		}
-		list.Add(e.Reference)
+		require(len(e.Reference) == 13 && strings.Trim(e.Reference, "-0123456789ABCDEFGHJKMNPQRSTVWXYZ") == "", "entry %d has no reference", i+1)
+		require(i == 0 || e.Reference > f.Entries[i-1].Reference, "entry %d is not in order or is a duplicate", i+1)
+		require(e.Quantity >= 1 && e.Quantity <= math.MaxInt32, "entry %d wants no unit or too many", i+1)
+		list.Add(e.Reference, e.Quantity)
 	}
-	winners, losers := Run(Seed(f.Secret, list, f.Public.Text), f.Entries, f.Stock)
-	if i := firstDifference(winners, f.Winners); i >= 0 {
-		return wrong("winner %d is not the one that the draw results in", i+1)
+	require(list.Hash() == f.List, "the list is not the one whose hash was published")
+	if hasResult || f.Public != (Public{}) {
+		err := p.Accepts(f.Public)
+		require(err == nil, "%w", err)
 	}
-	if i := firstDifference(losers, f.Losers); i >= 0 {
-		return wrong("loser %d is not the one that the draw results in", i+1)
+	require(f.Public.Kind != None || f.Given.IsZero(), "there is a time for randomness, but no randomness")
+	require(f.Public.Kind == None || !f.Given.Before(f.Listed), "the randomness came before the list was fixed")
+	require(f.Public.Kind != Drand || !f.Given.Before(RoundTime(round)), "the randomness came before its round was made")
+	if first == nil && !hasResult {
+		return fmt.Errorf("%w: the list is fixed. Save its hash, %s", ErrUndrawn, f.List)
 	}
-	return nil
+	require(isHash(f.Secret), "the secret is not 64 small hex digits")
+	require(commitmentOf(f.Secret) == f.Commitment, "the secret is not the one that was committed to")
+	if first != nil {
+		return first
+	}
+	winners, losers := Run(Seed(2, f.Secret, f.List, f.Public.Text), f.Entries, f.Stock)
+	i, j := firstDifference(winners, f.Winners), firstDifference(losers, f.Losers)
+	require(i < 0, "winner %d is not the one that the draw results in", i+1)
+	require(j < 0, "loser %d is not the one that the draw results in", j+1)
+	if first == nil {
+		err := f.Public.Genuine()
+		require(err == nil, "%w", err)
+	}
+	return first
 }
+
+// isPlainTime reports whether a time has one spelling in JSON, and the precision of the ledger's clock.
+func isPlainTime(t time.Time) bool {
+	_, offset := t.Zone()
+	return offset == 0 && t.Nanosecond()%int(time.Millisecond) == 0
+}
+
+// isHash reports whether a text is 32 bytes in their one spelling.
+func isHash(text string) bool { return len(text) == 64 && strings.Trim(text, "0123456789abcdef") == "" }
 
 // firstDifference returns the first index at which two lists differ, or -1.
 func firstDifference(a, b []string) int {

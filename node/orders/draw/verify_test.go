@@ -1,0 +1,257 @@
+package draw
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A sharedFile is a file that Verify and the page verify.html both judge, in the words of says, "" if
+// it holds. The page cannot check a signature.
+type sharedFile struct{ name, text, says string }
+
+// sharedFiles reads the files in testdata/files, and what each must be told.
+func sharedFiles(t testing.TB) (list []sharedFile) {
+	t.Helper()
+	table, err := os.ReadFile(filepath.Join("testdata", "files", "says.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(table)) {
+		name, says, _ := strings.Cut(strings.TrimSpace(line), ":")
+		text, err := os.ReadFile(filepath.Join("testdata", "files", name+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, sharedFile{name, string(text), strings.TrimSpace(says)})
+	}
+	return list
+}
+
+// changedFiles are the files of testdata/files, as changes of small and drandFile.
+func changedFiles() map[string]string {
+	files := map[string]string{}
+	add := func(name string, f File, change func(*File)) {
+		change(&f)
+		text, err := json.MarshalIndent(f, "", "  ")
+		if err != nil {
+			panic(err)
+		}
+		files[name] = string(text) + "\n"
+	}
+	dice := func(name string, change func(*File)) { add(name, small(), change) }
+	drand := func(name string, change func(*File)) { add(name, drandFile(), change) }
+	dice("holds-dice", func(*File) {})
+	drand("holds-drand", func(*File) {})
+	none := func(f *File) {
+		f.Promised, f.Public, f.Given = Promise{}, Public{}, time.Time{}
+		redraw(f)
+	}
+	dice("holds-none", none)
+	dice("holds-empty", func(f *File) { f.Entries = []Entry{}; redraw(f) })
+	dice("version-1", func(f *File) {
+		f.Version, f.Promised, f.List, f.Listed, f.Given = 1, Promise{}, "", time.Time{}, time.Time{}
+	})
+	dice("version-3", func(f *File) { f.Version = 3 })
+	dice("product", func(f *File) { f.Product = "<Pi>" })
+	dice("commitment-spelt", func(f *File) { f.Commitment = strings.ToUpper(f.Commitment) })
+	dice("time-of-a-zone", func(f *File) { f.Closes = f.Closes.In(time.FixedZone("", 3600)) })
+	dice("time-too-fine", func(f *File) { f.Listed = f.Listed.Add(time.Microsecond) })
+	dice("promised-nothing-known", func(f *File) { f.Promised.Kind = "cards" })
+	dice("promised-few-dice", func(f *File) { f.Promised.Dice = 9 })
+	dice("promised-dice-without", func(f *File) { none(f); f.Promised.Dice = 10 })
+	drand("promised-later-round", func(f *File) { f.Promised.Round = 1001 })
+	drand("close-moved", func(f *File) { f.Closes = f.Closes.Add(-3 * time.Second) })
+	dice("promised-round-without", func(f *File) { f.Promised.Round = 1000 })
+	dice("undrawn-open", func(f *File) {
+		f.List, f.Listed, f.Given, f.Secret, f.Public, f.Entries, f.Winners, f.Losers = "", time.Time{}, time.Time{}, "", Public{}, []Entry{}, []string{}, []string{}
+	})
+	undrawn := func(f *File) {
+		f.Given, f.Secret, f.Public, f.Winners, f.Losers = time.Time{}, "", Public{}, []string{}, []string{}
+	}
+	dice("undrawn-listed", undrawn)
+	dice("undrawn-dice", func(f *File) { f.Secret, f.Winners, f.Losers = "", []string{}, []string{} })
+	dice("undrawn-wrong-list", func(f *File) { undrawn(f); f.Entries[0].Quantity = 2 })
+	dice("no-list", func(f *File) { f.List = "" })
+	dice("listed-before-close", func(f *File) { f.Listed = f.Closes.Add(-time.Millisecond) })
+	drand("listed-late", func(f *File) { f.Listed = RoundTime(1000) })
+	dice("stock-negative", func(f *File) { f.Stock = -1 })
+	dice("stock-more", func(f *File) { f.Stock = 4 })
+	dice("entry-less", func(f *File) { f.Entries = f.Entries[:5] })
+	dice("entry-more-units", func(f *File) { f.Entries[0].Quantity = 2 })
+	dice("entry-twice", func(f *File) { f.Entries[1] = f.Entries[0] })
+	dice("entry-of-nothing", func(f *File) { f.Entries[2].Quantity = 0 })
+	dice("entry-spelt", func(f *File) { f.Entries[5].Reference = "zzzz-zzzz-zz7" })
+	dice("entry-of-two-lines", func(f *File) { f.Entries[1].Reference = "0000-0000-028 2\n4T2M-9XWQ-7H3" })
+	dice("list-of-others", func(f *File) { f.Entries = f.Entries[1:]; list := f.List; redraw(f); f.List = list })
+	dice("another-kind", func(f *File) { f.Public, f.Given = Public{}, time.Time{}; redraw(f) })
+	dice("no-kind-for-dice", func(f *File) { f.Public.Kind = "" })
+	dice("other-dice", func(f *File) { f.Public.Text = "3611524662" })
+	dice("dice-with-blank", func(f *File) { f.Public.Text = "36115 24661"; redraw(f) })
+	dice("dice-more", func(f *File) { f.Public.Text = "36115246611"; redraw(f) })
+	dice("dice-seven", func(f *File) { f.Public.Text = "3611524667"; redraw(f) })
+	drand("other-round", func(f *File) { f.Public.Text = strings.Replace(round1000, "1000", "1001", 1); redraw(f) })
+	drand("round-spelt", func(f *File) { f.Public.Text = strings.Replace(round1000, "1000", "01000", 1); redraw(f) })
+	drand("signature-spelt", func(f *File) { f.Public.Text = strings.Replace(round1000, "b44679", "B44679", 1); redraw(f) })
+	drand("signature-short", func(f *File) { f.Public.Text = round1000[:len(round1000)-2]; redraw(f) })
+	drand("drand-form", func(f *File) { f.Public.Text += " "; redraw(f) })
+	drand("signature-wrong", func(f *File) { f.Public.Text = strings.Replace(round1000, "5e39", "5e38", 1); redraw(f) })
+	dice("given-nothing", func(f *File) { none(f); f.Given = f.Listed })
+	dice("given-before-list", func(f *File) { f.Given = f.Closes })
+	drand("given-before-round", func(f *File) { f.Given = RoundTime(999) })
+	dice("no-secret", func(f *File) { f.Secret = "" })
+	dice("secret-spelt", func(f *File) { f.Secret = strings.ToUpper(f.Secret); f.Commitment = commitmentOf(f.Secret); redraw(f) })
+	dice("another-secret", func(f *File) { f.Secret = strings.Repeat("ac", 32); redraw(f) })
+	dice("winner-more", func(f *File) { f.Winners = append(f.Winners, f.Losers[0]) })
+	dice("winner-swapped", func(f *File) { f.Winners[0], f.Losers[0] = f.Losers[0], f.Winners[0] })
+	dice("loser-less", func(f *File) { f.Losers = f.Losers[1:] })
+	text := files["holds-dice"]
+	replace := func(name, old, to string) { files[name] = strings.Replace(text, old, to, 1) }
+	replace("json-cut", "\n}\n", "\n")
+	replace("json-more", "\n}\n", "\n} {}")
+	replace("json-unknown-key", `"list"`, `"seed": "x", "list"`)
+	replace("json-doubled-key", `"stock": 3`, `"stock": 99, "stock": 3`)
+	replace("json-key-in-capitals", `"stock": 3`, `"Stock": 3`)
+	replace("json-moved-key", `"version": 2,`+"\n"+`  "product": "pi"`, `"product": "pi", "version": 2`)
+	replace("json-number-spelt", `"stock": 3`, `"stock": 3.0`)
+	replace("json-number-as-text", `"stock": 3`, `"stock": "3"`)
+	replace("json-text-spelt", `"pi"`, `"\u0070i"`)
+	replace("json-time-spelt", `07:00:00Z`, `07:00:00.0Z`)
+	replace("json-list-for-text", `"pi"`, `["pi"]`)
+	replace("json-null", `"losers": [`, `"losers": null, "x": [`)
+	return files
+}
+
+// TestSharedFiles checks the words for each file, and that no file in testdata is out of date. With
+// UPDATE_DRAW_FILES=1 it writes them.
+func TestSharedFiles(t *testing.T) {
+	files := changedFiles()
+	if os.Getenv("UPDATE_DRAW_FILES") != "" {
+		for name, text := range files {
+			if err := os.WriteFile(filepath.Join("testdata", "files", name+".json"), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	list := sharedFiles(t)
+	for _, c := range list {
+		if c.text != files[c.name] {
+			t.Errorf("%s.json differs from what this test would write", c.name)
+		}
+		f, err := Read(strings.NewReader(c.text))
+		if err == nil {
+			err = Verify(f)
+		}
+		says := ""
+		if err != nil {
+			says = strings.TrimPrefix(err.Error(), ErrFile.Error()+": ")
+			if wantUndrawn := strings.HasPrefix(c.name, "undrawn-") && c.name != "undrawn-wrong-list"; errors.Is(err, ErrFile) == wantUndrawn || errors.Is(err, ErrUndrawn) != wantUndrawn {
+				t.Errorf("%s: %v is of the wrong kind", c.name, err)
+			}
+		}
+		if strings.HasPrefix(c.says, "reading it") {
+			says, _, _ = strings.Cut(says, ":") // the rest is the parser's
+		}
+		if says != c.says {
+			t.Errorf("%s: %s\nwant %s", c.name, says, c.says)
+		}
+	}
+	if len(list) != len(files) || len(list) < 60 {
+		t.Errorf("%d files in says.txt, %d changes", len(list), len(files))
+	}
+}
+
+// The same ten dice could be typed in 512 ways, and 31 of them made a chosen entry win.
+func TestDiceHaveOneSpelling(t *testing.T) {
+	const dice = "3611524661"
+	p := Promise{Kind: Dice, Dice: len(dice)}
+	accepted := 0
+	for mask := range 1 << 9 {
+		var b strings.Builder
+		for i := range dice {
+			if i > 0 && mask>>(i-1)&1 == 1 {
+				b.WriteByte(' ')
+			}
+			b.WriteByte(dice[i])
+		}
+		u := Public{Dice, b.String()}
+		if u.Check() != nil {
+			t.Fatalf("%q is no old spelling", u.Text)
+		}
+		if err := p.Accepts(u); err == nil {
+			accepted++
+		} else if !errors.Is(err, ErrPublic) || !strings.Contains(err.Error(), "needs 10 dice, one die after another: 10 digits from 1 to 6, without blanks") {
+			t.Fatal(err)
+		}
+	}
+	for _, other := range []string{"", dice[1:], dice + "1", dice + " ", "\t" + dice[1:], "3611524660", "3611524667", "361152466１", "+611524661", "3611524661\n", "36115.4661"} {
+		if p.Accepts(Public{Dice, other}) == nil {
+			t.Errorf("%q is accepted", other)
+		}
+	}
+	if accepted != 1 {
+		t.Errorf("%d spellings of the same dice are accepted", accepted)
+	}
+}
+
+// An hour's wait gave 1,200 rounds to choose from.
+func TestACloseHasOneRound(t *testing.T) {
+	at := RoundTime(1000)
+	for _, tt := range []struct {
+		closes time.Time
+		want   uint64
+	}{
+		{at.Add(-ListTime), 1000}, {at.Add(-ListTime + time.Millisecond), 1001}, {at.Add(-ListTime - time.Millisecond), 1000},
+		{at.Add(-ListTime - 3*time.Second), 999}, {closes, 1}, {RoundTime(1).Add(-ListTime), 1}, {time.Date(2199, 12, 31, 0, 0, 0, 0, time.UTC), 1855076412},
+	} {
+		got := RoundAfter(tt.closes)
+		if made := RoundTime(got); got != tt.want || made.Before(tt.closes.Add(ListTime)) || got > 1 && !RoundTime(got-1).Before(tt.closes.Add(ListTime)) {
+			t.Errorf("%v: round %d of %v, want %d", tt.closes, got, RoundTime(got), tt.want)
+		}
+	}
+	promise, accepted := Promise{Kind: Drand, Round: RoundAfter(at.Add(-ListTime))}, 0
+	for n := range 1200 {
+		u := drand(800 + n)
+		if err := u.Fits(Drand, at.Add(-ListTime-time.Second)); n > 0 && err != nil {
+			t.Fatalf("round %d was no choice before: %v", 800+n, err)
+		}
+		if promise.Accepts(u) == nil {
+			accepted++
+		}
+	}
+	if accepted != 1 {
+		t.Errorf("%d of 1,200 rounds are accepted", accepted)
+	}
+	f := drandFile()
+	for n := range 1200 {
+		f.Promised.Round = uint64(400 + n)
+		f.Public.Text = strings.Replace(round1000, "1000", strconv.Itoa(400+n), 1)
+		redraw(&f)
+		if err := Verify(f); (err == nil) != (400+n == 1000) {
+			t.Errorf("round %d: %v", 400+n, err)
+		}
+	}
+}
+
+// Read is strict, but white space is free.
+func TestReadIgnoresWhiteSpace(t *testing.T) {
+	text, err := json.Marshal(drandFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, text, "\t", " \t"); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{string(text), indented.String() + "\r\n "} {
+		if f, err := Read(strings.NewReader(text)); err != nil || Verify(f) != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
