@@ -146,7 +146,7 @@ func TestBackupIsRestoredElsewhere(t *testing.T) {
 		name := fmt.Sprintf("waits%d", n)
 		paths[name] = r.boards[0].mustOrder(name, "berry")
 	}
-	const rolled = "3 6 1 1 5 2 4 6 6 1"
+	const rolled = "36115246613611524661"
 	for _, o := range []orderservice.OperatorCommand{
 		{Action: "close", Product: "drawn"}, {Action: "close", Product: "late"},
 		{Action: "draw", Product: "drawn", Kind: "dice", Text: rolled},

@@ -112,7 +112,7 @@ func TestBallotCanBeRedone(t *testing.T) {
 	if got := r.boards[0].sendCommand(orderservice.OperatorCommand{Action: "close", Product: "berry"}); got.status != http.StatusOK {
 		t.Fatalf("closing: %d %s", got.status, got.body)
 	}
-	const rolled = "3 6 1 1 5 2 4 6 6 1"
+	const rolled = "36115246613611524661"
 	eventually(t, "the board to know the ledger's clock, and to draw", func() (bool, string) {
 		got := r.boards[1].sendCommand(orderservice.OperatorCommand{Action: "draw", Product: "berry", Kind: "dice", Text: rolled})
 		return got.status == http.StatusOK, got.body
@@ -131,11 +131,12 @@ func TestBallotCanBeRedone(t *testing.T) {
 	}
 	var list, tickets []string
 	for _, path := range got.all {
-		list = append(list, reference(path))
+		list = append(list, reference(path)+" 1")
 	}
 	slices.Sort(list)
-	seed := sum("bramble draw 1\n" + f.Secret + "\n" + sum(strings.Join(list, "\n")+"\n") + "\n" + rolled + "\n")
-	for _, ref := range list {
+	seed := sum("bramble draw 2\n" + f.Secret + "\n" + sum(fmt.Sprintln(units)+strings.Join(list, "\n")+"\n") + "\n" + rolled + "\n")
+	for _, line := range list {
+		ref := strings.TrimSuffix(line, " 1")
 		tickets = append(tickets, sum(seed+" "+ref)+" "+ref)
 	}
 	slices.Sort(tickets)

@@ -31,21 +31,25 @@ ballot uses it, from public randomness:
   verify FILE    repeat the draw of a published file and check its result
                  ("-" is standard input); it needs no rack
   show PRODUCT   print the published file of a draw that was made
-  make PRODUCT   supply a closed ballot's randomness: --dice with the numbers as
-                 rolled, at least ten, or --drand with the beacon's record; then
-                 wait for the draw to end
+  make PRODUCT   supply a closed ballot's randomness: --dice with the digits as
+                 rolled, as many as were promised, one die after another without
+                 blanks; or --drand with the beacon's record of the promised
+                 round. Then wait for the draw to end
+
+The product's page about the draw shows what is promised and, from the close on,
+the hash of the list of entries. Roll the dice after that.
 
 A draw takes some seconds for each thousand entries. While it is in progress,
 show, and make after --wait, print how far it is and exit with status 3.`,
 		examples: `
   bramble draw verify draw.json
   bramble draw show berry
-  bramble draw make berry --dice "3 6 1 4 4 2 5 1 6 3"
+  bramble draw make berry --dice 36144251632254611364
   bramble draw make berry --drand "drand quicknet ROUND SIGNATURE"`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
-			dice := fs.String("dice", "", "make: the `NUMBERS` as rolled, in quotes")
-			drand := fs.String("drand", "", "make: the `RECORD` of a drand round from after the close, in quotes: drand quicknet ROUND SIGNATURE")
+			dice := fs.String("dice", "", "make: the `DIGITS` as rolled, from 1 to 6, without blanks")
+			drand := fs.String("drand", "", "make: the `RECORD` of the promised drand round, in quotes: drand quicknet ROUND SIGNATURE")
 			wait := fs.Duration("wait", time.Minute, "make: wait at most this `DURATION` for the draw to end")
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
@@ -137,11 +141,14 @@ func verifyDraw(w world, path string) error {
 	}
 	fmt.Fprintf(w.out, "The draw is correct: %s, %d drawn, from %d units.\n", pluralize(len(f.Entries), "entry", "entries"), len(f.Winners), f.Stock)
 	fmt.Fprintf(w.out, "Compare the commitment with the one published before the ballot opened:\n%s\n", f.Commitment)
+	fmt.Fprintf(w.out, "Compare the list's hash with the one published at %s:\n%s\n", f.Listed.Format(time.RFC3339), f.List)
 	switch f.Public.Kind {
 	case draw.Dice:
-		fmt.Fprintf(w.out, "Compare these dice with those that were rolled:\n%s\n", f.Public.Text)
+		fmt.Fprintf(w.out, "Compare these dice with those that were rolled after that:\n%s\n", f.Public.Text)
 	case draw.Drand:
-		fmt.Fprintf(w.out, "The beacon signed this round, and it is from after the close:\n%s\n", f.Public.Text)
+		fmt.Fprintf(w.out, "The beacon signed this round, the only one for this close:\n%s\n", f.Public.Text)
+	case draw.None:
+		fmt.Fprintln(w.out, "There was no public randomness: this does not protect against the people who run the rack.")
 	}
 	return nil
 }

@@ -196,7 +196,8 @@ func (b *Book) Draw(product string) (draw.File, error) {
 		}
 		f = draw.File{
 			Version: s.Draw.Version, Product: s.Product, Opens: s.Opens.UTC(), Closes: s.Closes.UTC(), Stock: s.Free,
-			Commitment: s.Draw.Commitment, Public: s.Draw.Public, Entries: []draw.Entry{}, Winners: []string{}, Losers: []string{},
+			Commitment: s.Draw.Commitment, Public: s.Draw.Public,
+			Promised: draw.Promise{Kind: s.Draw.PublicKind}, Entries: []draw.Entry{}, Winners: []string{}, Losers: []string{},
 		}
 		if f.Version > 1 {
 			f.Promised, f.List, f.Listed, f.Given = s.Promise(), s.Draw.List, s.Draw.Listed, s.Draw.Given

@@ -169,5 +169,6 @@ func (a *applyTx) reindexPeople(old *ruleSet) {
 	}
 }
 
-// RestoreRules is the version from which a backup can be restored, and SecretRules that of SetReceiptSecret.
-const RestoreRules, SecretRules = 2, 3
+// RestoreRules is the version from which a backup can be restored, SecretRules that of SetReceiptSecret, and DrawRules that
+// of an Offer with Dice.
+const RestoreRules, SecretRules, DrawRules = 2, 3, 3

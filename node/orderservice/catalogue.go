@@ -62,6 +62,9 @@ func (s *Service) offerCatalogue(ctx context.Context) (complete bool) {
 		if s.cfg.Ledger.Status().Rules < rulesOfRevisions {
 			o.Invitations = 0 // a board with an older program does not know it; revise sets it later
 		}
+		if s.cfg.Ledger.Status().Rules < orders.DrawRules {
+			o.Dice = 0 // likewise
+		}
 		if o.Mode == orders.Ballot {
 			rand.Read(o.Secret[:]) // never fails
 		}

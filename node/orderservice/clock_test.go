@@ -211,7 +211,7 @@ func TestDueTicksWaitForATrustedClock(t *testing.T) {
 // refused with the reason if it is not.
 func TestADrawWaitsForATrustedClock(t *testing.T) {
 	s, l := newTestService(t)
-	draws := OperatorCommand{Action: "draw", Operator: "Ada", OpID: 7, Product: "ballot", Kind: string(draw.Dice), Text: "3 6 1 1 5 2 4 6 6 1"}
+	draws := OperatorCommand{Action: "draw", Operator: "Ada", OpID: 7, Product: "ballot", Kind: string(draw.Dice), Text: "36115246613611524661"}
 	for _, tt := range []struct {
 		clock ledger.ClockStatus
 		want  string

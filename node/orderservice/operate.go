@@ -45,6 +45,7 @@ func (s *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResul
 		if err := s.awaitTrustedClock(ctx); err != nil {
 			return OperatorResult{}, err
 		}
+		s.awaitList(ctx, c.Product)
 		if err := s.checkRandomness(c); err != nil {
 			return OperatorResult{}, fmt.Errorf("%w: %w", errMalformed, err)
 		}
@@ -167,11 +168,29 @@ func (s *Service) saleBefore(ctx context.Context, o OperatorCommand) *SaleJSON {
 	return &before
 }
 
+// awaitList waits until the list of a closed ballot is fixed, which a Tick does within a second of the close.
+func (s *Service) awaitList(ctx context.Context, product string) {
+	for range listRetries {
+		sale, ok := s.Sale(product)
+		if !ok || sale.State != orders.SaleDrawing || sale.Draw.Version < 2 || sale.Draw.List != "" {
+			return
+		}
+		select {
+		case <-time.After(trustRetry):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// listRetries limits awaitList to some seconds.
+const listRetries = 50
+
 // checkRandomness returns the problem with public randomness. The order book refuses
 // unsuitable randomness too, but without a reason, and it does not check drand's signature.
 func (s *Service) checkRandomness(c orders.MakeDraw) error {
 	if sale, ok := s.Sale(c.Product); ok && sale.Draw.PublicKind != draw.None {
-		if err := c.Public.Fits(sale.Draw.PublicKind, sale.Closes); err != nil {
+		if err := sale.CheckPublic(c.Public); err != nil {
 			return err
 		}
 	}
@@ -325,6 +344,12 @@ func (o OperatorCommand) resultOf(a orders.Answer, rules uint32) (OperatorResult
 		}
 		return refused("it is too late for that; \"bramble orders show\" and \"bramble sale list\" show the state")
 	case orders.NotOpen:
+		if a.State == orders.SaleDrawing && a.Opens.IsZero() {
+			return refused("the list of entries is not fixed yet; send the command again in some seconds")
+		}
+		if a.State == orders.SaleDrawing {
+			return refused("the promised round of drand is made at %s", a.Opens.UTC().Format(time.RFC3339))
+		}
 		return refused("the ballot has not closed yet: it closes at %s", a.Opens.UTC().Format(time.RFC3339))
 	case orders.WrongKind:
 		return refused("%s is not sold in this way; \"bramble sale list\" shows how", o.Product)

@@ -66,15 +66,15 @@ func TestWrongRandomnessIsExplained(t *testing.T) {
 		t.Fatal(a.Outcome, err)
 	}
 	for text, want := range map[string]string{
-		"3 6 1 1 5":            "the request is not valid: this public randomness cannot be used: a draw needs at least 10 dice, in at most 240 characters",
-		"3 6 1 1 5 2 4 6 6  1": "the request is not valid: this public randomness cannot be used: dice are the digits 1 to 6, with single blanks between",
+		"36115":               "the request is not valid: this public randomness cannot be used: this ballot needs 20 dice, one die after another: 20 digits from 1 to 6, without blanks; there are 5 characters",
+		"3 6 1 1 5 2 4 6 6 1": "the request is not valid: this public randomness cannot be used: this ballot needs 20 dice, one die after another: 20 digits from 1 to 6, without blanks; there are 19 characters",
 	} {
 		_, err := d.Operate(t.Context(), OperatorCommand{Action: "draw", Operator: "test", OpID: 7, Product: "berry", Kind: "dice", Text: text})
 		if err == nil || err.Error() != want {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
-	early := OperatorCommand{Action: "draw", Operator: "test", OpID: 9, Product: "berry", Kind: "dice", Text: "3 6 1 1 5 2 4 6 6 1"}
+	early := OperatorCommand{Action: "draw", Operator: "test", OpID: 9, Product: "berry", Kind: "dice", Text: "36115246613611524661"}
 	want := "not done: the ballot has not closed yet: it closes at " + o.Closes.UTC().Format(time.RFC3339)
 	if _, err := d.Operate(t.Context(), early); !errors.Is(err, errRefused) || err.Error() != want {
 		t.Errorf("before the close: %v", err)

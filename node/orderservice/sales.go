@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"bramble/node/orders"
@@ -58,6 +57,9 @@ type DrawJSON struct {
 	Winners int    `json:"winners"` // so far
 	// Waits is why a draw that is in progress does not go on; "" if it does.
 	Waits string `json:"waits_for,omitempty"`
+	// Promised is the randomness that the draw waits for, or had; and List the hash of the list, once it is fixed.
+	Promised draw.Promise `json:"promised"`
+	List     string       `json:"list,omitempty"`
 }
 
 // The states of a draw.
@@ -110,7 +112,7 @@ func (j *SaleJSON) describeQueue(book *orders.Book, sale orders.Sale) {
 }
 
 func (s *Service) newDrawJSON(book *orders.Book, sale orders.Sale) *DrawJSON {
-	d := &DrawJSON{State: DrawNotDue, Total: sale.Entries, Winners: sale.Draw.Winners}
+	d := &DrawJSON{State: DrawNotDue, Total: sale.Entries, Winners: sale.Draw.Winners, Promised: sale.Promise(), List: sale.Draw.List}
 	switch {
 	case !sale.Draw.At.IsZero():
 		d.State, d.Done = Drawn, d.Total
@@ -177,8 +179,8 @@ func (s *Service) showDraw(r *http.Request) (any, error) {
 		return nil, err
 	}
 	f, err := s.cfg.Book.Draw(product)
-	if sale, known := s.Sale(product); known && err != nil {
-		err = fmt.Errorf("%w: %s", err, s.describeUndrawn(sale))
+	if sale, known := s.Sale(product); known && sale.Draw.At.IsZero() {
+		err = fmt.Errorf("%w: %s", orders.ErrNoDraw, s.describeUndrawn(sale))
 	}
 	return f, err
 }
@@ -197,12 +199,15 @@ func (s *Service) describeUndrawn(sale orders.Sale) string {
 
 // Describe returns how far the draw of a product is, as a sentence without its end.
 func (d *DrawJSON) Describe(product string) string {
-	kind, needs := strings.CutPrefix(d.State, DrawNeeds)
+	p := d.Promised
 	switch {
 	case d.State == Drawn:
 		return fmt.Sprintf("%s is drawn: %d entries, %d won", product, d.Total, d.Winners)
-	case needs:
-		return fmt.Sprintf("the draw of %s waits for an operator: bramble draw make %s --%s …", product, product, kind)
+	case d.State == DrawNeeds+string(draw.Dice):
+		return fmt.Sprintf("the draw of %s waits for an operator: roll %d dice, and run bramble draw make %s --dice DIGITS", product, p.Dice, product)
+	case d.State == DrawNeeds+string(draw.Drand):
+		return fmt.Sprintf("the draw of %s waits for an operator: round %d is made at %s, then run bramble draw make %s --drand \"drand quicknet %d SIGNATURE\"",
+			product, p.Round, draw.RoundTime(p.Round).Format(time.RFC3339), product, p.Round)
 	case d.Waits != "":
 		return fmt.Sprintf("the draw of %s waits: %s", product, d.Waits)
 	}

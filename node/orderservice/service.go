@@ -131,7 +131,7 @@ func (s *Service) Now() time.Time {
 	return s.cfg.Clock()
 }
 
-// Draw returns the published file of a ballot; false before it is drawn.
+// Draw returns the published file of a ballot, as far as it is public; false if there is none.
 func (s *Service) Draw(product string) (draw.File, bool) {
 	f, err := s.cfg.Book.Draw(product)
 	return f, err == nil

@@ -105,6 +105,7 @@ type Product struct {
 	// orders.Offer has it.
 	InvitationTime time.Duration
 	Draw           draw.Kind // of a ballot: its public randomness
+	Dice           int       // the number of dice, if that is dice
 
 	Specification []SpecificationRow
 }

@@ -333,6 +333,14 @@ func (c *checker) checkSaleTerms(at string, p *Product, r *rawProduct) {
 			c.addError(at+"draw", fmt.Sprintf("%q is not a method of drawing", clipPrintable(*r.Draw)))
 		}
 	}
+	switch {
+	case p.Draw == draw.Dice && r.Dice != nil:
+		p.Dice = c.checkNumber(at+"dice", r.Dice, draw.LeastDice, draw.MostDice)
+	case p.Draw == draw.Dice:
+		p.Dice = draw.DefaultDice
+	case r.Dice != nil:
+		c.addError(at+"dice", "only a draw by dice has it")
+	}
 }
 
 // checkSlug returns a slug that can stand in a URL.

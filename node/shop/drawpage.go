@@ -10,32 +10,31 @@ import (
 )
 
 type drawData struct {
-	Commitment string
-	Method     draw.Kind
-	Done       bool
-	At         time.Time
-	Stock      int
-	Entries    int
-	Winners    int
-	Secret     string
-	Public     draw.Public
+	orders.DrawInfo
+	Promised  draw.Promise
+	RoundTime time.Time // of the promised round
+	Done      bool
+	Stock     int
+	Entries   int
+	Secret    string
 }
 
-// newDrawData returns the data of a ballot. Whether it is drawn comes from the sale; the rest
-// comes from the published file: the page shows no other data.
+// newDrawData returns the data of a ballot. The secret comes from the published file.
 func (s *Shop) newDrawData(sale *productSale) *drawData {
-	info := sale.book.Draw
-	data := &drawData{Commitment: info.Commitment, Method: info.PublicKind, Entries: sale.Entries}
+	data := &drawData{DrawInfo: sale.book.Draw, Promised: sale.book.Promise(), Entries: sale.Entries}
+	data.RoundTime = draw.RoundTime(data.Promised.Round)
 	if sale.State != orders.SaleDrawn || s.orderService == nil {
 		return data
 	}
 	if file, ok := s.orderService.Draw(sale.Slug); ok {
-		data.Done = true
-		data.At, data.Stock = info.At, int(file.Stock)
-		data.Entries, data.Winners = len(file.Entries), len(file.Winners)
-		data.Secret, data.Public = file.Secret, file.Public
+		data.Done, data.Stock, data.Secret, data.Entries = true, int(file.Stock), file.Secret, len(file.Entries)
 	}
 	return data
+}
+
+// TrustsOperator reports whether the people who run the rack could choose who wins.
+func (sale *productSale) TrustsOperator() bool {
+	return sale.DrawPath != "" && sale.book.Draw.PublicKind == draw.None
 }
 
 // ballotFromURL returns the ballot that the URL names. If there is none it sends the reply
@@ -62,21 +61,42 @@ func (s *Shop) serveDrawJSON(w http.ResponseWriter, r *http.Request) {
 	}
 	file, ok := s.orderService.Draw(p.Slug)
 	if !ok {
-		s.sendErrorPage(w, r, http.StatusNotFound, errorMessage{
-			Title:    "Nothing has been drawn yet",
-			Text:     "The file will be at this address after the draw.",
-			LinkPath: pageAddress{page: "draw", product: p}.path(),
-			LinkText: "About the draw",
-		})
+		s.notFound(w, r)
 		return
 	}
 	w.Header().Set("Surrogate-Key", "shop product:"+p.Slug)
 	s.sendJSON(w, r, file, pagePolicy().cacheControl(-1))
 }
 
+// serveVerifier sends the page that checks a draw's file in the browser. Its policy allows its own script and style, and
+// the shop's files.
+func (s *Shop) serveVerifier(w http.ResponseWriter, r *http.Request) {
+	p := s.ballotFromURL(w, r)
+	if p == nil || !s.requireCanonicalURL(w, r, pageAddress{page: "product", product: p}.path()+"/verify") {
+		return
+	}
+	page, err := pageFiles.ReadFile("page/verify.html")
+	if err != nil {
+		s.sendServerError(w, err)
+		return
+	}
+	inline := func(tag string) string {
+		_, text, _ := strings.Cut(string(page), "<"+tag+">")
+		text, _, _ = strings.Cut(text, "</"+tag+">")
+		return tag + "-src " + sourceHash(text)
+	}
+	h := w.Header()
+	h.Set("Content-Security-Policy", "default-src 'none'; connect-src 'self'; "+inline("script")+"; "+inline("style")+"; form-action 'none'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Surrogate-Key", "shop product:"+p.Slug)
+	h.Set("Cache-Control", pagePolicy().cacheControl(-1))
+	sendContent(w, r, "text/html; charset=utf-8", page)
+}
+
 // drawProgress describes what the draw of a closed ballot is waiting for.
 func drawProgress(sale *productSale) string {
 	switch isGiven := sale.book.Draw.Public != (draw.Public{}); {
+	case sale.book.Draw.Version > 1 && sale.book.Draw.List == "":
+		return "The list of entries is being fixed"
 	case !isGiven && sale.book.Draw.PublicKind == draw.Dice:
 		return "The draw is waiting for the dice"
 	case !isGiven && sale.book.Draw.PublicKind == draw.Drand:

@@ -30,6 +30,7 @@ func (c *Catalogue) Offers() []orders.Offer {
 			FulfilmentDelay: p.FulfilmentDelay,
 			Invitations:     p.InvitationTime,
 			PublicKind:      p.Draw,
+			Dice:            p.Dice,
 		}
 		switch p.Override {
 		case orders.SaleSoldOut:

@@ -40,7 +40,7 @@ type OrderService interface {
 	// in none. Errors: those of PlaceOrder, orders.ErrNoOrder, and orders.ErrStale, which
 	// comes with an order.
 	Order(ctx context.Context, id orders.ID) (orders.Order, int, error)
-	// Draw returns the published file of a draw; false until the draw is finished.
+	// Draw returns the published file of a ballot's draw, as far as it is public; false if there is none yet.
 	Draw(product string) (draw.File, bool)
 	// Reference returns the reference of the order that a product's form with a token makes: the same
 	// on every board, and nobody who sends a form can choose or compute it. The next

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"bramble/node/orders/draw"
 	"bramble/node/tomlfile"
 )
 
@@ -78,6 +79,7 @@ type (
 		FulfilmentDelay *string  `toml:"fulfilment_delay"`
 		InvitationTime  *string  `toml:"invitation_time"`
 		Draw            *string  `toml:"draw"`
+		Dice            *int64   `toml:"dice"`
 		Picture         *string  `toml:"picture"`
 		PictureAlt      *string  `toml:"picture_alt"`
 		Specification   []rawRow `toml:"specification"`
@@ -125,6 +127,7 @@ func remedyFor(key string) string {
 		"product.fulfilment_delay": fmt.Sprintf(`write fulfilment_delay = "24h", in hours, minutes and seconds ("1h30m"), from "0s" to "%dh", or leave the line out for 1h`, int(maxFulfilmentDelay/time.Hour)),
 		"product.invitation_time":  fmt.Sprintf(`write invitation_time = "48h", from "1m" to "%dh", or "0s" if only you invite people, or leave the line out for 48h`, int(maxFulfilmentDelay/time.Hour)),
 		"product.draw":             `write draw = "commitment", "dice" or "drand", in a ballot only, or leave the line out for commitment`,
+		"product.dice":             fmt.Sprintf("write dice = %d, a whole number from %d to %d, in a ballot with draw = \"dice\" only, or leave the line out for %[1]d", draw.DefaultDice, draw.LeastDice, draw.MostDice),
 		"product.state":            `write state = "closed" or state = "sold_out", or leave the line out to go by clock and stock`,
 		"product.picture": fmt.Sprintf(`write picture = "model-b.svg": a .svg, .png, .jpg, .webp or .avif of up to %d KB, small letters, in the folder %q beside the catalogue`,
 			maxPictureBytes>>10, pictureFolder),
@@ -149,7 +152,7 @@ func knownKeys(table string) string {
 		"seller":                "name, address, email",
 		"shipping":              "country, name, price, tax_percent",
 		"announcement":          "time, text",
-		"product":               "slug, name, tagline, description, price, stock, limit_per_person, opens, closes, state, mode, waiting_list, limit_by_address, fulfilment_delay, invitation_time, draw, picture, picture_alt, [[product.specification]]",
+		"product":               "slug, name, tagline, description, price, stock, limit_per_person, opens, closes, state, mode, waiting_list, limit_by_address, fulfilment_delay, invitation_time, draw, dice, picture, picture_alt, [[product.specification]]",
 		"product.specification": "name, value",
 	}[table]
 }

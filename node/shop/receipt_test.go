@@ -224,16 +224,21 @@ func TestTheDrawIsPublished(t *testing.T) {
 		t.Errorf("draw.json before: %d", w.Code)
 	}
 	x.book.now = x.sale.Closes
-	if html := textOf(request(x.Shop, "GET", boardPath+"/draw").Body.String()); !strings.Contains(html, "the draw is waiting for the dice") || !strings.Contains(html, "the dice as they were typed, spaces included") {
+	if html := textOf(request(x.Shop, "GET", boardPath+"/draw").Body.String()); !strings.Contains(html, "the list of entries is being fixed") || !strings.Contains(html, "20 dice, rolled in the room once the list is fixed, and typed in one die after another") {
 		t.Errorf("closed: %s", html)
 	}
-	x.sale.Draw.At, x.sale.Version = x.sale.Closes, 2
-	file := draw.File{Version: 1, Product: slug, Stock: 1, Secret: "5ec4e7", Public: draw.Public{Kind: draw.Dice, Text: "6 1 4"},
+	list := strings.Repeat("11570000", 8)
+	x.sale.Draw.List, x.sale.Draw.Listed, x.sale.Version = list, x.sale.Closes, 2
+	if html := textOf(request(x.Shop, "GET", boardPath+"/draw").Body.String()); !strings.Contains(html, "the draw is waiting for the dice") || !strings.Contains(html, list) || strings.Contains(html, "Secret") {
+		t.Errorf("listed: %s", html)
+	}
+	x.sale.Draw.At, x.sale.Draw.Public, x.sale.Draw.Winners, x.sale.Version = x.sale.Closes, draw.Public{Kind: draw.Dice, Text: "6 1 4"}, 1, 3
+	file := draw.File{Version: 2, Product: slug, Stock: 1, Secret: "5ec4e7", Public: draw.Public{Kind: draw.Dice, Text: "6 1 4"},
 		Entries: []draw.Entry{{Reference: "A", Quantity: 1}, {Reference: "B", Quantity: 1}}, Winners: []string{"B"}, Losers: []string{"A"}}
 	x.book.files[slug] = file
 	html := textOf(request(x.Shop, "GET", boardPath+"/draw").Body.String())
 	for _, want := range []string{"5ec4e7", "6 1 4", "Entries 2", "Entries that won 1", "draw.json",
-		"Commitment : the hash of bramble draw secret , a line feed", "four lines: bramble draw 1 ; the secret"} {
+		"Commitment : the hash of bramble draw secret , a line feed", "four lines: bramble draw 2 ; the secret"} {
 		if !strings.Contains(html, want) {
 			t.Errorf("after: no %q in %s", want, html)
 		}
@@ -246,7 +251,26 @@ func TestTheDrawIsPublished(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Winners[0] != "B" || w.Header().Get("Content-Type") != "application/json" {
 		t.Errorf("draw.json: %v, %+v", err, got)
 	}
+	verifier := request(x.Shop, "GET", boardPath+"/verify")
+	if policy := verifier.Header().Get("Content-Security-Policy"); verifier.Code != 200 || !strings.HasPrefix(policy, "default-src 'none'; connect-src 'self'; ") || strings.Contains(policy, "unsafe") {
+		t.Errorf("the verifier: %d, %s", verifier.Code, policy)
+	}
+	for kind, warns := range map[draw.Kind]bool{draw.None: true, draw.Dice: false, draw.Drand: false} {
+		x := openSale(t, func(p *Product) { p.Mode, p.Draw = orders.Ballot, kind })
+		for _, path := range []string{boardPath, boardPath + "/draw"} {
+			if html := textOf(request(x.Shop, "GET", path).Body.String()); strings.Contains(html, "does not protect against the people who run the shop") != warns {
+				t.Errorf("%s, %q: %s", path, kind, html)
+			}
+		}
+		round := draw.RoundAfter(x.sale.Closes)
+		if html := textOf(request(x.Shop, "GET", boardPath+"/draw").Body.String()); strings.Contains(html, fmt.Sprintf("Round %d of", round)) != (kind == draw.Drand) {
+			t.Errorf("%q: %s", kind, html)
+		}
+	}
 	plain := openSale(t, nil)
+	if w := request(plain.Shop, "GET", boardPath+"/verify"); w.Code != 404 {
+		t.Errorf("the verifier of what is no ballot: %d", w.Code)
+	}
 	if w := request(plain.Shop, "GET", boardPath+"/draw"); w.Code != 404 {
 		t.Errorf("the draw of what is no ballot: %d", w.Code)
 	}

@@ -64,6 +64,7 @@ func New(cat *Catalogue, opts Options) (*Shop, error) {
 	s.routes.HandleFunc("/p/{slug}/place", s.serveOrderForm)
 	s.routes.HandleFunc("/p/{slug}/draw", s.serveDraw)
 	s.routes.HandleFunc("/p/{slug}/draw.json", s.serveDrawJSON)
+	s.routes.HandleFunc("/p/{slug}/verify", s.serveVerifier)
 	s.routes.HandleFunc("/r/{id}/{token}", s.serveReceipt)
 	s.routes.HandleFunc("/r/{id}/{token}/cancel", s.serveCancel)
 	s.routes.HandleFunc("/r/{id}/{token}/order", s.serveAcceptance)

@@ -43,7 +43,7 @@ type File struct {
 	Closes     time.Time `json:"closes"`
 	Stock      int64     `json:"stock"`      // units in the draw
 	Commitment string    `json:"commitment"` // hex, published before the ballot opened
-	Promised   Promise   `json:"promised,omitzero"`
+	Promised   Promise   `json:"promised"`
 	List       string    `json:"list,omitempty"`  // hex, see List; published before the randomness was known
 	Listed     time.Time `json:"listed,omitzero"` // when the list was fixed, by the ledger's clock
 	Given      time.Time `json:"given,omitzero"`  // when the rack took Public, by the ledger's clock; not of None
