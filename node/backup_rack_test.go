@@ -151,9 +151,10 @@ func TestBackupIsRestoredElsewhere(t *testing.T) {
 		{Action: "close", Product: "drawn"}, {Action: "close", Product: "late"},
 		{Action: "draw", Product: "drawn", Kind: "dice", Text: rolled},
 	} {
-		if got := r.boards[0].sendCommand(o); got.status != http.StatusOK {
-			t.Fatalf("%s: %d %s", o.Action, got.status, got.body)
-		}
+		eventually(t, o.Action+" "+o.Product, func() (bool, string) { // a draw waits for its list
+			got := r.boards[0].sendCommand(o)
+			return got.status == http.StatusOK, got.body
+		})
 	}
 	published := r.boards[1].waitDraw("drawn")
 	leader := r.leader()
@@ -244,9 +245,10 @@ func TestBackupIsRestoredElsewhere(t *testing.T) {
 					t.Errorf("%s orders with other details and gets %q, %d %s", name, path, seen.status, seen.body)
 				}
 			}
-			if got := last.sendCommand(orderservice.OperatorCommand{Action: "draw", Product: "late", Kind: "dice", Text: rolled}); got.status != http.StatusOK {
-				t.Fatalf("the draw that was pending: %d %s", got.status, got.body)
-			}
+			eventually(t, "the draw that was pending", func() (bool, string) {
+				got := last.sendCommand(orderservice.OperatorCommand{Action: "draw", Product: "late", Kind: "dice", Text: rolled})
+				return got.status == http.StatusOK, got.body
+			})
 			if f := last.waitDraw("late"); len(f.Winners) != 2 || len(f.Entries) != 5 || draw.Verify(f) != nil {
 				t.Errorf("the draw that was pending: %+v, %v", f, draw.Verify(f))
 			}

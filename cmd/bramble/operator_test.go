@@ -211,7 +211,7 @@ func TestDrawIsSeenAtOnce(t *testing.T) {
 		t.Errorf("before the dice: exit %d\n%s%s", code, out, err)
 	}
 	o.want(3, "the draw of berry waits for an operator", "sale", "list")
-	o.want(1, "berry is drawn: 30 entries, 3 won.", "draw", "make", "berry", "--dice", "36115246613611524661")
+	o.eventually(1, "berry is drawn: 30 entries, 3 won.", "draw", "make", "berry", "--dice", "36115246613611524661")
 	for board := range 4 {
 		o.want(board, `"winners": [`, "draw", "show", "berry")
 	}

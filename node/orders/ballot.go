@@ -20,25 +20,16 @@ import (
 // board.
 const maxTickWork = 256
 
-// promiseDraws begins version 2 of the draw of all ballots that have no randomness yet: see promiseDraw.
-func (a *applyTx) promiseDraws() {
-	for _, s := range a.b.sales {
-		if s.Mode == Ballot && !s.drawBegun && s.Draw.Public == (draw.Public{}) {
-			a.promiseDraw(s)
-			a.touch(s)
-		}
-	}
-}
-
-// promiseDraw sets what is fixed of a ballot's draw before anybody can know its randomness.
+// promiseDraw sets what is fixed of a ballot's draw, unless somebody may know its randomness already.
 func (a *applyTx) promiseDraw(s *storedSale) {
-	if s.Mode != Ballot {
+	if s.Mode != Ballot || s.drawBegun || s.Draw.Public != (draw.Public{}) {
 		return
 	}
 	s.Draw.Version = a.rules.drawVersion
 	if s.Draw.PublicKind == draw.Dice && s.Draw.Version > 1 {
 		s.Draw.Dice = cmp.Or(s.Draw.Dice, draw.DefaultDice)
 	}
+	a.touch(s)
 }
 
 // hasFixedEntries reports whether neither the entries of a ballot nor its times can change any more.
@@ -68,7 +59,7 @@ func (a *applyTx) makeDraw(s *storedSale, c MakeDraw) (Answer, string) {
 		return Answer{Outcome: NotOpen, Opens: draw.RoundTime(s.Promise().Round)}, action
 	}
 	if s.Draw.Public = c.Public; s.Draw.Version > 1 {
-		s.Draw.Given = a.now
+		s.Draw.Taken = a.now
 	}
 	return Answer{Outcome: Done}, action
 }
@@ -99,9 +90,8 @@ func (a *applyTx) advanceDraw(s *storedSale, work int) int {
 	return a.awardTickets(s, work)
 }
 
-// fixList fixes the list of entries and the stock, and publishes its hash. If the boards were off until the
-// promised round of drand was made, or nobody knew the time, the close becomes now: a round that is known before
-// the list is fixed does not count.
+// fixList fixes the list of entries and the stock, and publishes its hash. If it is late, because the boards were off until the
+// promised round of drand was made, the close becomes now: a round that is known before the list does not count.
 func (a *applyTx) fixList(s *storedSale) {
 	if round := s.Promise().Round; round != 0 && !a.now.Before(draw.RoundTime(round)) {
 		s.Closes = a.now
@@ -113,7 +103,7 @@ func (a *applyTx) fixList(s *storedSale) {
 	a.appendAudit(ledgerOperator, fmt.Sprintf("list %s: %d entries, %s", s.Product, s.Entries, s.Draw.List))
 }
 
-// hashList returns the hash of a ballot's list. It is one step: about a second on an original board for a million entries.
+// hashList returns the hash of a ballot's list in one step: about a second on an original board for a million entries.
 func (a *applyTx) hashList(s *storedSale) string {
 	list := draw.NewList(s.Draw.Version, s.Draw.Stock)
 	prefix := uint16Key(s.number)

@@ -67,7 +67,7 @@ func TestAFixedListCannotBeChanged(t *testing.T) {
 		d.want(Done, MakeDraw{d.by(), "pi", public})
 		d.want(TooLate, MakeDraw{d.by(), "pi", draw.Public{Kind: public.Kind, Text: strings.Replace(public.Text, "6", "5", 1)}})
 		d.ticks()
-		if f, err = d.book.Draw("pi"); err != nil || len(f.Winners) != 2 || !f.Given.Equal(d.now) {
+		if f, err = d.book.Draw("pi"); err != nil || len(f.Winners) != 2 || !f.Taken.Equal(d.now) {
 			t.Errorf("%s: %+v, %v", kind, f, err)
 		}
 		if err := draw.Verify(f); kind == draw.Dice && err != nil || kind == draw.Drand && !strings.Contains(err.Error(), "signature") {
@@ -169,7 +169,7 @@ func TestASecretIsNotPublicBeforeTheList(t *testing.T) {
 		t.Errorf("%+v, %v", f, err)
 	}
 	d.ticks()
-	if f, err := d.book.Draw("pi"); err != nil || draw.Verify(f) != nil || f.List == "" || !f.Given.IsZero() {
+	if f, err := d.book.Draw("pi"); err != nil || draw.Verify(f) != nil || f.List == "" || !f.Taken.IsZero() {
 		t.Errorf("%+v, %v", f, err)
 	}
 }

@@ -200,7 +200,7 @@ func (b *Book) Draw(product string) (draw.File, error) {
 			Promised: draw.Promise{Kind: s.Draw.PublicKind}, Entries: []draw.Entry{}, Winners: []string{}, Losers: []string{},
 		}
 		if f.Version > 1 {
-			f.Promised, f.List, f.Listed, f.Given = s.Promise(), s.Draw.List, s.Draw.Listed, s.Draw.Given
+			f.Promised, f.List, f.Listed, f.Taken = s.Promise(), s.Draw.List, s.Draw.Listed, s.Draw.Taken
 		}
 		if !isDrawn && f.List == "" {
 			return nil

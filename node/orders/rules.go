@@ -122,7 +122,9 @@ func (a *applyTx) raiseRules(to uint32) {
 			}
 		}
 		if a.rules.version == 3 {
-			a.promiseDraws()
+			for _, s := range a.b.sales {
+				a.promiseDraw(s)
+			}
 		}
 		if len(a.b.sales) > 0 { // a new ledger begins with the newest rules
 			a.appendAudit(ledgerOperator, rulesInForce+fmt.Sprint(a.rules.version))
@@ -169,6 +171,5 @@ func (a *applyTx) reindexPeople(old *ruleSet) {
 	}
 }
 
-// RestoreRules is the version from which a backup can be restored, SecretRules that of SetReceiptSecret, and DrawRules that
-// of an Offer with Dice.
+// RestoreRules, SecretRules and DrawRules are the versions from which there is a restore, a SetReceiptSecret, an Offer with Dice.
 const RestoreRules, SecretRules, DrawRules = 2, 3, 3

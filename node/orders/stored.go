@@ -213,7 +213,7 @@ func (s *storedSale) codeFields(c fieldCodec, form byte) {
 			&s.scanned, &s.scanFree, &s.ranked, &s.rankFree, &s.sweep, &s.sweepFor)
 	}
 	if form > recordForm2 {
-		c.codeAll(&s.Draw.Version, &s.Draw.Dice, &s.Draw.List, &s.Draw.Listed, &s.Draw.Given)
+		c.codeAll(&s.Draw.Version, &s.Draw.Dice, &s.Draw.List, &s.Draw.Listed, &s.Draw.Taken)
 	}
 }
 

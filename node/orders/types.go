@@ -303,7 +303,7 @@ type DrawInfo struct {
 	List       string    // hex; the hash of the list, once it is fixed; "" before, and in version 1
 	Listed     time.Time // when the list was fixed; zero before
 	Public     draw.Public
-	Given      time.Time // when the book accepted Public; zero before, and in version 1
+	Taken      time.Time // when the book accepted Public; zero before, and in version 1
 	At         time.Time // when the draw was finished; zero before
 	Stock      int64     // units in the draw
 	Winners    int       // entries that won

@@ -45,7 +45,6 @@ func (s *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResul
 		if err := s.awaitTrustedClock(ctx); err != nil {
 			return OperatorResult{}, err
 		}
-		s.awaitList(ctx, c.Product)
 		if err := s.checkRandomness(c); err != nil {
 			return OperatorResult{}, fmt.Errorf("%w: %w", errMalformed, err)
 		}
@@ -167,24 +166,6 @@ func (s *Service) saleBefore(ctx context.Context, o OperatorCommand) *SaleJSON {
 	before := s.newSaleJSON(s.cfg.Book, sale)
 	return &before
 }
-
-// awaitList waits until the list of a closed ballot is fixed, which a Tick does within a second of the close.
-func (s *Service) awaitList(ctx context.Context, product string) {
-	for range listRetries {
-		sale, ok := s.Sale(product)
-		if !ok || sale.State != orders.SaleDrawing || sale.Draw.Version < 2 || sale.Draw.List != "" {
-			return
-		}
-		select {
-		case <-time.After(trustRetry):
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// listRetries limits awaitList to some seconds.
-const listRetries = 50
 
 // checkRandomness returns the problem with public randomness. The order book refuses
 // unsuitable randomness too, but without a reason, and it does not check drand's signature.
@@ -344,11 +325,8 @@ func (o OperatorCommand) resultOf(a orders.Answer, rules uint32) (OperatorResult
 		}
 		return refused("it is too late for that; \"bramble orders show\" and \"bramble sale list\" show the state")
 	case orders.NotOpen:
-		if a.State == orders.SaleDrawing && a.Opens.IsZero() {
-			return refused("the list of entries is not fixed yet; send the command again in some seconds")
-		}
 		if a.State == orders.SaleDrawing {
-			return refused("the promised round of drand is made at %s", a.Opens.UTC().Format(time.RFC3339))
+			return refused("the list of entries is not fixed yet, or it is too early for the round of drand; send the command again in some seconds")
 		}
 		return refused("the ballot has not closed yet: it closes at %s", a.Opens.UTC().Format(time.RFC3339))
 	case orders.WrongKind:

@@ -1,6 +1,7 @@
 package shop
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -333,12 +334,9 @@ func (c *checker) checkSaleTerms(at string, p *Product, r *rawProduct) {
 			c.addError(at+"draw", fmt.Sprintf("%q is not a method of drawing", clipPrintable(*r.Draw)))
 		}
 	}
-	switch {
-	case p.Draw == draw.Dice && r.Dice != nil:
-		p.Dice = c.checkNumber(at+"dice", r.Dice, draw.LeastDice, draw.MostDice)
-	case p.Draw == draw.Dice:
-		p.Dice = draw.DefaultDice
-	case r.Dice != nil:
+	if p.Draw == draw.Dice {
+		p.Dice = c.checkNumber(at+"dice", cmp.Or(r.Dice, new(int64(draw.DefaultDice))), draw.LeastDice, draw.MostDice)
+	} else if r.Dice != nil {
 		c.addError(at+"dice", "only a draw by dice has it")
 	}
 }

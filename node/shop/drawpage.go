@@ -68,8 +68,7 @@ func (s *Shop) serveDrawJSON(w http.ResponseWriter, r *http.Request) {
 	s.sendJSON(w, r, file, pagePolicy().cacheControl(-1))
 }
 
-// serveVerifier sends the page that checks a draw's file in the browser. Its policy allows its own script and style, and
-// the shop's files.
+// serveVerifier sends the page that checks a draw's file in the browser. Its policy allows its script, its style and the shop's files.
 func (s *Shop) serveVerifier(w http.ResponseWriter, r *http.Request) {
 	p := s.ballotFromURL(w, r)
 	if p == nil || !s.requireCanonicalURL(w, r, pageAddress{page: "product", product: p}.path()+"/verify") {
@@ -86,7 +85,7 @@ func (s *Shop) serveVerifier(w http.ResponseWriter, r *http.Request) {
 		return tag + "-src " + sourceHash(text)
 	}
 	h := w.Header()
-	h.Set("Content-Security-Policy", "default-src 'none'; connect-src 'self'; "+inline("script")+"; "+inline("style")+"; form-action 'none'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; connect-src 'self'; img-src 'self'; "+inline("script")+"; "+inline("style")+"; form-action 'none'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("Surrogate-Key", "shop product:"+p.Slug)
 	h.Set("Cache-Control", pagePolicy().cacheControl(-1))
 	sendContent(w, r, "text/html; charset=utf-8", page)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
-	"bramble/node/orders/draw"
 	"bramble/node/tomlfile"
 )
 
@@ -127,7 +126,7 @@ func remedyFor(key string) string {
 		"product.fulfilment_delay": fmt.Sprintf(`write fulfilment_delay = "24h", in hours, minutes and seconds ("1h30m"), from "0s" to "%dh", or leave the line out for 1h`, int(maxFulfilmentDelay/time.Hour)),
 		"product.invitation_time":  fmt.Sprintf(`write invitation_time = "48h", from "1m" to "%dh", or "0s" if only you invite people, or leave the line out for 48h`, int(maxFulfilmentDelay/time.Hour)),
 		"product.draw":             `write draw = "commitment", "dice" or "drand", in a ballot only, or leave the line out for commitment`,
-		"product.dice":             fmt.Sprintf("write dice = %d, a whole number from %d to %d, in a ballot with draw = \"dice\" only, or leave the line out for %[1]d", draw.DefaultDice, draw.LeastDice, draw.MostDice),
+		"product.dice":             `write dice = 20, a whole number from 10 to 100, beside draw = "dice" only, or leave the line out for 20`,
 		"product.state":            `write state = "closed" or state = "sold_out", or leave the line out to go by clock and stock`,
 		"product.picture": fmt.Sprintf(`write picture = "model-b.svg": a .svg, .png, .jpg, .webp or .avif of up to %d KB, small letters, in the folder %q beside the catalogue`,
 			maxPictureBytes>>10, pictureFolder),

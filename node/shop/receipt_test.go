@@ -216,7 +216,7 @@ func TestReceiptsAreSecret(t *testing.T) {
 }
 
 func TestTheDrawIsPublished(t *testing.T) {
-	x := openSale(t, func(p *Product) { p.Mode, p.Draw = orders.Ballot, draw.Dice })
+	x := openSale(t, func(p *Product) { p.Mode, p.Draw, p.Dice = orders.Ballot, draw.Dice, 20 })
 	if html := request(x.Shop, "GET", boardPath+"/draw").Body.String(); !strings.Contains(html, strings.Repeat("c0ffee42", 8)) || strings.Contains(html, "Secret") {
 		t.Errorf("before: %s", textOf(html))
 	}
@@ -252,7 +252,7 @@ func TestTheDrawIsPublished(t *testing.T) {
 		t.Errorf("draw.json: %v, %+v", err, got)
 	}
 	verifier := request(x.Shop, "GET", boardPath+"/verify")
-	if policy := verifier.Header().Get("Content-Security-Policy"); verifier.Code != 200 || !strings.HasPrefix(policy, "default-src 'none'; connect-src 'self'; ") || strings.Contains(policy, "unsafe") {
+	if policy := verifier.Header().Get("Content-Security-Policy"); verifier.Code != 200 || !strings.HasPrefix(policy, "default-src 'none'; connect-src 'self'; img-src 'self'; ") || strings.Contains(policy, "unsafe") {
 		t.Errorf("the verifier: %d, %s", verifier.Code, policy)
 	}
 	for kind, warns := range map[draw.Kind]bool{draw.None: true, draw.Dice: false, draw.Drand: false} {

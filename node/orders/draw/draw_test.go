@@ -22,7 +22,7 @@ func small() File {
 	f := File{
 		Version: 2, Product: "pi", Opens: closes.Add(-time.Hour), Closes: closes, Stock: 3,
 		Commitment: commitmentOf(secret), Secret: secret,
-		Promised: Promise{Kind: Dice, Dice: 10}, Listed: closes.Add(time.Second), Given: closes.Add(time.Hour),
+		Promised: Promise{Kind: Dice, Dice: 10}, Listed: closes.Add(time.Second), Taken: closes.Add(time.Hour),
 		Public: Public{Kind: Dice, Text: "3611524661"},
 		Entries: []Entry{
 			{"0000-0000-014", 1}, {"0000-0000-028", 2}, {"4T2M-9XWQ-7H3", 1},
@@ -47,7 +47,7 @@ func redraw(f *File) {
 func drandFile() File {
 	f := small()
 	f.Closes = RoundTime(1000).Add(-ListTime)
-	f.Opens, f.Listed, f.Given = f.Closes.Add(-time.Hour), f.Closes.Add(time.Second), RoundTime(1000).Add(time.Minute)
+	f.Opens, f.Listed, f.Taken = f.Closes.Add(-time.Hour), f.Closes.Add(time.Second), RoundTime(1000).Add(time.Minute)
 	f.Promised, f.Public = Promise{Kind: Drand, Round: 1000}, Public{Drand, round1000}
 	redraw(&f)
 	return f

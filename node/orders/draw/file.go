@@ -18,8 +18,7 @@ type Public struct {
 	Text string `json:"text"` // see Check for the format; part of the seed, byte for byte
 }
 
-// Promise is what an offer fixes of a ballot's public randomness, before the ballot opens. Exactly one
-// text keeps it, except that nobody knows it before the close: see Accepts.
+// Promise is what an offer fixes of a ballot's public randomness, before the ballot opens: see Accepts.
 type Promise struct {
 	Kind  Kind   `json:"kind"`
 	Dice  int    `json:"dice,omitempty"`  // of Dice: their number, LeastDice to MostDice
@@ -35,7 +34,7 @@ type Entry struct {
 // File is the published record of a draw; as JSON it is the file that Verify and
 // `bramble draw verify` read. Times are RFC 3339 in UTC, in whole milliseconds. It is public from
 // the offer on, and has what is public so far: the entries from Listed on, secret and result after
-// the draw. A draw that was begun by rules 1 or 2 has version 1, without the fields from Promised to Given.
+// the draw. A draw that was begun by rules 1 or 2 has version 1, without List, Listed and Taken.
 type File struct {
 	Version    int       `json:"version"` // 2
 	Product    string    `json:"product"`
@@ -46,7 +45,7 @@ type File struct {
 	Promised   Promise   `json:"promised"`
 	List       string    `json:"list,omitempty"`  // hex, see List; published before the randomness was known
 	Listed     time.Time `json:"listed,omitzero"` // when the list was fixed, by the ledger's clock
-	Given      time.Time `json:"given,omitzero"`  // when the rack took Public, by the ledger's clock; not of None
+	Taken      time.Time `json:"taken,omitzero"`  // when the rack took Public, by the ledger's clock; not of None
 	Secret     string    `json:"secret"`          // hex, not published before the close
 	Public     Public    `json:"public"`
 	Entries    []Entry   `json:"entries"` // in the order of their references

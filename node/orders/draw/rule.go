@@ -16,16 +16,14 @@ import (
 // MaxPublic bounds the text of public randomness, in bytes.
 const MaxPublic = 240
 
-// The number of dice that an offer can ask for. Ten have 6^10 results, some 60 million: too many to
-// prepare for by adding entries before the close. Twenty have more than the 2^50 references.
+// The number of dice that an offer can ask for. Ten have 60 million results, too many to prepare for by adding entries.
 const (
 	LeastDice   = 10
 	DefaultDice = 20
 	MostDice    = 100
 )
 
-// ListTime is the time from the close to the drand round of the draw. The list is fixed within
-// seconds of the close, and in the rest of the time anybody can save its hash.
+// ListTime is the time from a close to its round of drand: in it the list is fixed, and anybody can save its hash.
 const ListTime = 10 * time.Minute
 
 // The drand beacon "quicknet": the Unix time of its round 1, and the interval between rounds
@@ -110,9 +108,8 @@ func RoundTime(round uint64) time.Time {
 	return time.Unix(quicknetGenesis+int64(round-1)*quicknetPeriod, 0).UTC()
 }
 
-// Accepts returns an ErrPublic unless the randomness is what was promised, in its one spelling: that
-// many dice as digits without blanks, one die after another, or that round. Whoever could choose
-// between two spellings could choose between two results.
+// Accepts returns an ErrPublic unless the randomness is what was promised, in its one spelling: somebody who could
+// choose between two spellings could choose between two results.
 func (p Promise) Accepts(u Public) error {
 	if u.Kind != p.Kind {
 		return fmt.Errorf("%w: %q was promised, and this is %q", ErrPublic, p.Kind, u.Kind)
@@ -133,8 +130,7 @@ func (p Promise) Accepts(u Public) error {
 
 func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// Fits is what draws of version 1 accepted: any spelling and, of drand, any round after the close. The order
-// book applies it when it reads old logs.
+// Fits is what draws of version 1 accepted, for old logs: any spelling and, of drand, any round after the close.
 func (p Public) Fits(required Kind, closed time.Time) error {
 	if err := p.Check(); err != nil {
 		return err
@@ -162,15 +158,14 @@ func commitmentOf(secretHex string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// List hashes the units in a draw, and its entries, which are added in ascending order of their
-// references. In version 2 it is the SHA-256 of a line with the units and a line for each entry: its
-// reference, a blank and its quantity. In version 1 the lines were the references.
+// List hashes a line with the units in a draw and a line for each entry, in ascending order: reference, blank and
+// quantity. In version 1 the lines were the references.
 type List struct {
 	sum     hash.Hash
 	version int
 }
 
-// NewList returns a list without entries, for draws of a version.
+// NewList returns a list without entries.
 func NewList(version int, stock int64) *List {
 	l := &List{sha256.New(), version}
 	if version > 1 {

@@ -45,10 +45,9 @@ func Read(r io.Reader) (File, error) {
 }
 
 // Verify repeats the draw of a file. nil means that promise, list, randomness and result follow from
-// each other, and that the list was fixed before the randomness was known, by the file's own times. Whether
-// promise, commitment and list are those that were published in time, the list is complete, and the
-// dice fell as written is for people to compare. An ErrUndrawn says what there is to save for that. The page
-// verify.html gives the same sentences in the same order; only it cannot check drand's signature.
+// each other, and that the list was fixed before the randomness, by the file's own times. Whether these are as published, the
+// list is complete, and the dice fell as written is for people to compare; an ErrUndrawn says what to save for that. The shop's
+// page verify.html gives the same sentences in the same order; only it cannot check drand's signature.
 func Verify(f File) error {
 	var first error
 	require := func(ok bool, format string, args ...any) {
@@ -56,18 +55,20 @@ func Verify(f File) error {
 			first = fmt.Errorf("%w: "+format, append([]any{ErrFile}, args...)...)
 		}
 	}
-	p, round := f.Promised, RoundAfter(f.Closes)
+	p, round := f.Promised, uint64(0)
+	if p.Kind == Drand {
+		round = RoundAfter(f.Closes)
+	}
 	hasResult := f.Secret != "" || len(f.Winners)+len(f.Losers) > 0
 	require(f.Version != 1, "version 1 proves too little: the same dice had many spellings, any drand round after the close counted, "+
 		"and the list was not published before the randomness. So whoever ran the rack could choose among many results")
 	require(f.Version == 2, "version %d is unknown", f.Version)
 	require(strings.Trim(f.Product, "abcdefghijklmnopqrstuvwxyz0123456789-") == "", "the product is not a slug")
 	require(isHash(f.Commitment), "the commitment is not 64 small hex digits")
-	require(isPlainTime(f.Opens) && isPlainTime(f.Closes) && isPlainTime(f.Listed) && isPlainTime(f.Given), "a time is not in UTC and whole milliseconds")
+	require(isPlainTime(f.Opens) && isPlainTime(f.Closes) && isPlainTime(f.Listed) && isPlainTime(f.Taken), "a time is not in UTC and whole milliseconds")
 	require(p.Kind.Known(), "the promised kind of randomness is unknown")
 	require(p.Kind == Dice && p.Dice >= LeastDice && p.Dice <= MostDice || p.Kind != Dice && p.Dice == 0, "the promised number of dice is not %d to %d", LeastDice, MostDice)
-	require(p.Kind != Drand || p.Round == round, "round %d was promised, but this close needs round %d", p.Round, round)
-	require(p.Kind == Drand || p.Round == 0, "a round was promised, but not drand")
+	require(p.Round == round, "round %d was promised, but this close needs round %d", p.Round, round)
 	if first == nil && f.List == "" && len(f.Entries) == 0 && f.Public == (Public{}) && !hasResult {
 		return fmt.Errorf("%w: the list is not fixed yet. Save the commitment and the promise", ErrUndrawn)
 	}
@@ -87,9 +88,9 @@ func Verify(f File) error {
 		err := p.Accepts(f.Public)
 		require(err == nil, "%w", err)
 	}
-	require(f.Public.Kind != None || f.Given.IsZero(), "there is a time for randomness, but no randomness")
-	require(f.Public.Kind == None || !f.Given.Before(f.Listed), "the randomness came before the list was fixed")
-	require(f.Public.Kind != Drand || !f.Given.Before(RoundTime(round)), "the randomness came before its round was made")
+	require(f.Public.Kind != None || f.Taken.IsZero(), "there is a time for randomness, but no randomness")
+	require(f.Public.Kind == None || !f.Taken.Before(f.Listed), "the randomness came before the list was fixed")
+	require(f.Public.Kind != Drand || !f.Taken.Before(RoundTime(round)), "the randomness came before its round was made")
 	if first == nil && !hasResult {
 		return fmt.Errorf("%w: the list is fixed. Save its hash, %s", ErrUndrawn, f.List)
 	}

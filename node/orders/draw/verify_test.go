@@ -50,13 +50,13 @@ func changedFiles() map[string]string {
 	dice("holds-dice", func(*File) {})
 	drand("holds-drand", func(*File) {})
 	none := func(f *File) {
-		f.Promised, f.Public, f.Given = Promise{}, Public{}, time.Time{}
+		f.Promised, f.Public, f.Taken = Promise{}, Public{}, time.Time{}
 		redraw(f)
 	}
 	dice("holds-none", none)
 	dice("holds-empty", func(f *File) { f.Entries = []Entry{}; redraw(f) })
 	dice("version-1", func(f *File) {
-		f.Version, f.Promised, f.List, f.Listed, f.Given = 1, Promise{}, "", time.Time{}, time.Time{}
+		f.Version, f.Promised, f.List, f.Listed, f.Taken = 1, Promise{}, "", time.Time{}, time.Time{}
 	})
 	dice("version-3", func(f *File) { f.Version = 3 })
 	dice("product", func(f *File) { f.Product = "<Pi>" })
@@ -70,10 +70,10 @@ func changedFiles() map[string]string {
 	drand("close-moved", func(f *File) { f.Closes = f.Closes.Add(-3 * time.Second) })
 	dice("promised-round-without", func(f *File) { f.Promised.Round = 1000 })
 	dice("undrawn-open", func(f *File) {
-		f.List, f.Listed, f.Given, f.Secret, f.Public, f.Entries, f.Winners, f.Losers = "", time.Time{}, time.Time{}, "", Public{}, []Entry{}, []string{}, []string{}
+		f.List, f.Listed, f.Taken, f.Secret, f.Public, f.Entries, f.Winners, f.Losers = "", time.Time{}, time.Time{}, "", Public{}, []Entry{}, []string{}, []string{}
 	})
 	undrawn := func(f *File) {
-		f.Given, f.Secret, f.Public, f.Winners, f.Losers = time.Time{}, "", Public{}, []string{}, []string{}
+		f.Taken, f.Secret, f.Public, f.Winners, f.Losers = time.Time{}, "", Public{}, []string{}, []string{}
 	}
 	dice("undrawn-listed", undrawn)
 	dice("undrawn-dice", func(f *File) { f.Secret, f.Winners, f.Losers = "", []string{}, []string{} })
@@ -90,7 +90,7 @@ func changedFiles() map[string]string {
 	dice("entry-spelt", func(f *File) { f.Entries[5].Reference = "zzzz-zzzz-zz7" })
 	dice("entry-of-two-lines", func(f *File) { f.Entries[1].Reference = "0000-0000-028 2\n4T2M-9XWQ-7H3" })
 	dice("list-of-others", func(f *File) { f.Entries = f.Entries[1:]; list := f.List; redraw(f); f.List = list })
-	dice("another-kind", func(f *File) { f.Public, f.Given = Public{}, time.Time{}; redraw(f) })
+	dice("another-kind", func(f *File) { f.Public, f.Taken = Public{}, time.Time{}; redraw(f) })
 	dice("no-kind-for-dice", func(f *File) { f.Public.Kind = "" })
 	dice("other-dice", func(f *File) { f.Public.Text = "3611524662" })
 	dice("dice-with-blank", func(f *File) { f.Public.Text = "36115 24661"; redraw(f) })
@@ -102,9 +102,9 @@ func changedFiles() map[string]string {
 	drand("signature-short", func(f *File) { f.Public.Text = round1000[:len(round1000)-2]; redraw(f) })
 	drand("drand-form", func(f *File) { f.Public.Text += " "; redraw(f) })
 	drand("signature-wrong", func(f *File) { f.Public.Text = strings.Replace(round1000, "5e39", "5e38", 1); redraw(f) })
-	dice("given-nothing", func(f *File) { none(f); f.Given = f.Listed })
-	dice("given-before-list", func(f *File) { f.Given = f.Closes })
-	drand("given-before-round", func(f *File) { f.Given = RoundTime(999) })
+	dice("given-nothing", func(f *File) { none(f); f.Taken = f.Listed })
+	dice("given-before-list", func(f *File) { f.Taken = f.Closes })
+	drand("given-before-round", func(f *File) { f.Taken = RoundTime(999) })
 	dice("no-secret", func(f *File) { f.Secret = "" })
 	dice("secret-spelt", func(f *File) { f.Secret = strings.ToUpper(f.Secret); f.Commitment = commitmentOf(f.Secret); redraw(f) })
 	dice("another-secret", func(f *File) { f.Secret = strings.Repeat("ac", 32); redraw(f) })

@@ -1,0 +1,153 @@
+package shop
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"bramble/node/orders"
+	"bramble/node/orders/draw"
+)
+
+// pageFile is a file that the page judged, as JavaScript returns it.
+type pageFile struct{ Kind, Says string }
+
+func evaluate[T any](t *testing.T, ctx context.Context, expression string) T {
+	t.Helper()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		t.Fatalf("%.200s: %v", expression, err)
+	}
+	return v
+}
+
+// The page judges the files of testdata/files in the words of draw.Verify, also when it was saved and is opened
+// without a server. Only drand's signature is beyond it.
+func TestBothVerifiersAgree(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a browser takes seconds to start")
+	}
+	page, err := filepath.Abs(filepath.Join("page", "verify.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := browser(t, true)
+	if _, err := chromedp.Run(ctx, chromedp.Navigate("file://"+filepath.ToSlash(page))); err != nil {
+		t.Fatal(err)
+	}
+	// The vectors of FIPS 180-4, and every length around the end of a block, against Go.
+	for text, want := range map[string]string{
+		`""`:    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+		`"abc"`: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+		`"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"`: "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
+		`"a".repeat(1000000)`: "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0",
+	} {
+		if got := evaluate[string](t, ctx, "sha256("+text+")"); got != want {
+			t.Errorf("SHA-256 of %s: %s", text, got)
+		}
+	}
+	lengths := evaluate[[]string](t, ctx, `Array.from({length: 200}, (_, n) => sha256("x".repeat(n)))`)
+	for n, got := range lengths {
+		if sum := sha256.Sum256([]byte(strings.Repeat("x", n))); got != hex.EncodeToString(sum[:]) {
+			t.Errorf("SHA-256 of %d bytes: %s", n, got)
+		}
+	}
+	folder := filepath.Join("..", "orders", "draw", "testdata", "files")
+	names, err := filepath.Glob(filepath.Join(folder, "*.json"))
+	if err != nil || len(names) < 60 {
+		t.Fatalf("%d files, %v", len(names), err)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		quoted, err := json.Marshal(string(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := evaluate[pageFile](t, ctx, "(({kind, says}) => ({Kind: kind, Says: says}))(checkDraw("+string(quoted)+"))")
+		f, err := draw.Read(strings.NewReader(string(text)))
+		if err == nil {
+			err = draw.Verify(f)
+		}
+		want := pageFile{Kind: "holds"}
+		switch {
+		case strings.HasSuffix(name, "signature-wrong.json"):
+		case err != nil && strings.HasPrefix(err.Error(), draw.ErrUndrawn.Error()):
+			want = pageFile{"undrawn", err.Error()}
+		case err != nil:
+			want = pageFile{"wrong", strings.TrimPrefix(err.Error(), draw.ErrFile.Error()+": ")}
+		}
+		if strings.HasPrefix(want.Says, "reading it") {
+			want.Says, got.Says = "reading it", got.Says[:min(len(got.Says), len("reading it"))]
+		}
+		if got != want {
+			t.Errorf("%s: the page says %+v, Go %+v", filepath.Base(name), got, want)
+		}
+	}
+	file, err := filepath.Abs(filepath.Join(folder, "holds-drand.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []chromedp.Action[chromedp.Void]{chromedp.SetUploadFiles(chromedp.CSS("#file"), []string{file}), chromedp.WaitVisible(chromedp.CSS("#answer.holds"))} {
+		if _, err := chromedp.Run(ctx, a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := chromedp.Run(ctx, chromedp.Text(chromedp.CSS("#answer"))); err != nil || !strings.Contains(got, "bramble draw verify draw.json") {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// The page at a rack's link checks that rack's file, under the policy that the shop sends, and finds a reference.
+func TestTheVerifierInABrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a browser takes seconds to start")
+	}
+	x := openSale(t, func(p *Product) { p.Mode, p.Draw, p.Dice = orders.Ballot, draw.Dice, 20 })
+	text, err := os.ReadFile(filepath.Join("..", "orders", "draw", "testdata", "files", "holds-dice.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := draw.Read(strings.NewReader(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.book.files[slug] = f
+	x.sale.Draw.At = x.sale.Closes.Add(time.Minute)
+	x.book.now = x.sale.Closes.Add(time.Hour)
+	at := strings.TrimSuffix(serveOrderPage(t, x), "/order")
+	ctx := browser(t, true)
+	do := func(actions ...chromedp.Action[chromedp.Void]) {
+		t.Helper()
+		for _, a := range actions {
+			if _, err := chromedp.Run(ctx, a); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	do(chromedp.Navigate(at+"/draw"), chromedp.Click(chromedp.CSS(`a[href$="/verify"]`)), chromedp.WaitVisible(chromedp.CSS("#compare")))
+	read := func(selector, want string) {
+		t.Helper()
+		if got, err := chromedp.Run(ctx, chromedp.Text(chromedp.CSS(selector))); err != nil || !strings.Contains(got, want) {
+			t.Errorf("%s: %q, %v, want %q", selector, got, err, want)
+		}
+	}
+	read("#answer", "The draw holds")
+	read("#facts", f.List)
+	do(chromedp.SendKeys(chromedp.CSS("#reference"), strings.ToLower(f.Winners[0])))
+	read("#found", f.Winners[0]+" is in the list, for 2, and won.")
+	f.Winners[0], f.Losers[0] = f.Losers[0], f.Winners[0]
+	x.book.files[slug] = f
+	do(chromedp.Navigate(at+"/verify"), chromedp.WaitVisible(chromedp.CSS("#answer.wrong")))
+	read("#answer", "The first thing that is wrong: winner 1 is not the one that the draw results in.")
+}
