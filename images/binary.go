@@ -17,12 +17,11 @@ const module = "bramble"
 
 // goProgram is the card's Bramble program.
 type goProgram struct {
-	content []byte
-	version string
-	modules []*debug.Module // linked into it, its own first
-	golang  string          // the compiler, such as "go1.26.8"
-	// committed is the time of the source's commit, or of this build if it has none.
-	committed time.Time
+	content   []byte
+	version   string
+	modules   []*debug.Module // linked into it, its own first
+	golang    string          // the compiler, such as "go1.26.8"
+	committed time.Time       // of the source; of the package index if the build does not tell
 }
 
 // loadProgram builds the card's program, or reads the one that the options name.
@@ -46,7 +45,7 @@ func (b *builder) loadProgram(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s was not built by Go: %w", file, err)
 	}
-	b.binary = goProgram{content: content, version: versionOf(info), golang: info.GoVersion, committed: time.Now()}
+	b.binary = goProgram{content: content, version: versionOf(info), golang: info.GoVersion, committed: b.lock.Dated}
 	for _, s := range info.Settings {
 		if at, err := time.Parse(time.RFC3339, s.Value); err == nil && s.Key == "vcs.time" {
 			b.binary.committed = at

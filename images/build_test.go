@@ -74,7 +74,7 @@ func TestTheImageIsComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, err := cardinit.ParseStatement(signed.Signature); err != nil || s.Version != built.report.Version || s.Released.Year() < 2026 || len(s.Files) != len(signed.Files)+2 {
+	if s, err := cardinit.ParseStatement(signed.Signature); err != nil || s.Version != built.report.Version || s.Released.IsZero() || len(s.Files) != len(signed.Files)+2 {
 		t.Errorf("the image is signed as %+v (%v)", s, err)
 	}
 	settings, err := os.ReadFile(built.settings)

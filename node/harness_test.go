@@ -58,7 +58,7 @@ func runBoard(path string) int {
 	defer stop()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.Log.SlogLevel()}))
 	slow, _ := time.ParseDuration(os.Getenv(slowCardEnv)) // none for most tests
-	err = node.Run(ctx, cfg, node.Options{Logger: logger, Version: "test", SlowCard: slow, Shared: true})
+	err = node.Run(ctx, cfg, node.Options{Logger: logger, Version: "test", ConfigFile: path, SlowCard: slow, Shared: true})
 	if self, _ := os.Executable(); errors.Is(err, node.ErrReopen) {
 		err = syscall.Exec(self, os.Args, os.Environ())
 	}

@@ -19,9 +19,8 @@ func nodeCommand() command {
 Run one board of a rack until SIGTERM or Ctrl-C. Then it leaves the rack and
 completes the responses in progress. A second signal ends it at once.
 
-The configuration file needs only the rack key; "bramble init" writes one, and
-"bramble config" prints every setting. As ssh does, a board refuses to start if
-everybody on the machine can read that file, or a certificate's private key.
+The configuration file needs only the rack key; "bramble init" writes one. As ssh
+does, a board refuses to start if everybody here can read it, or another key.
 
 On SIGUSR2 the board restarts in place: the program's file is executed again,
 with the configuration file as it is then. It keeps the listening sockets, so
@@ -46,6 +45,7 @@ its configuration is faulty, the log says why and the old one keeps serving.`,
 				if _, err := cfg.FindExposed(*file); err != nil || *check {
 					return err
 				}
+				keepFilesPrivate()
 				ctx, stop := untilSignal(ctx, func() { os.Exit(exitInterrupted) })
 				defer stop()
 				if *withParent {

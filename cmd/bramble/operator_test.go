@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -57,11 +58,24 @@ func (o *operatorLab) start() {
 	o.process, o.Summary = startLab(o.t, "--boards", "3", "--config", filepath.Join(o.folder, "lab.toml"), "--state", filepath.Join(o.folder, "state"))
 }
 
-// stop stops the lab as Ctrl-C does.
+// stop stops the lab as Ctrl-C does. Nothing that it leaves can be used by others.
 func (o *operatorLab) stop() {
 	o.t.Helper()
 	if err := errors.Join(o.process.Process.Signal(syscall.SIGINT), o.process.Wait()); err != nil {
 		o.t.Fatal(err)
+	}
+	err := filepath.WalkDir(filepath.Join(o.folder, "state"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			o.t.Errorf("others can use %s: %v", path, info.Mode())
+		}
+		return err
+	})
+	if err != nil {
+		o.t.Error(err)
 	}
 }
 

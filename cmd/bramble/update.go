@@ -13,6 +13,7 @@ import (
 
 	"bramble/images/cardinit"
 	"bramble/images/release"
+	"bramble/node/config"
 	"bramble/node/console"
 	"bramble/node/console/client"
 	"bramble/node/rollout"
@@ -46,6 +47,7 @@ password). All boards must have the same password.`,
 				if len(args) != 1 {
 					return usagef("name one card image, made by \"bramble image\"")
 				}
+				warnExposed(w, new(config.Config), args[0])
 				version, err := release.Open(args[0])
 				if err == nil && *downgrade != "" {
 					version.Signature, err = allowDowngrade(version.Signature, *downgrade)
@@ -75,8 +77,6 @@ func updateRack(ctx context.Context, w world, first *client.Client, version rele
 	for _, b := range boards {
 		defer b.client.Close()
 		roll.Boards = append(roll.Boards, b)
-	}
-	for _, b := range boards {
 		if err := b.checkAccepted(ctx); err != nil {
 			return fmt.Errorf("%s: %w", b.name, err)
 		}

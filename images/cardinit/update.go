@@ -14,9 +14,8 @@ import (
 
 // An A/B update goes through these steps:
 //
-//	Begin   the signature is verified; the other slot's slot.txt is deleted, so that it has
-//	        no version any more, slot.sig is written, and the files that the running slot
-//	        has too are copied from there
+//	Begin   the signature is verified and written; the other slot's slot.txt is deleted, so that
+//	        it has no version, and the files that the running slot has too are copied from there
 //	Put     each further signed file is written there, synced, and its SHA-256 compared
 //	Seal    the other slot is read back and compared, and slot.txt is written
 //	try     it is compared again, and started out of the running kernel (trial.go)

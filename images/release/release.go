@@ -22,9 +22,8 @@ const (
 	// maxBytes bounds the files of a slot together, maxEntries their number.
 	maxBytes   = 44 << 20
 	maxEntries = 64
-	// maxText bounds a version, the kernel parameters, and slot.sig, which is the longest: 64
-	// files take a quarter of it.
-	maxText = 48 << 10 // bytes
+	// maxText bounds a version, the kernel parameters, and slot.sig, the longest, in bytes.
+	maxText = 48 << 10
 	// slotParam is the kernel parameter for the slot.
 	slotParam = "bramble.slot="
 )

@@ -14,10 +14,8 @@ func (c *Config) FindExposed(file string) (all []string, refusal error) {
 		if err != nil || info.Mode().Perm()&0o077 == 0 || lacksModes(path) {
 			continue // a file that does not exist is read by nobody
 		}
-		who, isKey, toAll := "its group", i >= 2, info.Mode()&0o007 != 0
-		if toAll {
-			who = "everybody on this machine"
-		}
+		isKey, toAll := i >= 2, info.Mode()&0o007 != 0
+		who := map[bool]string{false: "its group", true: "everybody on this machine"}[toAll]
 		text := fmt.Sprintf("%s can read %s, which has secrets (mode %04o): run chmod go= %s", who, path, info.Mode().Perm(), path)
 		all = append(all, text)
 		if isKey && toAll {
