@@ -19,8 +19,8 @@ func nodeCommand() command {
 Run one board of a rack until SIGTERM or Ctrl-C. Then it leaves the rack and
 completes the responses in progress. A second signal ends it at once.
 
-The configuration file needs only the rack key; "bramble init" writes one. As ssh
-does, a board refuses to start if everybody here can read it, or another key.
+The configuration file needs only the rack key; "bramble init" writes one. Like
+ssh, a board refuses to start if everybody can read it or a certificate's key.
 
 On SIGUSR2 the board restarts in place: the program's file is executed again,
 with the configuration file as it is then. It keeps the listening sockets, so
