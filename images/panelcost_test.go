@@ -43,7 +43,7 @@ func TestPanelInstructionsOnABoard(t *testing.T) {
 			s := b.startWith(p)
 			rates[p.name] = s.idle(panelIdle)
 			if p.button != "none" {
-				b.runShell("BRAMBLE_CONSOLE_PASSWORD='" + testPassword + "' bramble locate " + b.hostName())
+				b.runShell("bramble locate --config /run/bramble.toml " + b.hostName())
 				rates[p.name+" that blink fast"] = s.idle(panelIdle / 2)
 			}
 		}
