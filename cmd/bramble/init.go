@@ -68,7 +68,7 @@ or make cards for Pis:   bramble image --config %s
 func writeSecret(file string, content []byte) error {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return fmt.Errorf("writing a new file for a secret: %w", err)
+		return fmt.Errorf("writing a new file for a secret: %w; move an old one away, or name another", err)
 	}
 	_, err = f.Write(content)
 	return errors.Join(err, f.Sync(), f.Close())

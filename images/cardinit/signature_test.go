@@ -200,6 +200,10 @@ func TestDowngradesNeedTheOwner(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	// The other slot still has the signed version of before, and nobody can have it tried.
+	if err := s.Seal("new"); !errors.Is(err, ErrNotAccepted) {
+		t.Errorf("the older version of the other slot can be tried: %v", err)
+	}
 	// The trial of a newer version fails: the board starts newest again, and takes the next one.
 	if _, err := s.Begin(signManifest(manifestOf("newest", "b"))); err != nil {
 		t.Errorf("after a failed trial: %v", err)
