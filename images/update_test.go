@@ -104,9 +104,13 @@ func TestAnUpdateRollsOverTheRack(t *testing.T) {
 		shopper.Wait()
 	})
 	defer stop()
+	settings := filepath.Join(t.TempDir(), "bramble.toml") // with the rack key, which each board must prove
+	if err := os.WriteFile(settings, []byte(rack[0].readFile("bramble.toml")), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	roll := exec.CommandContext(t.Context(), filepath.Join(filepath.Dir(image), hostProgram),
 		"update", "--allow-downgrade", filepath.Join(filepath.Dir(image), updateKey), // a build without git's stamp is the older one
-		"--console", consoles[0], filepath.Join(filepath.Dir(image), nextImage))
+		"--config", settings, "--console", consoles[0], filepath.Join(filepath.Dir(image), nextImage))
 	roll.Env = append(os.Environ(), "BRAMBLE_CONSOLE_PASSWORD="+testPassword)
 	rolled := make(chan struct{})
 	var said []byte
