@@ -68,6 +68,10 @@ func (b *board) openOrders(catalogue *shop.Catalogue) (*orderStack, error) {
 	}
 	offers := catalogue.Offers()
 	for i := range offers {
+		if offers[i].Confirm > 0 && (b.cfg.Mail.Server == "" || b.cfg.Orders.PublicURL == "") {
+			s.close()
+			return nil, fmt.Errorf("the catalogue's product %s has confirm, which needs a mail with a link: set [mail] server and [orders] public_url, or take confirm out", offers[i].Product)
+		}
 		offers[i].Webhook = b.cfg.Webhook.URL != ""
 		offers[i].Mail = b.cfg.Mail.Server != ""
 		offers[i].Retain = time.Duration(b.cfg.Orders.Retention)
@@ -168,6 +172,9 @@ func (b *board) fulfilmentConfig(catalogue *shop.Catalogue, service *orderservic
 		ReceiptURL: func(o orders.Order) string {
 			if base == "" {
 				return ""
+			}
+			if o.State == orders.StateUnconfirmed {
+				return base + shop.ConfirmPath(o.ID, service.SignConfirmation(o.ID))
 			}
 			return base + shop.ReceiptPath(o.ID, service.Sign(o.ID))
 		},

@@ -58,7 +58,10 @@ func (m *mailWriter) chooseText(o orders.Order, kind orders.JobKind, now time.Ti
 		return text
 	case kind == orders.JobMailReturned && o.State == orders.StateReturned:
 		return mailText{"Returned", "Your order came back to " + m.shop + ".", shownBy}
-	case kind == orders.JobMailExists && o.Cancellable() || kind == orders.JobMailExists && isOrdered:
+	case kind == orders.JobMailConfirm && o.State == orders.StateUnconfirmed && now.Before(o.Until):
+		return mailText{"Please confirm", "Somebody sent the form at " + m.shop + " with this mail address. It does not count yet.",
+			"If it was you, open this page until " + o.Until.UTC().Format(timeForm) + " and press the button there:"}
+	case kind == orders.JobMailExists && o.Cancellable() && o.State != orders.StateUnconfirmed || kind == orders.JobMailExists && isOrdered:
 		return mailText{"You are here already", "Somebody filled in the form at " + m.shop + " again with this mail address. Nothing new was taken; what was there stays as it is.", shownBy}
 	case kind == orders.JobMailLink && (o.State == orders.StateOpen || o.State == orders.StateInvited || o.State == orders.StateWon || isOrdered):
 		return mailText{"Your new link", "The shop " + m.shop + " has replaced the links of all receipts. The one that you had has ended. Nothing else has changed.", shownBy}

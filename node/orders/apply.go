@@ -190,6 +190,8 @@ func (a *applyTx) executeCommand(c Command, data []byte) Answer {
 		return a.runOperation(c.By, data, func() (Answer, string) {
 			return a.cancelOrder(c), "cancel " + c.ID.String()
 		})
+	case Confirm:
+		return a.confirmOrder(c)
 	case Offer:
 		return a.makeOffer(&c, data)
 	case Stock:
@@ -338,10 +340,11 @@ func (a *applyTx) storeOrder(before, o *storedOrder) {
 	a.updateQueue(s, before, o)
 	a.updateJobs(s, before, o)
 	o.form = a.rules.form
-	if before.State == StateInvited && o.State != StateInvited {
+	sameTimer := before.hasTimer() && o.hasTimer() && before.Until.Equal(o.Until)
+	if before.hasTimer() && !sameTimer {
 		a.remove(a.timers, timerKey(toMillis(before.Until), o.Number))
 	}
-	if o.State == StateInvited && before.State != StateInvited {
+	if o.hasTimer() && !sameTimer {
 		a.put(a.timers, timerKey(toMillis(o.Until), o.Number), nil)
 	}
 	if s.Retain > 0 && o.isFinished() && !before.isFinished() {
@@ -352,7 +355,7 @@ func (a *applyTx) storeOrder(before, o *storedOrder) {
 
 func (a *applyTx) updateIndexes(s *storedSale, before, o *storedOrder) {
 	wasIndexed, isIndexed := before.Number != 0, o.State != StateErased
-	if wasIndexed && isIndexed && before.isLive() == o.isLive() && before.Kind == o.Kind && before.Quantity == o.Quantity {
+	if wasIndexed && isIndexed && before.isLive() == o.isLive() && (before.State == StateUnconfirmed) == (o.State == StateUnconfirmed) && before.Kind == o.Kind && before.Quantity == o.Quantity {
 		return // the indexes do not change
 	}
 	before.computeFingerprints(&a.rules)

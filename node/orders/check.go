@@ -169,6 +169,8 @@ func (p PlaceOrder) checkFields() error {
 	)
 }
 
+func (c Confirm) checkFields() error { return checkID(c.ID) }
+
 func (c Cancel) checkFields() error {
 	var by error
 	if c.By != (Operation{}) {
@@ -191,6 +193,8 @@ func (o Offer) checkFields() error {
 		checkDuration("FulfilmentDelay", o.FulfilmentDelay),
 		checkDuration("Retain", o.Retain),
 		checkInvitations(o.Invitations),
+		checkDuration("Confirm", o.Confirm),
+		requireField(o.Confirm == 0 || o.Mail, "Confirm", "needs mail"),
 		requireField(ballot == (o.Secret != [32]byte{}), "Secret", "goes with a ballot, and only with one"),
 		requireField(ballot || o.PublicKind == draw.None, "PublicKind", "goes with a ballot only"),
 		requireField(o.PublicKind.Known(), "PublicKind", "is not a kind of public randomness"),

@@ -52,6 +52,8 @@ func everyCommand() []Command {
 		Erase{Operation: by, Email: "a@example.org"},
 		SetReceiptSecret{Operation: by, Secret: [32]byte{1}, Former: [][32]byte{{2}, {3}}, First: true},
 		SetReceiptSecret{Operation: by, Secret: [32]byte{1}, Revoke: true},
+		Confirm{9},
+		Offer{Operation: by, Product: "pi-c", Mode: FirstCome, Stock: 1, Limit: 1, Currency: "EUR", Countries: []Country{{Code: "DE"}}, Mail: true, Confirm: time.Minute},
 		Tick{}, Tick{Until: start}, SetClock{by, start, start.Add(-time.Hour)},
 	}
 }

@@ -54,6 +54,10 @@ type Cancel struct {
 	Reason string // may be empty; no personal data
 }
 
+// Confirm makes an unconfirmed order count: the person has opened the mailed link. The first of a person's
+// forms that is confirmed ends the others that were sent by then (OverLimit). TooLate: its time is over.
+type Confirm struct{ ID ID }
+
 // Offer creates a product's sale. Only the first offer counts: later ones are answered
 // AlreadyDone, even if they differ, so every board may submit its catalogue's products.
 type Offer struct {
@@ -76,6 +80,7 @@ type Offer struct {
 	// a waiting list or is a ballot; InviteByHand = none are sent, and no lost entry gets a free unit. A sale
 	// that registers interest invites automatically only if it is given.
 	Invitations time.Duration
+	Confirm     time.Duration // see Sale; only with Mail
 	// Secret is 32 random bytes for a ballot, otherwise zero. Only its commitment is public
 	// until the draw.
 	Secret     [32]byte

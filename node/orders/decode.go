@@ -40,6 +40,8 @@ var commandReaders = [...]func(*decoder) Command{
 	opOffer:            readCommand[Offer],
 	opOfferInviting:    func(d *decoder) Command { return Offer(readFields[invitingOffer](d)) },
 	opOfferDice:        func(d *decoder) Command { return Offer(readFields[diceOffer](d)) },
+	opOfferConfirming:  func(d *decoder) Command { return Offer(readFields[confirmingOffer](d)) },
+	opConfirm:          readCommand[Confirm],
 	opReviseOffer:      readCommand[ReviseOffer],
 	opRetireSale:       readCommand[RetireSale],
 	opHandOver:         readCommand[HandOver],

@@ -26,6 +26,8 @@ const (
 	opFinishRestore    = 42
 	opCancelRestore    = 43
 	opSetReceiptSecret = 44
+	opOfferConfirming  = 46 // Offer with Confirm
+	opConfirm          = 47
 	opSetOneTime       = 16 // SetTimes that keeps a time
 	opOfferInviting    = 17 // Offer with Invitations
 	opReviseOffer      = 18
@@ -55,7 +57,13 @@ func (p *PlaceOrder) codeFields(c fieldCodec) {
 func (c Cancel) encodeCommand() []byte    { return encodeAs(opCancel, &c) }
 func (c *Cancel) codeFields(f fieldCodec) { f.codeAll(&c.ID, &c.By, &c.Reason) }
 
+func (c Confirm) encodeCommand() []byte    { return encodeAs(opConfirm, &c) }
+func (c *Confirm) codeFields(f fieldCodec) { f.codeAll(&c.ID) }
+
 func (o Offer) encodeCommand() []byte {
+	if o.Confirm != 0 {
+		return encodeAs(opOfferConfirming, (*confirmingOffer)(&o))
+	}
 	if o.Dice != 0 {
 		return encodeAs(opOfferDice, (*diceOffer)(&o))
 	}
@@ -86,6 +94,15 @@ func (o *diceOffer) codeFields(c fieldCodec) {
 	(*Offer)(o).codeFields(c)
 	c.codeAll(&o.Invitations, &o.Dice)
 	c.require(o.Dice != 0)
+}
+
+// confirmingOffer is an Offer with Confirm.
+type confirmingOffer Offer
+
+func (o *confirmingOffer) codeFields(c fieldCodec) {
+	(*Offer)(o).codeFields(c)
+	c.codeAll(&o.Invitations, &o.Dice, &o.Confirm)
+	c.require(o.Confirm != 0)
 }
 
 func (r ReviseOffer) encodeCommand() []byte { return encodeAs(opReviseOffer, &r) }

@@ -17,19 +17,28 @@ func blockKey(sale uint16, block uint32) []byte {
 	return binary.BigEndian.AppendUint32(append(make([]byte, 0, 6), byte(sale>>8), byte(sale)), block)
 }
 
-// personPrefix is the prefix of the keys of all live, or all dead, orders of a person in a
-// sale.
-func personPrefix(email fingerprint, sale uint16, dead bool) []byte {
+// The parts of a person's orders in a sale.
+const (
+	livePart byte = iota
+	deadPart
+	unconfirmedPart
+)
+
+// personPrefix is the prefix of the keys of one part of a person's orders in a sale.
+func personPrefix(email fingerprint, sale uint16, part byte) []byte {
 	k := append(make([]byte, 0, 27), email[:]...)
-	k = append(k, byte(sale>>8), byte(sale), 0)
-	if dead {
-		k[18] = 1
-	}
-	return k
+	return append(k, byte(sale>>8), byte(sale), part)
 }
 
 func personKey(o *storedOrder) []byte {
-	return binary.BigEndian.AppendUint64(personPrefix(o.fingerprints.email, o.sale, !o.isLive()), o.Number)
+	part := deadPart
+	switch {
+	case o.isLive():
+		part = livePart
+	case o.State == StateUnconfirmed:
+		part = unconfirmedPart
+	}
+	return binary.BigEndian.AppendUint64(personPrefix(o.fingerprints.email, o.sale, part), o.Number)
 }
 
 // personValue has 0 units for a dead order.

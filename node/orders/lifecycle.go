@@ -45,7 +45,11 @@ func (a *applyTx) withdrawOrder(s *storedSale, o *storedOrder, reason string) *s
 	next := a.withState(o, state)
 	next.Note = reason
 	next.Until = fromMillis(0)
-	a.queueMail(next, JobMailCancelled)
+	if o.State == StateUnconfirmed {
+		next.mailJob, next.mailSince = 0, 0
+	} else {
+		a.queueMail(next, JobMailCancelled)
+	}
 	a.storeOrder(o, next)
 	return next
 }

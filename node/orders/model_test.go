@@ -2,6 +2,7 @@ package orders
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ type model struct {
 	losers  []*modelOrder // in the order of their tickets
 	// noFit and noRank: the units that nobody in the queue, and no loser, wants as few of.
 	noFit, noRank int64
+	turns         int
 }
 
 type modelOrder struct {
@@ -33,8 +35,8 @@ type modelOrder struct {
 	quantity int
 	state    OrderState
 	until    time.Time
-	// wasQueued: it is an accepted invitation.
-	wasQueued bool
+	turn     int  // in the queue; 0 = it was never in one
+	outrun   bool // unconfirmed, and the person has confirmed another one
 }
 
 func (m *modelOrder) isLive() bool {
@@ -47,7 +49,7 @@ func (m *model) free() int64 {
 	for _, p := range m.orders {
 		switch {
 		case p.state == StateReturned:
-		case p.state == StateInvited, p.state == StateWon, p.state == StateFulfilling, p.state == StateFulfilled,
+		case p.state == StateUnconfirmed && p.kind == KindOrder, p.state == StateInvited, p.state == StateWon, p.state == StateFulfilling, p.state == StateFulfilled,
 			p.state == StateOpen && p.kind == KindOrder:
 			free -= int64(p.quantity)
 		}
@@ -95,6 +97,15 @@ func (m *model) placeOrder(c PlaceOrder, who, house int) Outcome {
 	if c.Kind == KindOrder && m.free() < int64(c.Quantity) {
 		return SoldOut
 	}
+	o := &modelOrder{id: c.ID, person: who, house: house, kind: c.Kind, quantity: c.Quantity, state: StateOpen}
+	if m.offer.Confirm > 0 {
+		if others := m.unconfirmed(who); len(others) == maxUnconfirmed {
+			others[0].state = StateExpired
+		}
+		o.state, o.until = StateUnconfirmed, m.now.Add(m.offer.Confirm)
+		m.orders = append(m.orders, o)
+		return Placed
+	}
 	hasSome, units := false, m.unitsOf(&modelOrder{person: who, house: house})
 	for _, p := range m.orders {
 		hasSome = hasSome || p.isLive() && p.person == who
@@ -102,11 +113,59 @@ func (m *model) placeOrder(c PlaceOrder, who, house int) Outcome {
 	if hasSome && !c.InAddition || units+c.Quantity > m.offer.Limit {
 		return Differs
 	}
-	if c.Kind == KindWaiting || c.Kind == KindInterest {
-		m.noFit = min(m.noFit, int64(c.Quantity)-1)
-	}
-	m.orders = append(m.orders, &modelOrder{id: c.ID, person: who, house: house, kind: c.Kind, quantity: c.Quantity, state: StateOpen})
+	m.admit(o)
+	m.orders = append(m.orders, o)
 	return Placed
+}
+
+// admit makes an order count.
+func (m *model) admit(o *modelOrder) {
+	o.state = StateOpen
+	if o.kind == KindWaiting || o.kind == KindInterest {
+		m.noFit = min(m.noFit, int64(o.quantity)-1)
+		m.turns++
+		o.turn = m.turns
+	}
+}
+
+// unconfirmed returns a person's unconfirmed orders, oldest first.
+func (m *model) unconfirmed(who int) (list []*modelOrder) {
+	for _, p := range m.orders {
+		if p.person == who && p.state == StateUnconfirmed {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// queue returns the orders in the queue.
+func (m *model) queue() (list []*modelOrder) {
+	for _, p := range m.orders {
+		if p.isQueued() {
+			list = append(list, p)
+		}
+	}
+	slices.SortFunc(list, func(a, b *modelOrder) int { return a.turn - b.turn })
+	return list
+}
+
+func (m *model) confirm(id ID) Outcome {
+	p := m.find(id)
+	switch {
+	case p == nil:
+		return NoOrder
+	case p.isLive():
+		return AlreadyDone
+	case p.state != StateUnconfirmed, p.kind == KindEntry && m.over(), p.kind != KindEntry && !m.now.Before(p.until):
+		return TooLate
+	case p.outrun || m.unitsOf(p)+p.quantity > m.offer.Limit:
+		return OverLimit
+	}
+	for _, other := range m.unconfirmed(p.person) {
+		other.outrun = true
+	}
+	m.admit(p)
+	return Done
 }
 
 // placeAgain is a form that has the ID of an order.
@@ -118,17 +177,15 @@ func (m *model) placeAgain(own *modelOrder, c PlaceOrder, who, house int) Outcom
 	case own.state == StateInvited && c.Kind == KindOrder && (!isSame || c.Quantity > own.quantity):
 		return Differs
 	case own.state == StateInvited && c.Kind == KindOrder:
-		own.kind, own.quantity, own.state, own.wasQueued = KindOrder, c.Quantity, StateOpen, true
+		own.kind, own.quantity, own.state = KindOrder, c.Quantity, StateOpen
 		return Placed
-	case isSame && (own.kind == c.Kind || (own.wasQueued || own.isList()) && (c.Kind == KindWaiting || c.Kind == KindInterest)) && (own.quantity == c.Quantity || own.wasQueued || own.isList()):
+	case isSame && (own.kind == c.Kind || own.turn > 0 && (c.Kind == KindWaiting || c.Kind == KindInterest)) && (own.quantity == c.Quantity || own.turn > 0):
 		return AlreadyDone
 	case own.person == who:
 		return Differs
 	}
 	return IDInUse
 }
-
-func (m *modelOrder) isList() bool { return m.kind == KindWaiting || m.kind == KindInterest }
 
 func (m *model) suits(k Kind) bool {
 	switch m.offer.Mode {
@@ -173,7 +230,7 @@ func (m *model) cancel(id ID) Outcome {
 		return NoOrder
 	case p.state == StateCancelled || p.state == StateLeft:
 		return AlreadyDone
-	case p.state != StateOpen && p.state != StateInvited && p.state != StateWon,
+	case p.state != StateOpen && p.state != StateInvited && p.state != StateWon && p.state != StateUnconfirmed,
 		p.kind == KindEntry && p.state == StateOpen && m.over():
 		return TooLate
 	case p.kind == KindWaiting || p.kind == KindInterest:
@@ -186,9 +243,9 @@ func (m *model) cancel(id ID) Outcome {
 
 func (m *model) invite(count int, until time.Time) int {
 	invited := 0
-	for _, p := range m.orders {
-		if !p.isQueued() || invited == count {
-			continue
+	for _, p := range m.queue() {
+		if invited == count {
+			break
 		}
 		if int64(p.quantity) > m.free() {
 			continue
@@ -229,10 +286,7 @@ func (m *model) giveFreeUnits() {
 	if m.free() <= m.noFit || m.waiting() == 0 {
 		return
 	}
-	for _, p := range m.orders {
-		if !p.isQueued() {
-			continue
-		}
+	for _, p := range m.queue() {
 		if m.free() == 0 {
 			return
 		}
@@ -247,7 +301,11 @@ func (m *model) giveFreeUnits() {
 func (m *model) tick() {
 	defer m.giveFreeUnits()
 	for _, p := range m.orders {
-		if p.state == StateInvited && !m.now.Before(p.until) {
+		ends := p.until
+		if p.state == StateUnconfirmed && p.kind == KindEntry {
+			ends = m.offer.Closes
+		}
+		if (p.state == StateInvited || p.state == StateUnconfirmed) && !m.now.Before(ends) {
 			p.state = StateExpired
 		}
 	}
@@ -335,6 +393,7 @@ func newModel(rt *rapid.T, d *testBook) *model {
 	o.Stock = int64(rapid.IntRange(0, 4).Draw(rt, "stock"))
 	o.LimitByAddress = rapid.Bool().Draw(rt, "by address")
 	o.Invitations = rapid.SampledFrom([]time.Duration{InviteByHand, 25 * time.Minute}).Draw(rt, "invitations")
+	o.Confirm = rapid.SampledFrom([]time.Duration{0, 20 * time.Minute}).Draw(rt, "confirm")
 	if o.Mode == Ballot {
 		o.Secret = [32]byte{9}
 	}
@@ -347,7 +406,7 @@ func newModel(rt *rapid.T, d *testBook) *model {
 
 // step chooses a command and returns the outcome that the model expects.
 func (m *model) step(rt *rapid.T, d *testBook) (Command, Outcome) {
-	switch rapid.SampledFrom([]string{"place", "place", "place", "place", "cancel", "stock", "invite", "tick", "fulfil", "sent", "return", "close"}).Draw(rt, "command") {
+	switch rapid.SampledFrom([]string{"place", "place", "place", "place", "confirm", "confirm", "cancel", "stock", "invite", "tick", "fulfil", "sent", "return", "close"}).Draw(rt, "command") {
 	case "place":
 		kind := rapid.SampledFrom([]Kind{KindOrder, KindOrder, KindWaiting, KindEntry, KindInterest}).Draw(rt, "kind")
 		who, house := rapid.IntRange(1, 4).Draw(rt, "who"), rapid.IntRange(1, 2).Draw(rt, "house")
@@ -358,6 +417,9 @@ func (m *model) step(rt *rapid.T, d *testBook) (Command, Outcome) {
 			c.ID = m.some(rt)
 		}
 		return c, m.placeOrder(c, who, house)
+	case "confirm":
+		id := m.some(rt)
+		return Confirm{id}, m.confirm(id)
 	case "cancel":
 		id := m.some(rt)
 		return Cancel{ID: id}, m.cancel(id)
@@ -452,7 +514,7 @@ func (m *model) compare(rt *rapid.T, d *testBook) {
 		rt.Fatalf("stock %d, free %d, waiting %d; the model says %d, %d, %d",
 			s.Stock, s.Free, s.Waiting+s.Interested, m.stock, m.free(), m.waiting())
 	}
-	place := 0
+	queue := m.queue()
 	for _, p := range m.orders {
 		got := d.order(p.id)
 		if got.State != p.state || got.Kind != p.kind || got.Quantity != p.quantity {
@@ -461,7 +523,7 @@ func (m *model) compare(rt *rapid.T, d *testBook) {
 		if !p.isQueued() {
 			continue
 		}
-		place++
+		place := slices.Index(queue, p) + 1
 		if at, of, err := d.book.Position(p.id); at != place || of != m.waiting() || err != nil {
 			rt.Fatalf("order %v: place %d of %d (%v); the model says %d of %d", p.id, at, of, err, place, m.waiting())
 		}

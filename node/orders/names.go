@@ -34,7 +34,7 @@ func ParseKind(word string) (Kind, error) { return parseWord(word, KindOrder, Ki
 
 // ParseOrderState returns the state of an order that a word of String stands for.
 func ParseOrderState(word string) (OrderState, error) {
-	return parseWord(word, StateOpen, StateReturned)
+	return parseWord(word, StateOpen, StateUnconfirmed)
 }
 
 func (k Kind) String() string {
@@ -57,7 +57,7 @@ func (s SaleState) String() string {
 
 func (o OrderState) String() string {
 	return wordAt([]string{1: "open", "invited", "won", "lost", "fulfilling", "fulfilled",
-		"cancelled", "left", "expired", "erased", "returned"}, int(o))
+		"cancelled", "left", "expired", "erased", "returned", "unconfirmed"}, int(o))
 }
 
 func (o Outcome) String() string {
@@ -68,5 +68,5 @@ func (o Outcome) String() string {
 
 func (j JobKind) String() string {
 	return wordAt([]string{1: "webhook", "mail-placed", "mail-invited", "mail-won", "mail-cancelled",
-		"mail-sent", "mail-returned", "cancelled", "returned", "mail-link", "mail-exists"}, int(j))
+		"mail-sent", "mail-returned", "cancelled", "returned", "mail-link", "mail-exists", "mail-confirm"}, int(j))
 }

@@ -165,7 +165,7 @@ func newSale(c *Offer, number uint16) *storedSale {
 			Product: c.Product, Mode: c.Mode, Stock: c.Stock, Free: c.Stock,
 			Limit: c.Limit, LimitByAddress: c.LimitByAddress, Opens: c.Opens, Closes: c.Closes,
 			WaitingList: c.WaitingList, Price: c.Price, Currency: c.Currency, Countries: c.Countries,
-			FulfilmentDelay: c.FulfilmentDelay, Retain: c.Retain, Webhook: c.Webhook, Mail: c.Mail,
+			FulfilmentDelay: c.FulfilmentDelay, Retain: c.Retain, Webhook: c.Webhook, Mail: c.Mail, Confirm: c.Confirm,
 		},
 		number: number, secret: c.Secret, webhook1: c.Webhook, price1: c.Price, countries1: c.Countries,
 	}

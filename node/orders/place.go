@@ -91,6 +91,9 @@ func (a *applyTx) placeNeutrally(s *storedSale, c *PlaceOrder, prints fingerprin
 	case c.Kind == KindOrder && s.Free < int64(c.Quantity):
 		return Answer{Outcome: SoldOut, Remaining: int(s.Free)}
 	}
+	if s.Confirms() { // then not even this shows
+		return a.createOrder(s, c, split, prints)
+	}
 	owned := a.findHoldings(s, prints, c)
 	if owned.orders > 0 && !c.InAddition || a.countUnits(s, prints)+c.Quantity > s.Limit {
 		a.mailReceipts(s, owned.first)
@@ -152,7 +155,7 @@ type holdings struct {
 func (a *applyTx) findHoldings(s *storedSale, prints fingerprints, c *PlaceOrder) holdings {
 	var owned holdings
 	var waiting []uint64
-	prefix := personPrefix(prints.email, s.number, false)
+	prefix := personPrefix(prints.email, s.number, livePart)
 	for k, v := a.byPerson.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = a.byPerson.Next() {
 		number, kind, units := binary.BigEndian.Uint64(k[len(prefix):]), Kind(v[0]), int(binary.BigEndian.Uint32(v[1:]))
 		owned.orders++
@@ -173,7 +176,7 @@ func (a *applyTx) findHoldings(s *storedSale, prints fingerprints, c *PlaceOrder
 			continue
 		}
 		if !a.now.Before(o.Until) { // the Tick that expires it is still to come
-			a.expireInvitation(o)
+			a.expireOrder(o)
 			owned.orders--
 			owned.units -= o.Quantity
 			continue
@@ -196,7 +199,7 @@ func (a *applyTx) idByNumber(number uint64) ID {
 // limit holds for addresses too and that has more.
 func (a *applyTx) countUnits(s *storedSale, prints fingerprints) int {
 	units := 0
-	prefix := personPrefix(prints.email, s.number, false)
+	prefix := personPrefix(prints.email, s.number, livePart)
 	for k, v := a.byPerson.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = a.byPerson.Next() {
 		units += int(binary.BigEndian.Uint32(v[1:]))
 	}
@@ -279,8 +282,19 @@ func (a *applyTx) createOrder(s *storedSale, c *PlaceOrder, split Split, prints 
 		sale:         s.number,
 		fingerprints: prints,
 	}
-	answer := Answer{Outcome: Placed, Order: c.ID}
-	switch c.Kind {
+	if a.rules.isNeutral && s.Confirms() {
+		a.addUnconfirmed(s, o)
+		return Answer{Outcome: Placed, Order: c.ID}
+	}
+	position := a.admitOrder(s, o)
+	a.storeOrder(nil, o)
+	a.verifyLimit(s, prints)
+	return Answer{Outcome: Placed, Order: c.ID, Position: position}
+}
+
+// admitOrder makes an order that is about to be stored count, and returns its position in a queue.
+func (a *applyTx) admitOrder(s *storedSale, o *storedOrder) (position int) {
+	switch o.Kind {
 	case KindOrder:
 		o.Ready = a.now.Add(s.FulfilmentDelay)
 	case KindEntry:
@@ -289,13 +303,11 @@ func (a *applyTx) createOrder(s *storedSale, c *PlaceOrder, split Split, prints 
 	case KindInterest, KindWaiting:
 		s.lastQueueNumber++
 		o.queueNumber = s.lastQueueNumber
-		answer.Position = s.Waiting + s.Interested + 1
-		s.noFit = min(s.noFit, int64(c.Quantity)-1)
+		position = s.Waiting + s.Interested + 1
+		s.noFit = min(s.noFit, int64(o.Quantity)-1)
 	}
 	a.queueMail(o, JobMailPlaced)
-	a.storeOrder(nil, o)
-	a.verifyLimit(s, prints)
-	return answer
+	return position
 }
 
 // verifyLimit checks an invariant after an order is stored: the indexes give no person more

@@ -149,8 +149,3 @@ func (a *applyTx) inviteWaiting(s *storedSale, work int) int {
 	}
 	return done
 }
-
-// expireInvitation ends an invitation that was not accepted; its units become free.
-func (a *applyTx) expireInvitation(o *storedOrder) {
-	a.storeOrder(o, a.withState(o, StateExpired))
-}

@@ -172,7 +172,7 @@ func (r *recountState) countOrder(k, v []byte) error {
 	if o.mailJob != 0 {
 		r.addToSum(&r.want.outbox, bucketOutbox, outboxKey(QueueMail, o.mailSince, o.Number), []byte{byte(o.mailJob)})
 	}
-	if o.State == StateInvited {
+	if o.hasTimer() {
 		r.wantTimers = append(r.wantTimers, timerKey(toMillis(o.Until), o.Number))
 	}
 	return nil
@@ -205,7 +205,7 @@ func (r *recountState) checkTimer(k []byte) error {
 	}
 	switch bytes.Compare(r.wantTimers[0], k) {
 	case -1:
-		return fmt.Errorf("an invitation has no timer")
+		return fmt.Errorf("an invitation or an unconfirmed order has no timer")
 	case 0:
 		r.wantTimers = r.wantTimers[1:]
 	}
@@ -250,7 +250,7 @@ func (r *recountState) checkSums(*bbolt.Tx) error {
 	}
 	switch {
 	case len(r.wantTimers) > 0:
-		return fmt.Errorf("an invitation has no timer")
+		return fmt.Errorf("an invitation or an unconfirmed order has no timer")
 	case len(r.blocks) > 0:
 		return fmt.Errorf("%d blocks of queues are not counted", len(r.blocks))
 	}

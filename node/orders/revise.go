@@ -156,6 +156,7 @@ func compareTerms(sold, offered *Sale) []Difference {
 	if sold.Draw.Dice != 0 {
 		compare("number of dice", offered.Draw.Dice, sold.Draw.Dice, 0)
 	}
+	compare("confirmation", offered.Confirm, sold.Confirm, 0)
 	compare("price", offered.Price, sold.Price, RevisePrice)
 	compare("countries", formatCountries(offered.Countries), formatCountries(sold.Countries), ReviseCountries)
 	compare("limit", offered.Limit, sold.Limit, ReviseLimit)

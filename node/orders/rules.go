@@ -68,7 +68,7 @@ func rulesOf(version uint32) ruleSet {
 		r.countsRefusals, r.skipsHead, r.notifiesCancel = true, true, true
 	}
 	if version >= 3 {
-		r.version, r.form, r.lastOp, r.lastMail = 3, recordForm3, opOfferDice, JobMailExists
+		r.version, r.form, r.lastOp, r.lastMail = 3, recordForm3, opConfirm, JobMailConfirm
 		r.isNeutral, r.drawVersion = true, 2
 	}
 	return r
@@ -171,5 +171,6 @@ func (a *applyTx) reindexPeople(old *ruleSet) {
 	}
 }
 
-// RestoreRules, SecretRules and DrawRules are the versions from which there is a restore, a SetReceiptSecret, an Offer with Dice.
-const RestoreRules, SecretRules, DrawRules = 2, 3, 3
+// RestoreRules, SecretRules, DrawRules and ConfirmRules are the versions from which there is a restore, a SetReceiptSecret, an Offer
+// with Dice, one with Confirm.
+const RestoreRules, SecretRules, DrawRules, ConfirmRules = 2, 3, 3, 3

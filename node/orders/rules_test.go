@@ -206,6 +206,19 @@ func hashBook(t *testing.T, version uint32) uint64 {
 		do(Tick{})
 	}
 	if version >= 3 {
+		confirmed := d.someOffer()
+		confirmed.Product, confirmed.Confirm = "pi-c", time.Minute
+		do(confirmed)
+		for n := range 6 {
+			c := d.newOrder(n%2, KindOrder)
+			c.Product = "pi-c"
+			do(c)
+			if n%3 == 2 {
+				do(Confirm{c.ID})
+			}
+		}
+		d.now = d.now.Add(time.Minute)
+		do(Tick{})
 		do(SetReceiptSecret{Operation: d.by(), Secret: [32]byte{1}, Former: [][32]byte{{2}}, First: true})
 		do(SetReceiptSecret{Operation: d.by(), Secret: [32]byte{3}, Revoke: true})
 		do(Tick{})

@@ -25,6 +25,7 @@ type storedOrder struct {
 	// The webhook job that waits, 0 if none. In form 1 it is not stored: see deriveFields.
 	webhookJob   JobKind
 	webhookSince int64
+	isOutrun     bool  // unconfirmed: the person has confirmed another one since
 	existsMailed int64 // when the last JobMailExists was queued, Unix milliseconds
 
 	form         byte         // that the order was read from
@@ -93,9 +94,12 @@ func (o *storedOrder) unitsSold() int64 {
 	return 0
 }
 
-// unitsHeld returns the units that are held for the invited person.
+// hasTimer reports whether the order ends at Until unless its person does something.
+func (o *storedOrder) hasTimer() bool { return o.State == StateInvited || o.State == StateUnconfirmed }
+
+// unitsHeld returns the units that are held for the invited person, or until an order is confirmed.
 func (o *storedOrder) unitsHeld() int64 {
-	if o.State == StateInvited {
+	if o.State == StateInvited || o.State == StateUnconfirmed && o.Kind == KindOrder {
 		return int64(o.Quantity)
 	}
 	return 0
@@ -125,7 +129,7 @@ func (o *storedOrder) codeFields(c fieldCodec, form byte) {
 			&o.HandedOver, &o.Restocked)
 	}
 	if form > recordForm2 {
-		c.codeAll(&o.existsMailed)
+		c.codeAll(&o.existsMailed, &o.isOutrun)
 	}
 }
 
@@ -213,7 +217,7 @@ func (s *storedSale) codeFields(c fieldCodec, form byte) {
 			&s.scanned, &s.scanFree, &s.ranked, &s.rankFree, &s.sweep, &s.sweepFor)
 	}
 	if form > recordForm2 {
-		c.codeAll(&s.Draw.Version, &s.Draw.Dice, &s.Draw.List, &s.Draw.Listed, &s.Draw.Taken)
+		c.codeAll(&s.Draw.Version, &s.Draw.Dice, &s.Draw.List, &s.Draw.Listed, &s.Draw.Taken, &s.Confirm)
 	}
 }
 

@@ -60,8 +60,12 @@ func (a *applyTx) advanceSale(s *storedSale, until time.Time, work int) int {
 func (a *applyTx) fireTimer(o *storedOrder, until time.Time) {
 	s := a.b.sales[o.sale]
 	switch {
-	case o.State == StateInvited && !until.Before(o.Until):
-		a.expireInvitation(o)
+	case o.State == StateUnconfirmed && o.Kind == KindEntry && until.Before(s.Closes): // an operator has moved the close
+		next := *o
+		next.Until = s.Closes
+		a.storeOrder(o, &next)
+	case o.hasTimer() && !until.Before(o.Until):
+		a.expireOrder(o)
 	case o.isFinished() && s.Retain > 0 && !until.Before(o.Changed.Add(s.Retain)):
 		a.eraseOrder(o)
 	case o.isFinished() && s.Retain > 0 && a.rules.version > 1: // it is kept longer now

@@ -120,17 +120,18 @@ type OrderState uint8
 
 // The states of an order.
 const (
-	StateOpen       OrderState = 1  // an order placed, an entry in the ballot, a place in the queue
-	StateInvited    OrderState = 2  // units are held until Order.Until
-	StateWon        OrderState = 3  // an entry whose units are sold; it is fulfilled like an order
-	StateLost       OrderState = 4  // an entry that won nothing
-	StateFulfilling OrderState = 5  // being passed to the fulfiller: the buyer can no longer cancel
-	StateFulfilled  OrderState = 6  // the fulfiller has it
-	StateCancelled  OrderState = 7  // an order or entry that was cancelled
-	StateLeft       OrderState = 8  // a waiting-list place or registration that was cancelled
-	StateExpired    OrderState = 9  // an invitation that was not accepted in time
-	StateErased     OrderState = 10 // the person is erased; the numbers remain
-	StateReturned   OrderState = 11 // came back after it was fulfilled
+	StateOpen        OrderState = 1  // an order placed, an entry in the ballot, a place in the queue
+	StateInvited     OrderState = 2  // units are held until Order.Until
+	StateWon         OrderState = 3  // an entry whose units are sold; it is fulfilled like an order
+	StateLost        OrderState = 4  // an entry that won nothing
+	StateFulfilling  OrderState = 5  // being passed to the fulfiller: the buyer can no longer cancel
+	StateFulfilled   OrderState = 6  // the fulfiller has it
+	StateCancelled   OrderState = 7  // an order or entry that was cancelled
+	StateLeft        OrderState = 8  // a waiting-list place or registration that was cancelled
+	StateExpired     OrderState = 9  // an invitation that was not accepted in time
+	StateErased      OrderState = 10 // the person is erased; the numbers remain
+	StateReturned    OrderState = 11 // came back after it was fulfilled
+	StateUnconfirmed OrderState = 12 // counts only once its person confirms it by the mailed link, until Order.Until
 )
 
 // Outcome is how a command ended.
@@ -206,7 +207,7 @@ type Order struct {
 	Made     time.Time
 	State    OrderState
 	Was      OrderState // Erased: the state before; otherwise 0
-	Until    time.Time  // Invited, Expired: the end of the invitation
+	Until    time.Time  // Invited, Unconfirmed, Expired: the end of that
 	Changed  time.Time  // when State last changed
 	Ready    time.Time  // order, winning entry: when it is due for fulfilment
 	Note     string     // why it was cancelled or how it was fulfilled; of a returned order both, see Reason; no personal data
@@ -220,7 +221,7 @@ type Order struct {
 // Cancellable reports whether the buyer can still cancel the order, as far as the order
 // alone shows: an entry whose ballot has closed is refused with TooLate.
 func (o Order) Cancellable() bool {
-	return slices.Contains([]OrderState{StateOpen, StateInvited, StateWon}, o.State)
+	return slices.Contains([]OrderState{StateOpen, StateInvited, StateWon, StateUnconfirmed}, o.State)
 }
 
 // Sale is one product's sale.
@@ -230,7 +231,7 @@ type Sale struct {
 	State           SaleState // at the book's last command; StateAt computes it for any moment
 	Stock           int64     // always Sold + Held + Free
 	Sold            int64     // orders and winning entries that were not cancelled
-	Held            int64     // reserved for invited people
+	Held            int64     // reserved for invited people and unconfirmed orders
 	Free            int64
 	Limit           int  // units per person
 	LimitByAddress  bool // the same limit also holds for each postal address
@@ -252,13 +253,22 @@ type Sale struct {
 	// Invitations is the validity of an automatic invitation: see Offer. 0 = people are invited
 	// by hand only.
 	Invitations time.Duration
-	Retired     bool   // hidden from lists: see RetireSale
-	Version     uint64 // grows with every change of any other field
+	// Confirm is how long a person has to confirm by mail; 0 = orders count at once. See Confirms.
+	Confirm time.Duration
+	Retired bool   // hidden from lists: see RetireSale
+	Version uint64 // grows with every change of any other field
 
 	closed bool // by an operator
 	// noFit: nobody in the queue wants as few units as this. noRank: no lost entry does.
 	noFit, noRank int64
 }
+
+// Confirms reports whether what people place counts only once they confirm it by mail: entries until the
+// close, anything else for the time of Confirm.
+func (s *Sale) Confirms() bool { return s.Confirm > 0 && s.Mail }
+
+// NoteUnconfirmed is the note of an expired order that was not confirmed.
+const NoteUnconfirmed = "not confirmed by mail"
 
 // Reasons of Sale.Stuck.
 const (
@@ -369,6 +379,7 @@ const (
 	JobReturned      JobKind = 9  // webhook
 	JobMailLink      JobKind = 10 // the order's receipt has another address
 	JobMailExists    JobKind = 11 // somebody sent a form for this person again, and nothing was placed
+	JobMailConfirm   JobKind = 12 // the link that confirms an unconfirmed order
 )
 
 // IsMail reports whether the job sends a mail; otherwise it calls a webhook.

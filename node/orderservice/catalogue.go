@@ -65,6 +65,9 @@ func (s *Service) offerCatalogue(ctx context.Context) (complete bool) {
 		if s.cfg.Ledger.Status().Rules < orders.DrawRules {
 			o.Dice = 0 // likewise
 		}
+		if o.Confirm > 0 && s.cfg.Ledger.Status().Rules < orders.ConfirmRules {
+			return false // without it, an order would count at once: it is offered when all boards know it
+		}
 		if o.Mode == orders.Ballot {
 			rand.Read(o.Secret[:]) // never fails
 		}

@@ -160,6 +160,12 @@ func (s *Service) CancelOrder(ctx context.Context, id orders.ID) error {
 	return nil
 }
 
+// ConfirmOrder confirms an unconfirmed order, for who has the mailed link. Its errors are those of PlaceOrder.
+func (s *Service) ConfirmOrder(ctx context.Context, id orders.ID) (orders.Outcome, error) {
+	answer, err := s.submitForBuyer(ctx, orders.Confirm{ID: id})
+	return answer.Outcome, err
+}
+
 // submitUntilDecided submits a command until its outcome is known or ctx ends. Every
 // command of the order book is idempotent, so one whose outcome is not known is submitted
 // again.

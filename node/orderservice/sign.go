@@ -22,6 +22,8 @@ const (
 	originPurpose  = "receipt origin"
 	// referencePurpose is the purpose of the key by which a reference follows from a form's token.
 	referencePurpose = "order reference"
+	// confirmPurpose is the purpose of the keys that sign the links by which orders are confirmed.
+	confirmPurpose = "order confirmation"
 	// signSize is the length of a receipt's MAC in bytes: 128 bits cannot be guessed. As text it has
 	// macLetters, and the mark after it originLetters.
 	signSize      = 16
@@ -94,6 +96,16 @@ func (s *Service) ledgerKeys(purpose string, isEnded bool) (keys [][]byte) {
 		}
 	}
 	return keys
+}
+
+// SignConfirmation returns the token in the link by which an order is confirmed.
+func (s *Service) SignConfirmation(id orders.ID) string {
+	return signer{s.KeysFor(confirmPurpose)[0]}.signID(id)
+}
+
+// VerifyConfirmation reports whether a token is that of SignConfirmation.
+func (s *Service) VerifyConfirmation(id orders.ID, token string) bool {
+	return hasSigned(s.KeysFor(confirmPurpose), id, token)
 }
 
 // Reference returns the reference of the order that a product's form with a token makes.

@@ -47,6 +47,17 @@ func (u Unavailable) Order(context.Context, orders.ID) (orders.Order, int, error
 // Draw returns no file.
 func (Unavailable) Draw(string) (draw.File, bool) { return draw.File{}, false }
 
+// ConfirmOrder fails with orders.ErrBoardUnfit.
+func (u Unavailable) ConfirmOrder(context.Context, orders.ID) (orders.Outcome, error) {
+	return 0, u.unavailableError()
+}
+
+// SignConfirmation returns no token.
+func (Unavailable) SignConfirmation(orders.ID) string { return "" }
+
+// VerifyConfirmation accepts every token, as Verify does.
+func (Unavailable) VerifyConfirmation(orders.ID, string) bool { return true }
+
 // Reference returns none: PlaceOrder fails.
 func (Unavailable) Reference(string, string, int) orders.ID { return 0 }
 

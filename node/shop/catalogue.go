@@ -104,8 +104,9 @@ type Product struct {
 	// InvitationTime limits an automatic invitation from the waiting list, as
 	// orders.Offer has it.
 	InvitationTime time.Duration
-	Draw           draw.Kind // of a ballot: its public randomness
-	Dice           int       // the number of dice, if that is dice
+	Confirm        time.Duration // how long a person has to confirm by mail; 0 = orders count at once
+	Draw           draw.Kind     // of a ballot: its public randomness
+	Dice           int           // the number of dice, if that is dice
 
 	Specification []SpecificationRow
 }

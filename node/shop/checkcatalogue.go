@@ -322,6 +322,13 @@ func (c *checker) checkSaleTerms(at string, p *Product, r *rawProduct) {
 			p.InvitationTime = orders.InviteByHand
 		}
 	}
+	if r.Confirm != nil {
+		d, err := time.ParseDuration(*r.Confirm)
+		if err != nil || d < time.Minute || d > maxFulfilmentDelay || d%time.Second != 0 {
+			c.addError(at+"confirm", fmt.Sprintf("%q is not such a time", clipPrintable(*r.Confirm)))
+		}
+		p.Confirm = d
+	}
 	if r.Draw != nil {
 		if p.Mode != orders.Ballot {
 			c.addError(at+"draw", "only a ballot has a draw")

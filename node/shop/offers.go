@@ -29,6 +29,7 @@ func (c *Catalogue) Offers() []orders.Offer {
 			Countries:       c.orderCountries(),
 			FulfilmentDelay: p.FulfilmentDelay,
 			Invitations:     p.InvitationTime,
+			Confirm:         p.Confirm,
 			PublicKind:      p.Draw,
 			Dice:            p.Dice,
 		}

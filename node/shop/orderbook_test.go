@@ -152,6 +152,15 @@ func (b *fakeOrderBook) HasEnded(id orders.ID, sig string) bool {
 	return sig == strings.Replace(b.Sign(id), "SIGNED", "ENDED", 1)
 }
 
+func (b *fakeOrderBook) SignConfirmation(id orders.ID) string { return "C" + b.Sign(id) }
+func (b *fakeOrderBook) VerifyConfirmation(id orders.ID, sig string) bool {
+	return sig == b.SignConfirmation(id)
+}
+
+func (b *fakeOrderBook) ConfirmOrder(context.Context, orders.ID) (orders.Outcome, error) {
+	return orders.Done, b.fail
+}
+
 func (b *fakeOrderBook) Reference(product, token string, attempt int) orders.ID {
 	sum := sha256.Sum256(fmt.Append(nil, product, token, attempt))
 	return orders.ID(binary.BigEndian.Uint64(sum[:])) & orders.MaxID

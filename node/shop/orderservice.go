@@ -35,6 +35,12 @@ type OrderService interface {
 	// CancelOrder cancels an order for its buyer. Errors: those of PlaceOrder,
 	// orders.ErrTooLate and orders.ErrNoOrder.
 	CancelOrder(ctx context.Context, id orders.ID) error
+	// ConfirmOrder confirms an unconfirmed order. Errors: those of PlaceOrder.
+	ConfirmOrder(ctx context.Context, id orders.ID) (orders.Outcome, error)
+	// SignConfirmation returns the secret half of the address on which an order is confirmed, and
+	// VerifyConfirmation verifies it, as with a receipt. Only the order's mail may have it.
+	SignConfirmation(id orders.ID) string
+	VerifyConfirmation(id orders.ID, sig string) bool
 	// Order waits, for a limited time, until this board has everything that any board has
 	// acknowledged, and returns the order with its position in the queue, from 1; 0 if it is
 	// in none. Errors: those of PlaceOrder, orders.ErrNoOrder, and orders.ErrStale, which

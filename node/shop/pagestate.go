@@ -204,6 +204,9 @@ func (sale *productSale) setState(state orders.SaleState) {
 	}
 }
 
+// Confirms reports whether what people send counts only once they confirm it by mail.
+func (sale *productSale) Confirms() bool { return sale.book.Confirms() }
+
 func (sale *productSale) moneyOf(minor int64) Money {
 	return Money{Minor: minor, Currency: sale.book.Currency}
 }

@@ -27,6 +27,7 @@ type receiptData struct {
 	Path            string
 	CancelLabel     string // text of the cancel button; "" = it cannot be cancelled
 	Confirming      bool   // the page asks for confirmation of the cancellation
+	ConfirmPath     string // of the button that confirms it; "" = none
 	Alert           *formAlert
 	InvitationTotal *orderTotal // the total of an invited person's order
 	Hidden          []formValue
@@ -139,7 +140,12 @@ func describeOrder(data *receiptData, now time.Time) (heading string, lines []st
 		return heading, withNote(order, "That was at "+formatTime(order.Changed)+". You owe nothing, and can order again.", reasonLabel)
 	case orders.StateLeft:
 		return "You have left the list", withNote(order, "That was at "+formatTime(order.Changed)+". You owe nothing.", reasonLabel)
+	case orders.StateUnconfirmed:
+		return "Check your mail: this does not count yet", []string{"We have sent a mail to " + order.Person.Email + ". Open its link and press the button there, until " + formatTime(order.Until) + ": it counts from then on, and not before."}
 	case orders.StateExpired:
+		if order.Note == orders.NoteUnconfirmed {
+			return "This was not confirmed", []string{"Nobody confirmed it by mail in time. Nothing was taken, and you owe nothing. You can send the form again."}
+		}
 		return "The time to order has passed", []string{"We held it for you until " + formatTime(order.Until) + ". It has gone to the next person in the queue. You owe nothing."}
 	case orders.StateErased:
 		return "Your details are erased", []string{"We no longer have your name and address. Only figures are left."}
@@ -237,6 +243,11 @@ type foundOrder struct {
 // findOrder finds the order of a receipt's URL, or sends a reply with the reason why not. A wrong
 // reference and a wrong token get the same reply, from this board's memory.
 func (s *Shop) findOrder(w http.ResponseWriter, r *http.Request, token string) (foundOrder, bool) {
+	return s.findSigned(w, r, token, OrderService.Verify)
+}
+
+// findSigned is findOrder for a token that verify accepts.
+func (s *Shop) findSigned(w http.ResponseWriter, r *http.Request, token string, verify func(OrderService, orders.ID, string) bool) (foundOrder, bool) {
 	id, err := orders.ParseID(r.PathValue("id"))
 	if s.orderService != nil && err == nil && s.orderService.HasEnded(id, token) {
 		s.sendErrorPage(w, r, http.StatusGone, errorMessage{
@@ -246,7 +257,7 @@ func (s *Shop) findOrder(w http.ResponseWriter, r *http.Request, token string) (
 		})
 		return foundOrder{}, false
 	}
-	if s.orderService == nil || err != nil || !s.orderService.Verify(id, token) {
+	if s.orderService == nil || err != nil || !verify(s.orderService, id, token) {
 		s.replyNoReceipt(w, r)
 		return foundOrder{}, false
 	}

@@ -67,6 +67,7 @@ func New(cat *Catalogue, opts Options) (*Shop, error) {
 	s.routes.HandleFunc("/p/{slug}/verify", s.serveVerifier)
 	s.routes.HandleFunc("/r/{id}/{token}", s.serveReceipt)
 	s.routes.HandleFunc("/r/{id}/{token}/cancel", s.serveCancel)
+	s.routes.HandleFunc("/r/{id}/{token}/confirm", s.serveConfirm)
 	s.routes.HandleFunc("/r/{id}/{token}/order", s.serveAcceptance)
 	s.routes.HandleFunc("/status", s.serveStatus)
 	s.routes.HandleFunc("/status.json", s.serveStatusJSON)

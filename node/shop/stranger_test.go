@@ -71,6 +71,10 @@ func (b *bookShop) PlaceOrder(_ context.Context, o orders.PlaceOrder) (orders.An
 	return b.apply(o), nil
 }
 
+func (b *bookShop) ConfirmOrder(_ context.Context, id orders.ID) (orders.Outcome, error) {
+	return b.apply(orders.Confirm{ID: id}).Outcome, nil
+}
+
 func (b *bookShop) Order(_ context.Context, id orders.ID) (orders.Order, int, error) {
 	o, err := b.book.Order(id)
 	return o, 0, err
