@@ -29,3 +29,16 @@ func TestReferenceFollowsFromTheToken(t *testing.T) {
 		t.Errorf("with the ledger's secret the reference is %v, before %v", after, before)
 	}
 }
+
+// The link that confirms an order is not the receipt's, which the session that sent the form has.
+func TestAConfirmationIsSignedApart(t *testing.T) {
+	s, _ := newTestService(t)
+	s.submitFirstSecret(t.Context())
+	link, receipt := s.SignConfirmation(7), s.Sign(7)
+	if !s.VerifyConfirmation(7, link) || !s.withKeys("a third key").VerifyConfirmation(7, link) {
+		t.Error("the link is not accepted on every board")
+	}
+	if s.VerifyConfirmation(7, receipt) || s.Verify(7, link) || s.VerifyConfirmation(8, link) || s.VerifyConfirmation(7, "") {
+		t.Error("one link does the work of another")
+	}
+}

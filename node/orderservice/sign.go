@@ -100,7 +100,7 @@ func (s *Service) ledgerKeys(purpose string, isEnded bool) (keys [][]byte) {
 
 // SignConfirmation returns the token in the link by which an order is confirmed.
 func (s *Service) SignConfirmation(id orders.ID) string {
-	return signer{s.KeysFor(confirmPurpose)[0]}.signID(id)
+	return signer{s.KeysFor(confirmPurpose)[0]}.signID(id, "")
 }
 
 // VerifyConfirmation reports whether a token is that of SignConfirmation.
