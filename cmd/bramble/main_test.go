@@ -70,7 +70,7 @@ func TestCommandLines(t *testing.T) {
 		{"orders show", 2, "", "bramble orders: show needs 1 argument, not 0\nFor help: bramble help orders\n"},
 		{"orders list --ledger x", 2, "", "bramble orders: --ledger is only for export: list does not use it\nFor help: bramble help orders\n"},
 		{"orders export --ledger /nowhere", 1, "", "bramble orders: /nowhere is not a board's folder of orders: stat /nowhere/log: no such file or directory; use the folder that [orders] directory names\n"},
-		{"orders list --state sent", 2, "", "bramble orders: --state: \"sent\" is none of open, invited, won, lost, fulfilling, fulfilled, cancelled, left, expired, erased, returned\nFor help: bramble help orders\n"},
+		{"orders list --state sent", 2, "", "bramble orders: --state: \"sent\" is none of open, invited, won, lost, fulfilling, fulfilled, cancelled, left, expired, erased, returned, unconfirmed\nFor help: bramble help orders\n"},
 		{"orders list --kind box", 2, "", "bramble orders: --kind: \"box\" is none of order, entry, interest, waiting\nFor help: bramble help orders\n"},
 		{"sale stock berry -50", 2, "", "bramble sale: -50 is read as a flag: write -- before a negative number, as in \"-- -50\"\nFor help: bramble help sale\n"},
 		{"sale stock berry many", 2, "", "bramble sale: \"many\" is not a number of units: use one such as 500, or -20 after --\nFor help: bramble help sale\n"},

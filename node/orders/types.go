@@ -253,7 +253,7 @@ type Sale struct {
 	// Invitations is the validity of an automatic invitation: see Offer. 0 = people are invited
 	// by hand only.
 	Invitations time.Duration
-	// Confirm is how long a person has to confirm by mail; 0 = orders count at once. See Confirms.
+	// Confirm is the time in which a person can confirm by mail; 0 = orders count at once. See Confirms.
 	Confirm time.Duration
 	Retired bool   // hidden from lists: see RetireSale
 	Version uint64 // grows with every change of any other field

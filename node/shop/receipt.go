@@ -375,7 +375,7 @@ func describeCancelFailure(err error) (int, *formAlert) {
 type Receipt struct {
 	Reference string         `json:"reference"`
 	Kind      string         `json:"kind"`    // order, entry, interest or waiting
-	State     string         `json:"state"`   // open, invited, won, lost, fulfilling, fulfilled, cancelled, left, expired or erased
+	State     string         `json:"state"`   // open, unconfirmed, invited, won, lost, fulfilling, fulfilled, cancelled, left, expired or erased
 	Text      string         `json:"text"`    // the state in words
 	Current   bool           `json:"current"` // false = the board could not check with the rack whether this is out of date
 	Product   string         `json:"product"`
