@@ -241,6 +241,15 @@ func TestConsoleOfARackIsSafe(t *testing.T) {
 		}
 	})
 
+	t.Run("the audit trail has the account", func(t *testing.T) {
+		if code, _, err := r.run(t, 1, "announce", "who said this?", "--operator", "somebody-else"); code != 0 {
+			t.Fatal(err)
+		}
+		if code, out, err := r.run(t, 2, "orders", "audit"); code != 0 || !strings.Contains(out, " bramble (somebody-else): announce") {
+			t.Errorf("exit %d\n%s%s", code, out, err)
+		}
+	})
+
 	t.Run("plain http gets a plain refusal", func(t *testing.T) {
 		resp, err := http.Get("http://" + r.consoles[1] + "/")
 		if err != nil {

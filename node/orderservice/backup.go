@@ -137,6 +137,7 @@ func (s *Service) showBackups(*http.Request) (any, error) {
 }
 
 func (s *Service) restoreStep(ctx context.Context, r RestoreRequest) (result OperatorResult, err error) {
+	r.Operator = nameOperator(ctx, r.Operator)
 	by := orders.Operation{Operator: r.Operator, OpID: r.OpID}
 	switch r.Action {
 	case "begin":

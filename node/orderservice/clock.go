@@ -60,7 +60,7 @@ func (s *Service) SetClock(ctx context.Context, c ClockCommand) (ClockResult, er
 	if result.Before, err = s.readClock(ctx); err != nil {
 		return result, err
 	}
-	command := orders.SetClock{Operation: orders.Operation{Operator: c.Operator, OpID: c.OpID}, Before: result.Before.Time, After: result.Before.Time}
+	command := orders.SetClock{Operation: orders.Operation{Operator: nameOperator(ctx, c.Operator), OpID: c.OpID}, Before: result.Before.Time, After: result.Before.Time}
 	if c.Follow {
 		if result.Before.Agreed == nil {
 			return result, fmt.Errorf("%w: most boards do not agree on a time that the ledger's clock could follow; see \"bramble ledger clock\"", errRefused)

@@ -28,9 +28,26 @@ func (e *operatorError) Error() string { return e.text }
 
 func (e *operatorError) Unwrap() error { return e.cause }
 
+type operatorKey struct{} // of the operator's account in a context
+
+// WithOperator returns a context for the commands of an account, whose name the audit trail has.
+func WithOperator(ctx context.Context, account string) context.Context {
+	return context.WithValue(ctx, operatorKey{}, account)
+}
+
+// nameOperator returns the operator for the audit trail: the account, and what the command says as a note.
+func nameOperator(ctx context.Context, note string) string {
+	account, known := ctx.Value(operatorKey{}).(string)
+	if !known || note == account { // not known: the command is the program's own
+		return note
+	}
+	return strings.TrimSuffix(account+" ("+strings.ToValidUTF8(note[:min(len(note), orders.MaxOperator-len(account)-3)], "")+")", " ()")
+}
+
 // Operate carries out an operator's command. Its error is a sentence with what to
 // do instead.
 func (s *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResult, error) {
+	o.Operator = nameOperator(ctx, o.Operator)
 	if o.Action == "revise" {
 		return s.reviseOffer(ctx, o)
 	}
