@@ -19,7 +19,7 @@ func TestTexts(t *testing.T) {
 	until := launch.Add(24 * time.Hour)
 	all := []orders.OrderState{
 		orders.StateOpen, orders.StateInvited, orders.StateWon, orders.StateLost, orders.StateFulfilling, orders.StateFulfilled,
-		orders.StateCancelled, orders.StateLeft, orders.StateExpired, orders.StateErased,
+		orders.StateCancelled, orders.StateLeft, orders.StateExpired, orders.StateErased, orders.StateReturned, orders.StateUnconfirmed,
 	}
 	for _, c := range []struct {
 		what orders.JobKind
@@ -39,6 +39,10 @@ func TestTexts(t *testing.T) {
 			orders.StateWon: "Your entry has won", orders.StateFulfilling: "Your entry has won", orders.StateFulfilled: "Your entry has won"}},
 		{orders.JobMailCancelled, orders.KindOrder, map[orders.OrderState]string{
 			orders.StateCancelled: "Cancelled", orders.StateLeft: "You have left the list"}},
+		{orders.JobMailConfirm, orders.KindOrder, map[orders.OrderState]string{orders.StateUnconfirmed: "Please confirm"}},
+		{orders.JobMailExists, orders.KindOrder, map[orders.OrderState]string{
+			orders.StateOpen: "You are here already", orders.StateInvited: "You are here already", orders.StateWon: "You are here already",
+			orders.StateFulfilling: "You are here already", orders.StateFulfilled: "You are here already"}},
 		{orders.JobWebhook, orders.KindOrder, nil},
 	} {
 		for _, state := range all {

@@ -2,7 +2,6 @@ package shop
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	"bramble/node/orders"
@@ -41,7 +40,7 @@ func (s *Shop) serveAcceptance(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, data.Path, http.StatusSeeOther)
 			return
 		case err != nil:
-			code, data.Alert = describeFailure(err, !errors.Is(err, orders.ErrNotCommitted))
+			code, data.Alert = describeReceiptFailure(err)
 		default:
 			data.Alert = &formAlert{Title: "It cannot be ordered any more", Lines: []string{"Nothing was changed. Load this page again to see where things stand."}}
 		}

@@ -2,7 +2,6 @@ package shop
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	"bramble/node/orders"
@@ -42,7 +41,7 @@ func (s *Shop) serveConfirm(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, data.Path, http.StatusSeeOther)
 			return
 		case err != nil:
-			code, data.Alert = describeFailure(err, !errors.Is(err, orders.ErrNotCommitted))
+			code, data.Alert = describeReceiptFailure(err)
 		default:
 			code = http.StatusConflict
 			data.Alert = &formAlert{Title: "This one cannot be confirmed", Lines: []string{"You have confirmed another one since it was sent, the limit is reached, or its time is over. Nothing was changed; it ends by itself."}}

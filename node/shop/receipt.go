@@ -351,16 +351,16 @@ func (s *Shop) cancelOrder(w http.ResponseWriter, r *http.Request, order foundOr
 	code := http.StatusConflict
 	data.Alert = &formAlert{Title: "It is too late for that", Lines: []string{"Nothing was changed."}}
 	if !errors.Is(err, orders.ErrTooLate) {
-		code, data.Alert = describeCancelFailure(err)
+		code, data.Alert = describeReceiptFailure(err)
 		data.Confirming = data.CancelLabel != ""
 	}
 	s.showReceipt(w, r, code, state, data)
 }
 
-// describeCancelFailure returns the status code and the alert for a cancellation that the
+// describeReceiptFailure returns the status code and the alert for a button of a receipt that the
 // order book has not answered.
-func describeCancelFailure(err error) (int, *formAlert) {
-	alert := &formAlert{Title: "We cannot tell whether this was cancelled", Lines: []string{"Please press the button again: doing it twice does no harm."}}
+func describeReceiptFailure(err error) (int, *formAlert) {
+	alert := &formAlert{Title: "We cannot tell whether this went through", Lines: []string{"Please press the button again: doing it twice does no harm."}}
 	switch {
 	case errors.Is(err, orders.ErrPaused) || errors.Is(err, orders.ErrUnavailable):
 		alert = &formAlert{Title: "Nothing was changed: orders are paused", Lines: []string{"Nothing is lost either. This page has the button again when they go on."}}

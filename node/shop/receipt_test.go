@@ -106,7 +106,7 @@ func TestAnInvitationIsAccepted(t *testing.T) {
 		{"a wrong link", path + "x", agreed, orders.Answer{}, nil, 404, "no receipt"},
 		{"another total", path, "DE 1 1", orders.Answer{}, nil, 409, "check the total"},
 		{"too late", path, agreed, orders.Answer{Outcome: orders.TooLate}, nil, 409, "cannot be ordered any more"},
-		{"uncertain", path, agreed, orders.Answer{}, orders.ErrNotCommitted, 503, "Nothing was submitted"},
+		{"uncertain", path, agreed, orders.Answer{}, orders.ErrNotCommitted, 503, "Nothing was changed: please try again"},
 		{"accepted", path, agreed, orders.Answer{Outcome: orders.Placed, Order: id}, nil, 303, ""},
 	} {
 		x.Shop.orderService = acceptBook{x.book, c.answer, c.fail}
@@ -153,7 +153,7 @@ func TestCancelIsConfirmedFirst(t *testing.T) {
 		err  error
 		code int
 		says string
-	}{{orders.ErrNotCommitted, 503, "Nothing was changed: please try again"}, {orders.ErrUncertain, 503, "cannot tell whether this was cancelled"}, {orders.ErrTooLate, 409, "too late"}} {
+	}{{orders.ErrNotCommitted, 503, "Nothing was changed: please try again"}, {orders.ErrUncertain, 503, "cannot tell whether this went through"}, {orders.ErrTooLate, 409, "too late"}} {
 		x.book.failCancel = c.err
 		if w := x.post(path+"/cancel", "sure=yes"); w.Code != c.code || !strings.Contains(w.Body.String(), c.says) || (w.Header().Get("Retry-After") != "") != (c.code == 503) {
 			t.Errorf("%v: %d %s", c.err, w.Code, textOf(w.Body.String()))
