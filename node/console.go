@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,12 +39,56 @@ const (
 )
 
 func (b *board) newConsole() (*console.Console, error) {
-	source := &consoleSource{b.events, b}
-	return console.New(console.Config{
+	source, own := &consoleSource{b.events, b}, b.cfg.Console
+	key, err := console.DeviceKey(b.cfg.Rack.Key.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	cfg := console.Config{
 		Source: source, Control: source, Shop: b.operatorAPI(), Card: b.cardHandler(), Ready: b.checkReady, WriteMetrics: b.newMetrics().writeMetrics,
-		Password: b.cfg.Console.Password, Logger: b.log,
-		BehindProxy: len(b.cfg.Origin.TrustedProxies) > 0 || slices.ContainsFunc(b.cfg.Sites, func(s config.SiteSettings) bool { return len(s.Origin.TrustedProxies) > 0 }),
-	})
+		Password: own.Password, DeviceKey: key, Logger: b.log, ShareFailure: func(client string) {
+			select {
+			case b.failures <- client:
+			default: // a flood: this board's own limit holds
+			}
+		},
+	}
+	cfg.BehindProxy = len(b.cfg.Origin.TrustedProxies) > 0 || slices.ContainsFunc(b.cfg.Sites, func(s config.SiteSettings) bool { return len(s.Origin.TrustedProxies) > 0 })
+	for _, a := range own.Accounts {
+		cfg.Accounts = append(cfg.Accounts, console.Account{Name: a.Name, Role: console.Role(a.Role), Secret: a.Password})
+	}
+	return console.New(cfg)
+}
+
+const (
+	// failurePath is on the rack link: a board tells of a wrong password at its console.
+	failurePath = "/v1/console-failure"
+	// maxFailures bounds those that wait to be sent, and failureTimeout the time of one.
+	maxFailures    = 64
+	failureTimeout = time.Second
+)
+
+// sendFailures tells all boards of wrong passwords at this one, until ctx ends: a guesser has one
+// limit for the whole rack.
+func (b *board) sendFailures(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case client := <-b.failures:
+			bound, cancel := context.WithTimeout(ctx, failureTimeout)
+			var calls sync.WaitGroup
+			for _, peer := range (certRack{b}).Peers() {
+				calls.Go(func() {
+					if resp, err := b.requestBoard(bound, peer, http.MethodPost, failurePath+"?client="+url.QueryEscape(client)); err == nil {
+						resp.Body.Close()
+					}
+				})
+			}
+			calls.Wait()
+			cancel()
+		}
+	}
 }
 
 // consoleScheme returns how the console is reached: only loopback has plain http.
@@ -63,6 +109,7 @@ func (b *board) serveConsole(ctx context.Context, handler http.Handler, stopWait
 		ReadTimeout:       consoleHeaderTimeout + consoleBodyTimeout,
 		IdleTimeout:       consoleIdleTimeout,
 		ErrorLog:          slog.NewLogLogger(b.log.Handler(), slog.LevelDebug),
+		ConnContext:       console.ConnContext,
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			switch state {
 			case http.StateNew:
@@ -75,6 +122,14 @@ func (b *board) serveConsole(ctx context.Context, handler http.Handler, stopWait
 	listener := console.LimitListener(b.console)
 	if b.consoleScheme() == "https" {
 		listener = tls.NewListener(listener, b.consoleCerts.TLSConfig())
+	}
+	if socket, err := b.openConsoleSocket(); err != nil {
+		b.log.Warn("commands on this board need the console's password: it has no unix socket", "error", err)
+	} else {
+		var local sync.WaitGroup
+		local.Go(func() { _ = server.Serve(socket) }) // it ends with the server
+		defer local.Wait()
+		defer server.Close()
 	}
 	served := make(chan error, 1)
 	go func() {

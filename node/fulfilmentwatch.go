@@ -114,9 +114,9 @@ func (b *board) operatorAPI() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+console.ShopPath+"fulfilment", b.orders.watch.serveOperator)
 	mux.HandleFunc("POST "+console.ShopPath+"fulfilment", b.orders.watch.serveOperator)
-	service, account := b.orders.service.Handler(console.ShopPath), map[bool]string{true: "local", false: console.UserName}[b.cfg.Console.Password == ""]
+	service := b.orders.service.Handler(console.ShopPath)
 	mux.HandleFunc(console.ShopPath, func(w http.ResponseWriter, r *http.Request) {
-		service.ServeHTTP(w, r.WithContext(orderservice.WithOperator(r.Context(), account)))
+		service.ServeHTTP(w, r.WithContext(orderservice.WithOperator(r.Context(), console.AccountOf(r.Context()))))
 	})
 	return mux
 }

@@ -74,10 +74,11 @@ func (b *board) run(ctx context.Context) error {
 			}
 		})
 	}
-	start(&background, func() error { return b.link.Serve(rack, b.peerRoutes()) })
+	start(&background, func() error { return b.link.Serve(rack, b.peerRoutes(screen)) })
 	start(&background, func() error { return b.serveConsole(rack, screen, consoleStopWait) })
 	start(&background, func() error { return b.orders.run(rack) })
 	background.Go(func() { screen.Run(rack) })
+	background.Go(func() { b.sendFailures(rack) })
 	background.Go(func() { b.purger.Run(rack) })
 	background.Go(func() { b.rackCache.Run(rack) })
 	background.Go(func() { b.cache.GovernHeap(rack) })

@@ -58,6 +58,7 @@ type board struct {
 	orders       *orderStack // the order book and its ledger; nil: this board takes no orders
 	console      net.Listener
 	consoleCerts *certs.ConsoleCerts
+	failures     chan string          // clients that sent the console a wrong password
 	events       *console.Broadcaster // for the console
 	panel        panelState           // panel.go
 	lifecycle
@@ -105,6 +106,7 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) error {
 			version: opts.Version, slowCard: opts.SlowCard, shared: opts.Shared, sockets: opts.Sockets, cardHost: opts.CardHost, file: opts.ConfigFile,
 		},
 		events:    new(console.Broadcaster),
+		failures:  make(chan string, maxFailures),
 		lifecycle: lifecycle{ended: make(chan error, 1)},
 	}
 	if b.sockets == nil {

@@ -6,6 +6,7 @@ import (
 
 	"bramble/cluster/purge"
 	"bramble/node/certs"
+	"bramble/node/console"
 )
 
 // Paths on the rack link. The other parts define their own: purge.SyncPath, certs.Path,
@@ -16,12 +17,16 @@ const (
 )
 
 // peerRoutes handles everything that other boards may request over the rack link.
-func (b *board) peerRoutes() http.Handler {
+func (b *board) peerRoutes(screen *console.Console) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST "+purge.SyncPath, b.purger)
 	b.rackCache.RegisterRoutes(mux)
 	mux.HandleFunc("POST "+drainPath, handleUndoable(b.drainBoard))
 	mux.HandleFunc("POST "+locatePath, handleUndoable(b.locateBoard))
+	mux.HandleFunc("POST "+failurePath, func(w http.ResponseWriter, r *http.Request) {
+		screen.CountFailure(r.URL.Query().Get("client"))
+		w.WriteHeader(http.StatusNoContent)
+	})
 	if b.certs != nil {
 		mux.Handle(certs.Path, b.certs.Handler())
 	}

@@ -8,9 +8,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
+	"bramble/node"
 	"bramble/node/certs"
 	"bramble/node/config"
+	"bramble/node/console"
 	"bramble/node/console/client"
 )
 
@@ -24,8 +27,8 @@ const defaultConsole = "http://127.0.0.1:8080"
 // consoleUser calls use with a client of the console that a command's flags name.
 type consoleUser func(w world, use func(*client.Client) error) error
 
-// consoleFlags name a console, and the rack that it must be of.
-type consoleFlags struct{ address, file, ca string }
+// consoleFlags name a console, an account there, and the rack that it must be of.
+type consoleFlags struct{ address, file, ca, account string }
 
 // addConsoleFlags declares the flags that name a console.
 func addConsoleFlags(fs *flagSet) consoleUser {
@@ -34,6 +37,7 @@ func addConsoleFlags(fs *flagSet) consoleUser {
 	fs.StringVar(&f.file, "config", "", "read the console's address, its password and the rack key, by which consoles are recognised, from this configuration `FILE`; "+
 		"the password in "+passwordVariable+" has priority")
 	fs.StringVar(&f.ca, "ca", "", "recognise consoles by the CA in this PEM `FILE` instead: what \"bramble console certificate\" prints")
+	fs.StringVar(&f.account, "account", "", "`NAME` of the account that the password in "+passwordVariable+" is of (default "+console.UserName+")")
 	return func(w world, use func(*client.Client) error) error {
 		base, access, err := f.choose(w)
 		if err != nil {
@@ -56,10 +60,11 @@ func warnExposed(w world, cfg *config.Config, file string) {
 	}
 }
 
-// choose returns the console that the flags name.
+// choose returns the console that the flags name. One on this machine is reached by its
+// unix socket, if that can be opened, which needs no password.
 func (f *consoleFlags) choose(w world) (base string, access client.Access, err error) {
-	local := defaultConsole
-	base, access.Password = f.address, w.getenv(passwordVariable)
+	base, access.User, access.Secret = f.address, f.account, w.getenv(passwordVariable)
+	folder, local := config.Default().Orders.Directory, defaultConsole
 	if f.file != "" {
 		doc, err := config.LoadFile(f.file)
 		if err != nil {
@@ -67,11 +72,17 @@ func (f *consoleFlags) choose(w world) (base string, access client.Access, err e
 		}
 		c := doc.Config
 		warnExposed(w, c, f.file)
-		local = localURL(c.Console.Listen)
-		if access.Password == "" {
-			access.Password = c.Console.Password
+		folder, local = c.Orders.Directory, localURL(c.Console.Listen)
+		own := secretOf(c.Console, f.account)
+		if access.Secret == "" && !console.IsHash(own) {
+			access.Secret = own
 		}
 		if !c.Rack.Key.IsZero() {
+			key, err := console.DeviceKey(c.Rack.Key.Bytes())
+			if err != nil {
+				return "", access, err
+			}
+			access.Device = console.NewDevice(key, console.Account{Name: cmp.Or(f.account, console.UserName), Secret: own}, time.Now())
 			if access.Rack, err = poolOf(append(c.Rack.OldKeys, c.Rack.Key)); err != nil {
 				return "", access, err
 			}
@@ -83,7 +94,13 @@ func (f *consoleFlags) choose(w world) (base string, access client.Access, err e
 			return "", access, usagef("--ca: %s is not a PEM file that can be read; \"bramble console certificate\" prints one", f.ca)
 		}
 	}
-	return cmp.Or(base, local), access, nil
+	if base != "" {
+		return base, access, nil
+	}
+	if socket := node.ConsoleSocket(folder); f.account == "" && isOpen(socket) {
+		access.Socket = socket
+	}
+	return local, access, nil
 }
 
 // poolOf returns the CAs of rack keys.
@@ -97,6 +114,26 @@ func poolOf(keys []config.RackKey) (*x509.CertPool, error) {
 		ca.AddTo(pool)
 	}
 	return pool, nil
+}
+
+// secretOf returns what a board's file has as an account's password.
+func secretOf(c config.ConsoleSettings, account string) string {
+	for _, a := range c.Accounts {
+		if a.Name == account {
+			return a.Password
+		}
+	}
+	return c.Password
+}
+
+// isOpen reports whether a program listens at a socket that this user may open.
+func isOpen(socket string) bool {
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 // requestForBoard sends a request about the one board that args name, and prints

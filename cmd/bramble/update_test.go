@@ -228,7 +228,7 @@ func TestUpdateOfARack(t *testing.T) {
 	}
 	r := startCardRack(t, 3)
 	r.allReady()
-	first, err := client.New(r.boards[1].console, client.Access{Password: cardPassword})
+	first, err := client.New(r.boards[1].console, client.Access{Secret: cardPassword})
 	if err != nil {
 		t.Fatal(err)
 	}

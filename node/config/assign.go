@@ -61,6 +61,25 @@ func assignValue(s keySpec, field, value any) (problem string, kind error) {
 			return "write true or false without quotes" + insteadOf(s, shown), ErrWrongType
 		}
 		*f = v
+	case *[]ConsoleAccount:
+		list, ok := value.([]any)
+		if !ok {
+			return "write [[console.accounts]] on a line of its own, and name, role and password below", ErrWrongType
+		}
+		*f = nil
+		for _, one := range list {
+			sub, _ := one.(map[string]any)
+			texts := map[string]string{}
+			for _, key := range []string{"name", "role", "password"} {
+				if text, ok := sub[key].(string); ok {
+					texts[key] = text
+				}
+			}
+			if len(texts) != 3 || len(sub) != 3 {
+				return "each account has name, role and password, in quotes, and nothing else", ErrBadValue
+			}
+			*f = append(*f, ConsoleAccount{texts["name"], texts["role"], texts["password"]})
+		}
 	case *[]string:
 		list, ok := value.([]any)
 		if !ok {

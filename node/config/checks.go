@@ -20,6 +20,7 @@ const (
 	maxMethods  = 32
 	maxProxies  = 64
 	minPassword = 8
+	maxAccounts = 32
 	maxPassword = 200
 )
 
@@ -166,8 +167,28 @@ func checkJoin(s string) string {
 	return ""
 }
 
-func checkPassword(c *Config) string {
-	p := c.Console.Password
+// checkAccounts returns the problem of [[console.accounts]].
+func checkAccounts(c *Config) string {
+	names := map[string]bool{"bramble": true, "local": true} // the account of password, and the board's own user
+	for _, a := range c.Console.Accounts {
+		switch {
+		case checkName(a.Name) != "":
+			return "name: " + checkName(a.Name)
+		case names[a.Name]:
+			return "the name " + quote(a.Name) + " is taken; write another"
+		case checkOneOf("look", "shop", "steer")(a.Role) != "":
+			return a.Name + ": role: " + checkOneOf("look", "shop", "steer")(a.Role)
+		case a.Password == "":
+			return a.Name + `: password: it is missing; "bramble console password" prints the hash of one`
+		case checkPassword(c, a.Password) != "":
+			return a.Name + ": password: " + checkPassword(c, a.Password)
+		}
+		names[a.Name] = true
+	}
+	return checkCount(len(c.Console.Accounts), maxAccounts, "accounts")
+}
+
+func checkPassword(c *Config, p string) string {
 	switch {
 	case p == "":
 		return ""

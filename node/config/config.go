@@ -79,8 +79,12 @@ type TLSSettings struct {
 // metrics and health.
 type ConsoleSettings struct {
 	Listen   string // host:port
-	Password string // "" = every client may read, only loopback may make changes
+	Password string // or its hash; "" and no Accounts = every client may read, only loopback may make changes
+	Accounts []ConsoleAccount
 }
+
+// ConsoleAccount is one table [[console.accounts]].
+type ConsoleAccount struct{ Name, Role, Password string }
 
 // RackSettings holds the table [rack]: how this board finds and trusts the others.
 type RackSettings struct {

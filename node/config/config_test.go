@@ -172,7 +172,7 @@ func TestParseSetsEveryKey(t *testing.T) {
 		[]string{"shop.example", "www.shop.example"}, "https://ca.example/dir", "ops@shop.example",
 		filepath.Join(t.TempDir(), "ca.pem"), filepath.Join(t.TempDir(), "certs"), true, Duration(time.Hour), 7,
 	}
-	c.Console = ConsoleSettings{"127.0.0.1:2", "quote \" and \\ and é\n"}
+	c.Console = ConsoleSettings{"127.0.0.1:2", "quote \" and \\ and é\n", []ConsoleAccount{{"ann", "shop", "eight letters"}, {"graphs", "look", "sha256:00"}}}
 	c.Rack = RackSettings{testKey(t, 9), []RackKey{testKey(t, 2)}, "127.0.0.1:3", "127.0.0.1:4", "127.0.0.1", []string{"a:1", "b"}, false, Duration(5e8), Duration(90e9), 7}
 	c.Cache = CacheSettings{3 * MiB, 1500, false, true, true, Duration(1e9), true, 3}
 	c.Origin = OriginSettings{"https://shop.example:8443", Duration(1e8), Duration(2e8), Duration(3e8), 7, Duration(4e8), "/up?x=1", Duration(2e8), Duration(6e8), false, []string{"PROPFIND"}, []string{"192.0.2.7/32", "10.1.0.0/16"}}

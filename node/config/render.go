@@ -118,6 +118,12 @@ func tomlLiteral(field any, secrets, secret bool) string {
 			words[i] = keyLiteral(k, secrets)
 		}
 		return tomlStrings(words)
+	case *[]ConsoleAccount:
+		var tables []string
+		for _, a := range *f {
+			tables = append(tables, fmt.Sprintf("{ name = %s, role = %s, password = %s }", tomlString(a.Name), tomlString(a.Role), tomlLiteral(&a.Password, secrets, true)))
+		}
+		return "[" + strings.Join(tables, ", ") + "]"
 	case *[]string:
 		return tomlStrings(*f)
 	default:

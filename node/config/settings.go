@@ -151,9 +151,13 @@ func boardKeys() []keySpec {
 			"Address of console, API, metrics and health, host:port. It speaks https, with a certificate of the rack's own or the one that [tls] has for a host name; on a loopback address plain http. "+
 				"It is a port of its own so that a firewall can keep the public out."),
 		keyOf("console", "password", func(c *Config) *string { return &c.Console.Password }, nil,
-			"Password of the console, 8 to 200 characters, and not the rack key. "+
-				"Empty: every client that reaches the listener may read, and only the board itself may make changes, which is a safe default.").
-			asSecret().checkedBy(checkPassword),
+			"Password of the console's account bramble, which may do everything: 8 to 200 characters, and not the rack key; or its hash, which \"bramble console password\" prints. "+
+				"Empty, and without accounts: every client that reaches the listener may read, and only the board itself may make changes, which is a safe default.").
+			asSecret().checkedBy(func(c *Config) string { return checkPassword(c, c.Console.Password) }),
+		keyOf("console", "accounts", func(c *Config) *[]ConsoleAccount { return &c.Console.Accounts }, nil,
+			"More accounts, at most 32: tables [[console.accounts]] with name, role and password. The role is look (read what has no people's data), shop (also orders, sales and fulfilment) or steer (everything). "+
+				"The password is as above, or the hash of a token for a program, which \"bramble console token\" prints. The audit trail has the account's name.").
+			asSecret().checkedBy(checkAccounts),
 		keyOf("rack", "key", func(c *Config) *RackKey { return &c.Rack.Key }, nil,
 			`The secret that boards of one rack share, the same on every board: the line that "bramble key" prints. `+
 				"It has no default, because a default would be public.").

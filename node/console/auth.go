@@ -1,30 +1,46 @@
 package console
 
 import (
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"math"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
 
-// UserName is the only user of a console with a password.
+// UserName is the account of Config.Password, which may steer.
 const UserName = "bramble"
 
-// The limit on wrong passwords, a token bucket per client: maxFailureBurst at once,
+// TokenPrefix begins each token, so that people and tools recognise one.
+const TokenPrefix = "brt_"
+
+// The limit on wrong passwords, a token bucket per client and rack: maxFailureBurst at once,
 // then one each failureDecay. maxFailedClients clients are remembered; beyond that, the
 // one with the oldest failure is forgotten. An IPv6 client is its /64, which is what
-// one subscriber has.
+// one subscriber has. A browser with a device cookie is a client by itself.
 const (
 	maxFailureBurst  = 5
 	failureDecay     = 10 * time.Second
 	maxFailedClients = 256
+	maxClientName    = 64 // bytes
+	maxDebt          = 60 // ten minutes: boards tell each other failures, and a rack has many
 )
+
+// localName is the name of a client of the unix socket or, at a console without accounts, on this
+// machine.
+const localName = "local"
+
+// maxVerified bounds the passwords that are known to be right without their slow hash.
+const maxVerified = 64
 
 // authResult is the result of checking a request.
 type authResult int
@@ -37,17 +53,48 @@ const (
 	authTooManyTries
 )
 
-// auth decides which requests may read and which may steer.
-type auth struct {
-	passwordless bool // the console has no password
-	passwordHash [sha256.Size]byte
-	hosts        map[string]bool // lower case
-	isBoard      func(name string) bool
-	hasProxy     bool // see Config.BehindProxy
-	now          func() time.Time
+// viewer is who sends a request; its name is "" for a stranger at a console without accounts.
+type viewer struct {
+	name   string
+	role   Role
+	device string // a new device cookie for it, or ""
+}
 
-	mu       sync.Mutex
-	failures map[netip.Prefix]*failedClient // guarded by mu; at most maxTriers
+// viewerKey and socketKey are the keys of a request's viewer, and of the mark of a connection over the
+// unix socket, in its context.
+type (
+	viewerKey struct{}
+	socketKey struct{}
+)
+
+// AccountOf returns the name of the account that sends a request: the audit trail's.
+func AccountOf(ctx context.Context) string {
+	v, _ := ctx.Value(viewerKey{}).(viewer)
+	return v.name
+}
+
+// ConnContext is the ConnContext of a server that also listens at the unix socket.
+func ConnContext(ctx context.Context, conn net.Conn) context.Context {
+	if _, ok := conn.(*net.UnixConn); ok {
+		return context.WithValue(ctx, socketKey{}, true)
+	}
+	return ctx
+}
+
+// auth decides who sends a request.
+type auth struct {
+	accounts    []Account
+	hasProxy    bool
+	hosts       map[string]bool // lower case
+	isBoard     func(name string) bool
+	deviceKey   []byte
+	shareFailed func(client string)
+	now         func() time.Time
+
+	verifying sync.Mutex // held for one slow hash at a time: more would take a first Pi's processor
+	mu        sync.Mutex
+	failures  map[string]*failedClient // guarded by mu; at most maxFailedClients
+	verified  map[string]bool          // guarded by mu; MACs of name and password
 }
 
 // failedClient is a client that sent a wrong password. Its debt grows by one with each
@@ -57,14 +104,18 @@ type failedClient struct {
 	last time.Time
 }
 
-func newAuth(password string, hosts []string, isBoard func(string) bool, now func() time.Time) *auth {
+// newAuth makes an auth; hosts are the console's own names.
+func newAuth(cfg Config, hosts []string, isBoard func(string) bool, now func() time.Time) *auth {
 	a := &auth{
-		passwordless: password == "",
-		passwordHash: sha256.Sum256([]byte(password)),
-		hosts:        make(map[string]bool),
-		isBoard:      isBoard,
-		now:          now,
-		failures:     make(map[netip.Prefix]*failedClient),
+		accounts: cfg.Accounts, hasProxy: cfg.BehindProxy, hosts: make(map[string]bool), isBoard: isBoard,
+		deviceKey: cfg.DeviceKey, shareFailed: cfg.ShareFailure, now: now,
+		failures: make(map[string]*failedClient), verified: make(map[string]bool),
+	}
+	if cfg.Password != "" {
+		a.accounts = append(a.accounts[:len(a.accounts):len(a.accounts)], Account{UserName, RoleSteer, cfg.Password})
+	}
+	if a.deviceKey == nil {
+		a.deviceKey = []byte(rand.Text())
 	}
 	for _, h := range hosts {
 		a.hosts[strings.ToLower(h)] = true
@@ -74,35 +125,79 @@ func newAuth(password string, hosts []string, isBoard func(string) bool, now fun
 
 // checkRequest authenticates a request. With authTooManyTries it returns how long the
 // client must wait.
-func (a *auth) checkRequest(r *http.Request) (authResult, time.Duration) {
+func (a *auth) checkRequest(r *http.Request) (viewer, authResult, time.Duration) {
+	if r.Context().Value(socketKey{}) != nil {
+		return viewer{name: localName, role: RoleSteer}, authOK, 0
+	}
 	// A page of another site could point its own name at the console (DNS rebinding) and would
 	// then have the same origin.
 	if !a.isOwnHost(r.Host) {
-		return authWrongHost, 0
+		return viewer{}, authWrongHost, 0
 	}
-	if a.passwordless {
-		return authOK, 0
+	if len(a.accounts) == 0 {
+		if !a.hasProxy && isFromHere(r) {
+			return viewer{name: localName, role: RoleSteer}, authOK, 0
+		}
+		return viewer{}, authOK, 0
+	}
+	client := clientOfRequest(r).String()
+	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		for _, one := range a.accounts {
+			if strings.HasPrefix(one.Secret, tokenHash) && one.isSecret(token) {
+				return viewer{name: one.Name, role: one.Role}, authOK, 0
+			}
+		}
+		result, wait := a.tryPassword(client, Account{}, token, false)
+		return viewer{}, result, wait
 	}
 	user, password, ok := r.BasicAuth()
 	if !ok {
-		return authNoPassword, 0
+		return viewer{}, authNoPassword, 0
 	}
-	client := clientOfRequest(r)
-	if wait := a.lockoutTime(client); wait > 0 {
-		return authTooManyTries, wait
+	at := slices.IndexFunc(a.accounts, func(one Account) bool { return one.Name == user })
+	account := a.accounts[max(at, 0)] // an unknown name takes as long as a known one
+	v := viewer{name: user, role: account.Role}
+	device := deviceOf(a.deviceKey, account, r, a.now())
+	if device == "" && r.TLS != nil {
+		v.device = NewDevice(a.deviceKey, account, a.now())
 	}
-	got := sha256.Sum256([]byte(password)) // hashed, so that the time does not reveal its length
-	match := subtle.ConstantTimeCompare(got[:], a.passwordHash[:]) & subtle.ConstantTimeCompare([]byte(user), []byte(UserName))
-	if match != 1 {
-		a.recordFailure(client)
-		return authWrongPassword, 0
+	result, wait := a.tryPassword(cmp.Or(device, client), account, password, at >= 0)
+	if result != authOK {
+		return viewer{}, result, wait
 	}
-	return authOK, 0
+	return v, authOK, 0
 }
 
-// maySteer reports whether a request that checkRequest accepts may change things.
-func (a *auth) maySteer(r *http.Request) bool {
-	return !a.passwordless || !a.hasProxy && isFromHere(r)
+// tryPassword checks a password unless the client has failed too often, and counts a failure. isKnown
+// is false if there is no such account.
+func (a *auth) tryPassword(client string, account Account, password string, isKnown bool) (authResult, time.Duration) {
+	mac := hmac.New(sha256.New, a.deviceKey)
+	mac.Write([]byte(account.Name + "\x00" + password))
+	sum := string(mac.Sum(nil))
+	wait, right := a.lockoutTime(client, sum)
+	if wait == 0 && !(right && isKnown) {
+		a.verifying.Lock()
+		defer a.verifying.Unlock()
+		wait, _ = a.lockoutTime(client, sum) // others may have failed meanwhile
+		right = wait == 0 && account.isSecret(password)
+	}
+	switch {
+	case wait > 0:
+		return authTooManyTries, wait
+	case right && isKnown:
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if len(a.verified) >= maxVerified {
+			clear(a.verified)
+		}
+		a.verified[sum] = true
+		return authOK, 0
+	}
+	a.recordFailure(client)
+	if a.shareFailed != nil {
+		a.shareFailed(client)
+	}
+	return authWrongPassword, 0
 }
 
 // isFromHere reports whether a program on this machine sends a request for itself. A proxy here
@@ -135,24 +230,21 @@ func (a *auth) isOwnHost(host string) bool {
 	if name, ok := strings.CutSuffix(host, ".local"); ok {
 		return name == UserName || a.hosts[name] || a.isBoard(name)
 	}
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || a.hosts[host] || host != "" && !a.passwordless
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || a.hosts[host] || host != "" && len(a.accounts) > 0
 }
 
-// lockoutTime returns how long a client must wait before it may try again.
-func (a *auth) lockoutTime(client netip.Prefix) time.Duration {
+// lockoutTime returns how long a client must wait before it may try again, and whether what it
+// sends was right before.
+func (a *auth) lockoutTime(client, sum string) (wait time.Duration, wasRight bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	t := a.failures[client]
-	if t == nil {
-		return 0
+	if t := a.failures[client]; t != nil {
+		wait = time.Duration(max(0, t.debtAt(a.now())-(maxFailureBurst-1)) * float64(failureDecay))
 	}
-	if excess := t.debtAt(a.now()) - (maxFailureBurst - 1); excess > 0 {
-		return time.Duration(excess * float64(failureDecay))
-	}
-	return 0
+	return wait, a.verified[sum]
 }
 
-func (a *auth) recordFailure(client netip.Prefix) {
+func (a *auth) recordFailure(client string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.now()
@@ -164,12 +256,12 @@ func (a *auth) recordFailure(client netip.Prefix) {
 		t = &failedClient{last: now}
 		a.failures[client] = t
 	}
-	t.debt, t.last = t.debtAt(now)+1, now
+	t.debt, t.last = min(t.debtAt(now)+1, maxDebt), now
 }
 
 // forgetOldest forgets the client with the oldest failure; mu is held.
 func (a *auth) forgetOldest() {
-	var oldest netip.Prefix
+	var oldest string
 	var since time.Time
 	for p, t := range a.failures {
 		if since.IsZero() || t.last.Before(since) {

@@ -3,7 +3,6 @@ package console
 import (
 	"fmt"
 	"net/http/httptest"
-	"net/netip"
 	"testing"
 	"time"
 )
@@ -11,7 +10,7 @@ import (
 const secret = "tell me more"
 
 func TestHostNames(t *testing.T) {
-	a := newAuth("", []string{"Rack-Head"}, func(name string) bool { return name == "board-1" }, time.Now)
+	a := newAuth(Config{}, []string{"Rack-Head"}, func(name string) bool { return name == "board-1" }, time.Now)
 	for host, want := range map[string]bool{
 		"127.0.0.1": true, "127.0.0.1:8080": true, "[::1]:8080": true, "[fe80::1]": true, "192.168.1.4:80": true,
 		"localhost": true, "LOCALHOST:8080": true, "board-1.localhost": true, "bramble.local:8080": true, "bramble.local.": true,
@@ -29,12 +28,12 @@ func TestHostNames(t *testing.T) {
 // TestFailureLimit tests the limit on wrong passwords with a fake clock.
 func TestFailureLimit(t *testing.T) {
 	now := time.Unix(0, 0)
-	a := newAuth(secret, nil, func(string) bool { return false }, func() time.Time { return now })
+	a := newAuth(Config{Password: secret}, nil, func(string) bool { return false }, func() time.Time { return now })
 	try := func(addr, password string) authResult {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr = addr
 		r.SetBasicAuth(UserName, password)
-		v, wait := a.checkRequest(r)
+		_, v, wait := a.checkRequest(r)
 		if (v == authTooManyTries) != (wait > 0) {
 			t.Fatalf("result %v with a wait of %v", v, wait)
 		}
@@ -66,10 +65,10 @@ func TestFailureLimit(t *testing.T) {
 
 func TestFailedClientsAreBounded(t *testing.T) {
 	now := time.Unix(0, 0)
-	a := newAuth(secret, nil, func(string) bool { return false }, func() time.Time { now = now.Add(time.Millisecond); return now })
-	var first netip.Prefix
+	a := newAuth(Config{Password: secret}, nil, func(string) bool { return false }, func() time.Time { now = now.Add(time.Millisecond); return now })
+	var first string
 	for i := range maxFailedClients + 50 {
-		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32)
+		p := fmt.Sprint("10.0.0.", i)
 		if i == 0 {
 			first = p
 		}

@@ -40,13 +40,19 @@ type Config struct {
 	// no /metrics.
 	WriteMetrics func(io.Writer)
 
-	// Password is required, by HTTP Basic with the user name "bramble", for everything
-	// but /healthz and /readyz. Empty: every client may read, and only clients on this
-	// machine may steer.
+	// Password, or the hash of one, is the secret of the account UserName. Without it and
+	// Accounts every client may read, and only clients on this machine may steer. Otherwise
+	// everything but /healthz and /readyz needs an account, by HTTP Basic, or its token.
 	Password string
-
-	// BehindProxy: clients on this machine may be others', so without a password none steers.
+	Accounts []Account
+	// BehindProxy: clients on this machine may be others', so they steer only with an account.
 	BehindProxy bool
+
+	// DeviceKey is the key of the rack's device cookies. nil: one of this process.
+	DeviceKey []byte
+	// ShareFailure, which must not wait, passes a wrong password on to the other boards'
+	// CountFailure. nil: there are none.
+	ShareFailure func(client string)
 
 	// HostNames are the console's host names besides the machine's own; see isOwnHost.
 	HostNames []string
@@ -80,6 +86,7 @@ type Console struct {
 	page  *page
 	cross *http.CrossOriginProtection
 	mux   *http.ServeMux
+	roles roleRouter
 }
 
 // New makes a console. It starts nothing: see Run.
@@ -111,9 +118,9 @@ func New(cfg Config) (*Console, error) {
 		page:  p,
 		cross: http.NewCrossOriginProtection(),
 		mux:   http.NewServeMux(),
+		roles: newRoleRouter(),
 	}
-	c.auth = newAuth(cfg.Password, names, c.isBoard, time.Now)
-	c.auth.hasProxy = cfg.BehindProxy
+	c.auth = newAuth(cfg, names, c.isBoard, time.Now)
 	c.registerRoutes()
 	return c, nil
 }
@@ -168,8 +175,15 @@ func (c *Console) isBoard(name string) bool {
 	return slices.ContainsFunc(c.cfg.Source.RackView().Boards, func(b BoardView) bool { return strings.EqualFold(b.Name, name) })
 }
 
-// protect passes a request to next if it uses a host name of this console, has the
-// password if there is one, and, if it changes anything, comes from a page of this
+// CountFailure counts a wrong password that another board has received.
+func (c *Console) CountFailure(client string) {
+	if len(client) <= maxClientName {
+		c.auth.recordFailure(client)
+	}
+}
+
+// protect passes a request to next if it uses a host name of this console, its account has
+// the role that it needs, and, if it changes anything, it comes from a page of this
 // console.
 func (c *Console) protect(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -181,7 +195,8 @@ func (c *Console) protect(next http.HandlerFunc) http.Handler {
 			}
 			http.Error(w, text, status)
 		}
-		switch result, wait := c.auth.checkRequest(r); result {
+		v, result, wait := c.auth.checkRequest(r)
+		switch result {
 		case authWrongHost:
 			reject(http.StatusMisdirectedRequest, "the console does not answer to this host name: use its IP address, localhost or a board's .local name")
 			return
@@ -190,7 +205,7 @@ func (c *Console) protect(next http.HandlerFunc) http.Handler {
 				c.log.Warn("console: wrong password", "client", r.RemoteAddr)
 			}
 			w.Header().Set("WWW-Authenticate", `Basic realm="Bramble console", charset="UTF-8"`)
-			reject(http.StatusUnauthorized, `the console requires the user name "bramble" and the password set under [console]`)
+			reject(http.StatusUnauthorized, `the console requires an account and its password; the one set under [console] is of the user name "bramble"`)
 			return
 		case authTooManyTries:
 			w.Header().Set("Retry-After", formatRetryAfter(wait))
@@ -201,15 +216,25 @@ func (c *Console) protect(next http.HandlerFunc) http.Handler {
 			reject(http.StatusForbidden, "this request comes from a page of another site")
 			return
 		}
-		if r.Method != http.MethodGet && r.Method != http.MethodHead && !c.auth.maySteer(r) {
-			reject(http.StatusForbidden, "without a password, the rack can be changed only from this machine: set password under [console]")
+		if needed := c.roles.roleFor(r); !v.role.includes(needed) {
+			text := fmt.Sprintf("the account %s has the role %s, and this needs %s", v.name, v.role, needed)
+			if v.role == roleNone {
+				text = "without a password, only this machine may see orders and make changes: set password under [console]"
+			}
+			reject(http.StatusForbidden, text)
 			return
 		}
 		if r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/api/") && !isJSON(r.Header) {
 			reject(http.StatusUnsupportedMediaType, "the API reads JSON only: send Content-Type: application/json")
 			return
 		}
-		next(w, r)
+		if v.device != "" {
+			http.SetCookie(w, &http.Cookie{Name: DeviceCookie, Value: v.device, Path: "/", MaxAge: int(deviceLife.Seconds()), Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode})
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			c.log.Info("console: a command", "account", v.name, "client", r.RemoteAddr, "path", r.URL.Path)
+		}
+		next(w, r.WithContext(context.WithValue(r.Context(), viewerKey{}, v)))
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"bramble/node/config"
 	"bramble/node/console"
 	"bramble/node/console/client"
 )
@@ -32,7 +33,11 @@ type consoleServer struct {
 	failed chan error // holds the error that ended serving early
 }
 
-func newConsoleServer(source *labSource, f *fleet, access client.Access, log *slog.Logger) (*consoleServer, error) {
+func newConsoleServer(source *labSource, f *fleet, access client.Access, settings config.ConsoleSettings, log *slog.Logger) (*consoleServer, error) {
+	var accounts []console.Account
+	for _, a := range settings.Accounts {
+		accounts = append(accounts, console.Account{Name: a.Name, Role: console.Role(a.Role), Secret: a.Password})
+	}
 	c, err := console.New(console.Config{
 		Source: source, Control: source, Lab: f, Shop: source.shopProxy(access),
 		Ready: func() (bool, string) {
@@ -41,8 +46,8 @@ func newConsoleServer(source *labSource, f *fleet, access client.Access, log *sl
 			}
 			return true, ""
 		},
-		Password: access.Password,
-		Logger:   log,
+		Password: settings.Password, Accounts: accounts,
+		Logger: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("creating the lab's console: %w", err)

@@ -1,6 +1,9 @@
 package lab
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +16,7 @@ import (
 
 	"bramble/cluster/durable"
 	"bramble/node/config"
+	"bramble/node/console"
 )
 
 // Names in a lab's folder: the rack key, and for each board a folder with its
@@ -55,6 +59,14 @@ func loadRackKey(state string, template *config.ParsedFile) (config.RackKey, err
 	return key, nil
 }
 
+// labAccount is the account of the lab's own console at its boards.
+const labAccount = "lab"
+
+// labToken returns the token of that account.
+func labToken(key config.RackKey) string {
+	return console.TokenPrefix + hex.EncodeToString(hmac.New(sha256.New, key.Bytes()).Sum(nil))
+}
+
 // boardConfigText returns the configuration file of board i of the plan: the
 // template's settings, overridden by those that a lab must set.
 func boardConfigText(p *Plan, i int, key config.RackKey, template *config.ParsedFile) []byte {
@@ -72,6 +84,11 @@ func boardConfigText(p *Plan, i int, key config.RackKey, template *config.Parsed
 	c.HTTP.Listen = here.HTTP.String()
 	c.Console.Listen = here.Console.String()
 	c.Rack.Key = key
+	if c.Console.Password != "" || len(c.Console.Accounts) > 0 { // then the lab's own console needs an account
+		c.Console.Accounts = slices.DeleteFunc(slices.Clone(c.Console.Accounts), func(a config.ConsoleAccount) bool { return a.Name == labAccount })
+		c.Console.Accounts = append(c.Console.Accounts, config.ConsoleAccount{Name: labAccount, Role: string(console.RoleSteer), Password: console.HashToken(labToken(key))})
+		own = append(own, "console.accounts")
+	}
 	c.Rack.GossipListen = here.Gossip.String()
 	c.Rack.LinkListen = here.Link.String()
 	c.Rack.Advertise = here.Gossip.Addr().String()

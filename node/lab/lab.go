@@ -108,7 +108,7 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 	if err != nil {
 		return err
 	}
-	access := client.Access{Password: configs[0].Console.Password, Rack: x509.NewCertPool()}
+	access := client.Access{Secret: labToken(configs[0].Rack.Key), Rack: x509.NewCertPool()}
 	ca.AddTo(access.Rack)
 	if !plan.Console.Addr().IsLoopback() {
 		listener = tls.NewListener(listener, (&certs.ConsoleCerts{CA: ca}).TLSConfig())
@@ -127,7 +127,7 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 		defer c.Close()
 		source.consoles[p.Name], checkers[p.Name] = c, c
 	}
-	server, err := newConsoleServer(source, f, access, o.Logger)
+	server, err := newConsoleServer(source, f, access, configs[0].Console, o.Logger)
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 		return errors.New("no board of the lab came up; the end of each one's log is above")
 	}
 	up.Store(true)
-	if err := printReport(o, startReport{plan, state, found, time.Since(began), configs[0].Console.Password != ""}); err != nil {
+	if err := printReport(o, startReport{plan, state, found, time.Since(began), len(configs[0].Console.Accounts) > 0}); err != nil {
 		return fmt.Errorf("printing the boards: %w", err)
 	}
 	<-ctx.Done()

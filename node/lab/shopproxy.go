@@ -6,22 +6,19 @@ import (
 	"net/http/httputil"
 	"net/url"
 
-	"bramble/node/console"
 	"bramble/node/console/client"
 )
 
 // shopProxy is a reverse proxy that forwards the console's requests about orders to
 // a live board: every board can answer for the rack. A failed request is not
 // retried; the client retries.
+// It passes on the client's own credentials, so that the board knows who it is: all boards have the
+// accounts of the lab's console.
 func (l *labSource) shopProxy(to client.Access) http.Handler {
 	return &httputil.ReverseProxy{
 		Transport: to.Transport(),
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = "http", "", ""
-			p.Out.Header.Del("Authorization")
-			if to.Password != "" {
-				p.Out.SetBasicAuth(console.UserName, to.Password)
-			}
 			if at, err := url.Parse(l.anyConsole()); err == nil {
 				p.Out.URL.Scheme, p.Out.URL.Host = at.Scheme, at.Host
 			}

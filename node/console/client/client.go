@@ -5,6 +5,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -60,10 +61,14 @@ func (e *Error) Unwrap() []error {
 
 // Access is what a client shows a console, and by what it recognises one.
 type Access struct {
-	Password string // "" if there is none
+	User   string // account; "": the console's own
+	Secret string // password, or a token, which begins with console.TokenPrefix; "": none
+	Device string // device cookie for User, so that a guesser at the same address locks nobody out; "": none
 	// Rack has the CA by which a console proves that it is of the rack. nil: the system's CAs
 	// prove its host name.
 	Rack *x509.CertPool
+	// Socket is the path of a board's unix socket, which has priority over an address.
+	Socket string
 }
 
 // Client is a client of one console. Several goroutines may use it at once.
@@ -76,6 +81,9 @@ type Client struct {
 // New returns a client of the console at base, such as "https://board-1.local:8080". Plain
 // http is possible only to this machine.
 func New(base string, access Access) (*Client, error) {
+	if access.Socket != "" {
+		base = "http://localhost" // only the socket's user is at its ends
+	}
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
 		u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
@@ -102,14 +110,20 @@ func isLoopback(u *url.URL) bool {
 
 // Transport returns a transport that connects only to consoles that a recognises.
 func (a Access) Transport() *http.Transport {
+	dialer := net.Dialer{Timeout: dialTimeout}
 	t := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		DialContext:         dialer.DialContext,
 		TLSHandshakeTimeout: readTimeout,
 		MaxIdleConnsPerHost: 2,
 		IdleConnTimeout:     maxIdle,
 	}
 	if a.Rack != nil {
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: a.Rack, ServerName: certs.RackHost}
+	}
+	if a.Socket != "" {
+		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", a.Socket)
+		}
 	}
 	return t
 }
@@ -198,6 +212,7 @@ func (c *Client) PutShop(ctx context.Context, path string, content []byte) error
 // prove that it is of the rack, unless both are on this machine.
 func (c *Client) At(base string) (*Client, error) {
 	access := c.access
+	access.Socket = ""
 	own, err := url.Parse(c.base)
 	u, bad := url.Parse(base)
 	switch {
@@ -285,8 +300,15 @@ func (c *Client) sendJSON(ctx context.Context, method, path string, in any) (*ht
 }
 
 func (c *Client) sendRequest(req *http.Request) (*http.Response, error) {
-	if c.access.Password != "" {
-		req.SetBasicAuth(console.UserName, c.access.Password)
+	switch {
+	case c.access.Secret == "" || c.access.Socket != "":
+	case strings.HasPrefix(c.access.Secret, console.TokenPrefix):
+		req.Header.Set("Authorization", "Bearer "+c.access.Secret)
+	default:
+		req.SetBasicAuth(cmp.Or(c.access.User, console.UserName), c.access.Secret)
+		if c.access.Device != "" {
+			req.AddCookie(&http.Cookie{Name: console.DeviceCookie, Value: c.access.Device})
+		}
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -330,7 +352,7 @@ func (c *Client) responseError(resp *http.Response) error {
 	case http.StatusUnauthorized:
 		e.Kind = ErrRefused
 		e.Text = "the console at " + c.base + " requires its password: set BRAMBLE_CONSOLE_PASSWORD, or name the board's file with --config"
-		if c.access.Password != "" {
+		if c.access.Secret != "" {
 			e.Text = "the console at " + c.base + " rejects this password: it is the one under [console] in the board's file"
 		}
 	case http.StatusForbidden, http.StatusTooManyRequests, http.StatusMisdirectedRequest:

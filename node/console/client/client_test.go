@@ -32,7 +32,7 @@ func start(t *testing.T, password string) (*Client, *consoletest.Fake) {
 	done := make(chan struct{})
 	go func() { defer close(done); c.Run(ctx) }()
 	s := httptest.NewServer(c)
-	client, err := New(s.URL, Access{Password: password})
+	client, err := New(s.URL, Access{Secret: password})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestAgainstARealConsole(t *testing.T) {
 		t.Errorf("readiness is %v, %q, %v", ok, reason, err)
 	}
 	for _, password := range []string{"", "wrong horse"} {
-		other, err := New(c.base, Access{Password: password})
+		other, err := New(c.base, Access{Secret: password})
 		if err != nil {
 			t.Fatal(err)
 		}
