@@ -69,6 +69,9 @@ func runBoard(path string) int {
 	return 0
 }
 
+// noFormLimits: all buyers of most tests have one address.
+const noFormLimits = "client_form_rate = 0\nnetwork_form_rate = 0"
+
 // rack is a number of boards on loopback.
 type rack struct {
 	t      testing.TB
@@ -77,6 +80,7 @@ type rack struct {
 	ports  int // first of the ports, four a board
 	size   int
 	extra  string // tables for every board's file
+	http   string // more keys of [http]
 	boards []*process
 }
 
@@ -111,7 +115,7 @@ func newRack(t testing.TB, size int, extra string) *rack {
 // prepareRack is newRack for a test that is part of short runs.
 func prepareRack(t testing.TB, size int, extra string) *rack {
 	t.Helper()
-	r := &rack{t: t, dir: t.TempDir(), key: config.NewRackKey(), size: size, extra: extra, ports: freePorts(t, 4*size)}
+	r := &rack{t: t, dir: t.TempDir(), key: config.NewRackKey(), size: size, extra: extra, http: noFormLimits, ports: freePorts(t, 4*size)}
 	for i := range size {
 		r.boards = append(r.boards, r.board(i, r.key))
 	}
@@ -194,6 +198,7 @@ func (r *rack) board(i int, key config.RackKey) *process {
 name = %q
 [http]
 listen = %q
+%s
 [console]
 listen = %q
 [orders]
@@ -206,7 +211,7 @@ link_listen = %q
 mdns = false
 expected_boards = %d
 join = [%s]
-%s`, name, r.addr(i, 0), r.addr(i, 1), p.orders(), key.Reveal(), r.addr(i, 2), r.addr(i, 3), r.size, strings.Join(join, ", "), r.extra)
+%s`, name, r.addr(i, 0), r.http, r.addr(i, 1), p.orders(), key.Reveal(), r.addr(i, 2), r.addr(i, 3), r.size, strings.Join(join, ", "), r.extra)
 	if err := os.WriteFile(p.file, []byte(text), 0o600); err != nil {
 		r.t.Fatal(err)
 	}

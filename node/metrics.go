@@ -54,6 +54,7 @@ func (b *board) addFrontMetrics(m metricSet) {
 	m.addGauge("bramble_http_connections_open", func() int64 { return counts().Open })
 	m.addGauge("bramble_http_fast_path_responses_total", func() int64 { return counts().Fast })
 	m.addGauge("bramble_http_requests_limited_total", func() int64 { return counts().Limited })
+	m.addGauge("bramble_shop_forms_limited_total", b.forms.Refused)
 	m.addGauge("bramble_http_requests_shed_total", func() int64 { return counts().Shed })
 	m.set.NewGauge("bramble_http_pressure_ratio", func() float64 { return counts().Pressure })
 	m.addGauge("bramble_http_connections_refused_total", func() int64 { return counts().Refused })

@@ -21,6 +21,7 @@ import (
 	"bramble/node/config"
 	"bramble/node/console"
 	"bramble/node/front"
+	"bramble/node/front/admission"
 	"bramble/node/fulfilment"
 	"bramble/node/host"
 	"bramble/node/orderservice"
@@ -86,6 +87,7 @@ type publicParts struct {
 	rackCache *rackcache.PageHandler
 	cache     *cache.Cache // rackCache's memory
 	sites     *origin.Sites
+	forms     *admission.FormLimits
 }
 
 // rackParts connect the board to its rack. They are made by openRack.
@@ -137,6 +139,7 @@ func (b *board) open(ctx context.Context) error {
 		return err
 	}
 	b.cache = b.rackCache.Cache()
+	b.forms = admission.NewFormLimits(admission.FormRates{Client: b.cfg.HTTP.ClientFormRate, Network: b.cfg.HTTP.NetworkFormRate})
 	if b.certs, err = b.newCerts(); err != nil {
 		return err
 	}
@@ -307,7 +310,7 @@ func (b *board) openShop() (*shop.Shop, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := shop.Options{Now: time.Now}
+	opts := shop.Options{Now: time.Now, AdmitForm: b.admitForm}
 	if b.cfg.Orders.Enabled {
 		b.orders, err = b.openOrders(catalogue)
 		switch {

@@ -12,8 +12,9 @@ import (
 // Paths on the rack link. The other parts define their own: purge.SyncPath, certs.Path,
 // and those of rackcache and the ledger.
 const (
-	drainPath  = "/v1/drain"
-	locatePath = "/v1/locate"
+	drainPath     = "/v1/drain"
+	locatePath    = "/v1/locate"
+	formCountPath = "/v1/forms/count"
 )
 
 // peerRoutes handles everything that other boards may request over the rack link.
@@ -27,6 +28,7 @@ func (b *board) peerRoutes(screen *console.Console) http.Handler {
 		screen.CountFailure(r.URL.Query().Get("client"))
 		w.WriteHeader(http.StatusNoContent)
 	})
+	mux.HandleFunc("POST "+formCountPath, b.countForm)
 	if b.certs != nil {
 		mux.Handle(certs.Path, b.certs.Handler())
 	}

@@ -73,6 +73,7 @@ func mayImport() map[string][]string {
 			"node/console",
 			"node/orderservice",
 			"node/front",
+			"node/front/admission",
 			"node/fulfilment",
 			"node/host",
 			"node/orders",

@@ -55,9 +55,12 @@ type HTTPSettings struct {
 	NetworkRequestRate    int
 	ClientConnectionRate  int
 	NetworkConnectionRate int
-	MaxRequests           int // in progress, without those for pages in memory; 0 = by the size of the memory
-	BodyTimeout           Duration
-	MinBodyRate           Size // per second; 0 = no limit
+	// Per minute; 0 = no limit.
+	ClientFormRate, NetworkFormRate int
+
+	MaxRequests int // in progress, without those for pages in memory; 0 = by the size of the memory
+	BodyTimeout Duration
+	MinBodyRate Size // per second; 0 = no limit
 }
 
 // TLSSettings holds the table [tls]: https on the public pages.
@@ -203,8 +206,9 @@ func Default() *Config {
 			WriteTimeout:   Duration(60 * time.Second),
 			MaxConnections: 4096,
 			DrainTimeout:   Duration(10 * time.Second),
-			BodyTimeout:    Duration(5 * time.Second),
-			MinBodyRate:    KB,
+			ClientFormRate: 300, NetworkFormRate: 600,
+			BodyTimeout: Duration(5 * time.Second),
+			MinBodyRate: KB,
 		},
 		TLS:     TLSSettings{ACMEDirectoryURL: letsEncrypt, ACMEStorage: "certificates", MaxPendingHandshakes: 128},
 		Console: ConsoleSettings{Listen: ":8080"},

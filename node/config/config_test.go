@@ -166,7 +166,7 @@ func TestParseSetsEveryKey(t *testing.T) {
 	// with every field away from its default.
 	c := Default()
 	c.Board = BoardSettings{"b-1", 200}
-	c.HTTP = HTTPSettings{"127.0.0.1:1", Duration(1e9), Duration(2e9), Duration(3e9), 5, Duration(0), 1, 2, 3, 4, 5, 6, Duration(4e9), 7}
+	c.HTTP = HTTPSettings{"127.0.0.1:1", Duration(1e9), Duration(2e9), Duration(3e9), 5, Duration(0), 1, 2, 3, 4, 5, 8, 9, 6, Duration(4e9), 7}
 	c.TLS = TLSSettings{
 		"127.0.0.1:443", []string{filepath.Join(t.TempDir(), "a.pem")}, []string{filepath.Join(t.TempDir(), "a.key")},
 		[]string{"shop.example", "www.shop.example"}, "https://ca.example/dir", "ops@shop.example",

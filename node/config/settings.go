@@ -138,6 +138,12 @@ func boardKeys() []keySpec {
 			"New connections per second from one address, 0 to 100000; more are closed. 0 sets no limit."),
 		keyOf("http", "network_connection_rate", func(c *Config) *int { return &c.HTTP.NetworkConnectionRate }, checkInt(0, maxRate),
 			"The same for all addresses of one network together."),
+		keyOf("http", "client_form_rate", func(c *Config) *int { return &c.HTTP.ClientFormRate }, checkInt(0, maxRate),
+			"Forms of the built-in shop (orders, entries, registrations, cancellations and the like) per minute from one IPv4 address or one /64 of IPv6, over the whole rack, 0 to 100000. "+
+				"20 seconds' worth may come at once; more get a 429 with what was typed and a button. With 300 a school of 1,000 behind one address has ordered after three and a half minutes, "+
+				"and a script gets 110 of 500 units in the first two seconds. Clients behind a proxy count as one unless trusted_proxies in [origin] has it. 0 sets no limit."),
+		keyOf("http", "network_form_rate", func(c *Config) *int { return &c.HTTP.NetworkFormRate }, checkInt(0, maxRate),
+			"The same for all addresses of one network together, a /24 of IPv4 or a /48 of IPv6: twice a client's, because several schools or a village can be one network."),
 		keyOf("http", "max_requests", func(c *Config) *int { return &c.HTTP.MaxRequests }, checkInt(0, maxRate),
 			"Requests in progress that memory cannot answer, 0 to 100000. Four times as many may wait for up to 2 s; the rest get a 503. "+
 				"0 uses an eighth of the memory that the cache leaves, at 64kB per request: 138 on a 256 MB board."),

@@ -92,6 +92,6 @@ func originKeys() []originKey {
 		originKeyOf("trusted_proxies", "", func(o *OriginSettings) *[]string { return &o.TrustedProxies }, checkList(maxProxies, "networks", checkProxy),
 			`Addresses of your own proxies in front of the rack, at most 64, such as "192.0.2.7/32" or "10.1.0.0/16". What they say about a client `+
 				"(X-Forwarded-For, Remote-User and the like) is passed on to the origin; from anybody else it is removed. "+
-				"The origin must then mark pages that depend on it as private."),
+				"The origin must then mark pages that depend on it as private. The built-in shop counts the forms of the client that X-Forwarded-For names."),
 	}
 }

@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"net/http"
 	"net/netip"
 	"net/textproto"
 	"slices"
@@ -71,7 +72,31 @@ func (f believedFields) contains(name string) bool {
 // trustsPeer reports whether a peer's address is that of one of the site's own proxies.
 func (s *site) trustsPeer(address string) bool {
 	peer, err := netip.ParseAddrPort(address)
-	return err == nil && slices.ContainsFunc(s.proxies, func(p netip.Prefix) bool { return p.Contains(peer.Addr().Unmap().WithZone("")) })
+	return err == nil && s.trusts(peer.Addr())
+}
+
+func (s *site) trusts(address netip.Addr) bool {
+	return slices.ContainsFunc(s.proxies, func(p netip.Prefix) bool { return p.Contains(address.Unmap().WithZone("")) })
+}
+
+// ClientAddr returns the address of a request's client: that of its connection or, behind the site's own proxies,
+// the last one in X-Forwarded-For that is none of them, as far as the proxies name addresses.
+func (s *Sites) ClientAddr(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	found, notFound := s.siteForHost(r.Host)
+	if err != nil || notFound != nil {
+		return peer.Addr()
+	}
+	client := peer.Addr().Unmap()
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && found.trusts(client); i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		client = hop.Unmap()
+	}
+	return client
 }
 
 // allowsMethod reports whether the site's server may get a method. Others have no meaning

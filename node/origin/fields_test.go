@@ -104,3 +104,32 @@ func TestMethods(t *testing.T) {
 		}
 	}
 }
+
+// Behind the shop's own proxies the client is who they say it is; anybody else's word counts for nothing.
+func TestClientAddr(t *testing.T) {
+	s := newSet(t, func(c *config.Config) {
+		c.Origin.URL, c.Origin.TrustedProxies = "http://192.0.2.1", []string{"192.0.2.7/32", "10.0.0.0/8"}
+	})
+	for _, c := range []struct {
+		peer, want string
+		forwarded  []string
+	}{
+		{"198.51.100.1:5", "198.51.100.1", nil},
+		{"[::ffff:198.51.100.1]:5", "198.51.100.1", nil},
+		{"198.51.100.1:5", "198.51.100.1", []string{"203.0.113.9"}},
+		{"192.0.2.7:5", "203.0.113.9", []string{"203.0.113.9"}},
+		{"[::ffff:192.0.2.7]:5", "203.0.113.9", []string{"::ffff:203.0.113.9"}},
+		{"192.0.2.7:5", "203.0.113.9", []string{"1.1.1.1, 203.0.113.9"}},
+		{"192.0.2.7:5", "203.0.113.9", []string{"1.1.1.1", "203.0.113.9 , 10.1.1.1"}},
+		{"192.0.2.7:5", "2001:db8::1", []string{"2001:db8::1"}},
+		{"192.0.2.7:5", "192.0.2.7", nil},
+		{"192.0.2.7:5", "192.0.2.7", []string{"203.0.113.9, unknown"}},
+		{"192.0.2.7:5", "10.1.1.1", []string{"x, 10.1.1.1"}},
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.RemoteAddr, r.Header["X-Forwarded-For"] = c.peer, c.forwarded
+		if got := s.ClientAddr(r).Unmap().String(); got != c.want {
+			t.Errorf("%s with %q: %s, want %s", c.peer, c.forwarded, got, c.want)
+		}
+	}
+}

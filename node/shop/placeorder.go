@@ -42,6 +42,10 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 	if s.rejectCrossSite(w, r) {
 		return
 	}
+	admitted, ok := s.limitForm(w, r)
+	if !ok {
+		return
+	}
 	f := readForm(r, s.fieldLimits)
 	if errors.Is(f.err, errFormType) {
 		s.rejectFormType(w, r, pageAddress{page: "order", product: p}.path())
@@ -54,6 +58,10 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 		return
 	}
 
+	if !admitted {
+		s.replyLimited(w, r, p, f)
+		return
+	}
 	sale := s.saleForForm(p)
 	order := f.parseOrder(s, sale)
 	content := &formContent{form: f, kind: f.get("kind"), inAddition: f.inAdditionAnswer(), unsure: f.get("unsure") != ""}

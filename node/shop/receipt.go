@@ -302,6 +302,12 @@ func (s *Shop) readReceiptForm(w http.ResponseWriter, r *http.Request, field str
 		if s.rejectCrossSite(w, r) {
 			return nil, false
 		}
+		if admitted, ok := s.limitForm(w, r); !ok {
+			return nil, false
+		} else if !admitted { // there is nothing typed to keep: the page of this address has the button
+			s.sendLimited(w, r, r.URL.Path)
+			return nil, false
+		}
 		f := readForm(r, map[string]int{field: maxHiddenValue})
 		if errors.Is(f.err, errFormType) {
 			s.rejectFormType(w, r, "")

@@ -16,6 +16,9 @@ type Options struct {
 	// Orders accepts the forms, and its clock replaces Now. nil means that the shop accepts
 	// no orders.
 	Orders OrderService
+	// AdmitForm counts a form of a client, before its body is read, and reports whether it is within the
+	// client's limits; if not, whether its reply may hold what was typed. nil: there are no limits.
+	AdmitForm func(*http.Request) (admitted, withPage bool)
 }
 
 // Shop is the origin of a catalogue's pages. It is safe for concurrent use.
@@ -23,6 +26,7 @@ type Shop struct {
 	cat          *Catalogue
 	countries    []orders.Country // the catalogue's
 	orderService OrderService     // nil if the shop accepts no orders
+	admitForm    func(*http.Request) (admitted, withPage bool)
 	now          func() time.Time
 	assets       *pageAssets
 	routes       *http.ServeMux
@@ -45,6 +49,7 @@ func New(cat *Catalogue, opts Options) (*Shop, error) {
 		cat:          cat,
 		countries:    cat.orderCountries(),
 		orderService: opts.Orders,
+		admitForm:    opts.AdmitForm,
 		now:          opts.Now,
 		assets:       pages,
 		crossOrigin:  http.NewCrossOriginProtection(),

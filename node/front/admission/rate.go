@@ -114,10 +114,11 @@ func (l *ClientLimits) KeyOf(address netip.Addr) ClientKey {
 		bits = 24
 	}
 	network := netip.PrefixFrom(address, bits).Masked().Addr()
-	return ClientKey{
-		address: uint32(maphash.Comparable(l.seed, address)),
-		network: uint32(maphash.Comparable(l.seed, network) >> 32),
-	}
+	return ClientKey{address: l.hashOf(address), network: l.hashOf(network)}
+}
+
+func (l *ClientLimits) hashOf(address netip.Addr) uint32 {
+	return uint32(maphash.Comparable(l.seed, address))
 }
 
 func (l *ClientLimits) nowUnits() uint32 {

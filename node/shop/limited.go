@@ -1,0 +1,62 @@
+package shop
+
+import (
+	"io"
+	"net/http"
+	"strings"
+
+	"bramble/node/orders"
+)
+
+// limitRetrySeconds is the Retry-After of a form beyond its client's limit: see admission.FormRetry.
+const limitRetrySeconds = "20"
+
+// What a person reads who sent a form beyond the limit.
+const (
+	limitTitle = "One moment: nothing was taken yet"
+	limitText  = "Very many forms have come from your internet connection, which a whole school can share, so this one has to wait. Nothing is lost: press the button again in about 20 seconds."
+	// limitPage is for clients that have sent so many that they get no more.
+	limitPage = "<!doctype html><meta name=viewport content=\"width=device-width\"><title>" + limitTitle + "</title><h1>" + limitTitle + "</h1><p>" + limitText + " Your browser's Back button has what you typed."
+)
+
+// limitForm counts a form before its body is read. admitted: it is within its client's limits. ok is false if
+// it has replied: to a program, and to a client that has sent so much that it gets the shortest page.
+func (s *Shop) limitForm(w http.ResponseWriter, r *http.Request) (admitted, ok bool) {
+	if s.admitForm == nil {
+		return true, true
+	}
+	admitted, withPage := s.admitForm(r)
+	if admitted {
+		return true, true
+	}
+	h := w.Header()
+	h.Set("Retry-After", limitRetrySeconds)
+	kind, body := "text/html; charset=utf-8", limitPage
+	if accepted := r.Header.Get("Accept"); strings.Contains(accepted, "application/json") && !strings.Contains(accepted, "text/html") {
+		kind, body = "application/json", `{"error":"too many forms from this address: send it again later","retry_after_seconds":`+limitRetrySeconds+"}\n"
+	} else if withPage {
+		return false, true
+	}
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Type", kind)
+	w.WriteHeader(http.StatusTooManyRequests)
+	_, _ = io.WriteString(w, body) // an error means that the client has disconnected
+	return false, false
+}
+
+// replyLimited shows an order form again, filled in, with its button. The order book has not been asked.
+func (s *Shop) replyLimited(w http.ResponseWriter, r *http.Request, p *Product, f *form) {
+	content := &formContent{form: f, kind: f.get("kind"), inAddition: f.inAdditionAnswer(), unsure: f.get("unsure") != ""}
+	content.showAlert(limitTitle, limitText)
+	state := s.readPageState(s.now())
+	sale := state.saleOf(p)
+	if _, err := orders.ParseKind(content.kind); err != nil {
+		content.kind = sale.FormKind
+	}
+	s.replyWithForm(w, r, http.StatusTooManyRequests, state, sale, content)
+}
+
+// sendLimited answers a form without typed values.
+func (s *Shop) sendLimited(w http.ResponseWriter, r *http.Request, back string) {
+	s.sendErrorPage(w, r, http.StatusTooManyRequests, errorMessage{Title: limitTitle, Text: limitText, LinkPath: back, LinkText: "Back to the button"})
+}
