@@ -15,12 +15,12 @@ const limitRetrySeconds = "20"
 const (
 	limitTitle = "One moment: nothing was taken yet"
 	limitText  = "Very many forms have come from your internet connection, which a whole school can share, so this one has to wait. Nothing is lost: press the button again in about 20 seconds."
-	// limitPage is for clients that have sent so many that they get no more.
+	// limitPage is for a client that has sent even more.
 	limitPage = "<!doctype html><meta name=viewport content=\"width=device-width\"><title>" + limitTitle + "</title><h1>" + limitTitle + "</h1><p>" + limitText + " Your browser's Back button has what you typed."
 )
 
 // limitForm counts a form before its body is read. admitted: it is within its client's limits. ok is false if
-// it has replied: to a program, and to a client that has sent so much that it gets the shortest page.
+// it has replied: to a program, and to a client whose refusals exceed a limit too.
 func (s *Shop) limitForm(w http.ResponseWriter, r *http.Request) (admitted, ok bool) {
 	if s.admitForm == nil {
 		return true, true
