@@ -18,16 +18,14 @@ const formCountTimeout = 2 * time.Second
 // rack, so that five boards are one to a script, and one board is the whole shop to a school.
 func (b *board) admitForm(r *http.Request) (admitted, withPage bool) {
 	client := b.sites.ClientAddr(r)
-	switch {
-	case !client.IsValid(), b.forms.AllowUnasked(client):
-		return true, true
-	case b.forms.Allow(client) && b.ownerAllowsForm(r.Context(), client):
+	if !client.IsValid() || b.forms.Unasked.AllowForm(client) || b.forms.Counted.AllowForm(client) && b.ownerAllowsForm(r.Context(), client) {
 		return true, true
 	}
-	if len(r.Header.Values("X-Forwarded-For")) > 0 {
+	b.formsRefused.Add(1)
+	if r.Header.Get("X-Forwarded-For") != "" {
 		b.dedupLog.Warn("forms are refused that came through a proxy; if it is yours, name it under [origin] trusted_proxies", "client", client)
 	}
-	return false, b.forms.AllowPage(client)
+	return false, b.forms.Pages.AllowForm(client)
 }
 
 // ownerAllowsForm asks the board that counts the forms of a client. If it does not answer, each board counts
@@ -38,13 +36,10 @@ func (b *board) ownerAllowsForm(ctx context.Context, client netip.Addr) bool {
 	if owner == "" || owner == b.cfg.Board.Name {
 		return true // it has been counted here
 	}
-	r, err := http.NewRequest(http.MethodPost, "https://board"+formCountPath+"?client="+url.QueryEscape(client.String()), nil)
-	if err != nil {
-		return true
-	}
 	ctx, cancel := context.WithTimeout(ctx, formCountTimeout)
 	defer cancel()
-	reply, err := b.link.Do(ctx, owner, r)
+	to := &url.URL{Path: formCountPath, RawQuery: url.Values{"client": {client.String()}}.Encode()}
+	reply, err := b.link.Do(ctx, owner, &http.Request{Method: http.MethodPost, URL: to, Header: http.Header{}})
 	if err != nil {
 		return true
 	}
@@ -55,12 +50,7 @@ func (b *board) ownerAllowsForm(ctx context.Context, client netip.Addr) bool {
 // countForm counts a form that another board has got.
 func (b *board) countForm(w http.ResponseWriter, r *http.Request) {
 	client, err := netip.ParseAddr(r.URL.Query().Get("client"))
-	switch {
-	case err != nil:
-		w.WriteHeader(http.StatusBadRequest)
-	case b.forms.Allow(client):
-		w.WriteHeader(http.StatusNoContent)
-	default:
+	if err == nil && !b.forms.Counted.AllowForm(client) {
 		w.WriteHeader(http.StatusTooManyRequests)
 	}
 }

@@ -54,7 +54,7 @@ func (b *board) addFrontMetrics(m metricSet) {
 	m.addGauge("bramble_http_connections_open", func() int64 { return counts().Open })
 	m.addGauge("bramble_http_fast_path_responses_total", func() int64 { return counts().Fast })
 	m.addGauge("bramble_http_requests_limited_total", func() int64 { return counts().Limited })
-	m.addGauge("bramble_shop_forms_limited_total", b.forms.Refused)
+	m.addGauge("bramble_shop_forms_limited_total", b.formsRefused.Load)
 	m.addGauge("bramble_http_requests_shed_total", func() int64 { return counts().Shed })
 	m.set.NewGauge("bramble_http_pressure_ratio", func() float64 { return counts().Pressure })
 	m.addGauge("bramble_http_connections_refused_total", func() int64 { return counts().Refused })
@@ -116,6 +116,7 @@ func (b *board) addLedgerMetrics(m metricSet) {
 	m.addGauge("bramble_ledger_lag_entries", func() int64 { return int64(status().Lag) })
 	m.addFlag("bramble_ledger_is_catching_up", func() bool { return status().CatchingUp })
 	b.addFulfilmentMetrics(m, "webhook", func() fulfilment.ChannelStats { return b.orders.sender.Stats().Webhook })
+	m.addGauge("bramble_fulfilment_mails_held_back_total", func() int64 { return int64(b.orders.book.UnsentMails()) })
 	b.addBackupMetrics(m)
 	b.addFulfilmentMetrics(m, "mail", func() fulfilment.ChannelStats { return b.orders.sender.Stats().Mail })
 }

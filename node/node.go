@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -88,6 +89,8 @@ type publicParts struct {
 	cache     *cache.Cache // rackCache's memory
 	sites     *origin.Sites
 	forms     *admission.FormLimits
+
+	formsRefused atomic.Int64
 }
 
 // rackParts connect the board to its rack. They are made by openRack.

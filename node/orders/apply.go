@@ -423,10 +423,3 @@ func (a *applyTx) withState(o *storedOrder, state OrderState) *storedOrder {
 	next.Changed = a.now
 	return &next
 }
-
-// queueMail adds a mail job to an order, if the sale has mail. It replaces an older one.
-func (a *applyTx) queueMail(o *storedOrder, kind JobKind) {
-	if a.b.sales[o.sale].Mail {
-		o.mailJob, o.mailSince = kind, a.at
-	}
-}

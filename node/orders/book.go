@@ -94,6 +94,7 @@ type readModel struct {
 	orders   uint64 // so far
 
 	erasedAt    uint64
+	unsentMails uint64
 	receiptKeys []ReceiptKey
 	restoring   *RestoreProgress // nil: none
 }
@@ -221,6 +222,10 @@ func (b *Book) Erasures() uint64 { return b.readModel.Load().erasures }
 
 // Count returns the number of orders so far.
 func (b *Book) Count() uint64 { return b.readModel.Load().orders }
+
+// UnsentMails returns the number of mails that the limit for their address held back until a newer one, or the
+// end of their order, made them needless.
+func (b *Book) UnsentMails() uint64 { return b.readModel.Load().unsentMails }
 
 // Rules returns the version of the rules that the book applies.
 func (b *Book) Rules() uint32 { return b.readModel.Load().rules }

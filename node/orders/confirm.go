@@ -23,6 +23,9 @@ func (a *applyTx) addUnconfirmed(s *storedSale, o *storedOrder) {
 		o.Until = s.Closes
 	}
 	a.queueMail(o, JobMailConfirm)
+	if o.mailSince > a.at && o.Kind != KindEntry { // the address has had too many
+		o.Until = fromMillis(o.mailSince).Add(s.Confirm)
+	}
 	a.storeOrder(nil, o)
 }
 
@@ -79,7 +82,8 @@ func (a *applyTx) canConfirm(s *storedSale, o *storedOrder) bool {
 func (a *applyTx) expireOrder(o *storedOrder) {
 	next := a.withState(o, StateExpired)
 	if o.State == StateUnconfirmed {
-		next.Note, next.mailJob, next.mailSince = NoteUnconfirmed, 0, 0
+		next.Note = NoteUnconfirmed
+		a.dropMail(next)
 	}
 	a.storeOrder(o, next)
 }

@@ -55,14 +55,15 @@ func (a *applyTx) eraseOrder(o *storedOrder) bool {
 		if o.Kind == KindEntry && o.State == StateOpen && a.hasFixedEntries(s) {
 			return false
 		}
-		o = a.withdrawOrder(s, o, "")
+		o = a.withdrawOrder(s, o, "", true)
 	}
 	next := a.withState(o, StateErased)
 	next.Was = o.State
+	a.dropMail(next)
 	next.Person = Person{}
 	next.Note = ""
-	next.mailJob, next.mailSince = 0, 0
 	a.storeOrder(o, next)
+	a.forgetMailTimes(o)
 	a.b.meta.erasures++
 	a.noteErasure()
 	return true

@@ -27,13 +27,14 @@ func (a *applyTx) cancelOrder(c Cancel) Answer {
 			o.Kind == KindEntry && o.State == StateOpen && a.hasFixedEntries(s):
 			return TooLate
 		}
-		a.withdrawOrder(s, o, c.Reason)
+		a.withdrawOrder(s, o, c.Reason, !byOperator)
 		return Done
 	})
 }
 
-// withdrawOrder cancels an order that can still be cancelled, and returns it.
-func (a *applyTx) withdrawOrder(s *storedSale, o *storedOrder, reason string) *storedOrder {
+// withdrawOrder cancels an order that can still be cancelled, and returns it. A buyer gets no mail about an order
+// that no mail has told of.
+func (a *applyTx) withdrawOrder(s *storedSale, o *storedOrder, reason string, byBuyer bool) *storedOrder {
 	state := StateCancelled
 	if o.Kind == KindWaiting || o.Kind == KindInterest {
 		state = StateLeft
@@ -45,8 +46,9 @@ func (a *applyTx) withdrawOrder(s *storedSale, o *storedOrder, reason string) *s
 	next := a.withState(o, state)
 	next.Note = reason
 	next.Until = fromMillis(0)
-	if o.State == StateUnconfirmed {
-		next.mailJob, next.mailSince = 0, 0
+	isUntold := a.rules.limitsMail && o.mailJob == JobMailPlaced && o.mailSince > a.at && o.queueNumber == 0 && !s.Confirms()
+	if o.State == StateUnconfirmed || byBuyer && isUntold {
+		a.dropMail(next)
 	} else {
 		a.queueMail(next, JobMailCancelled)
 	}

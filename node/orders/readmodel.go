@@ -36,6 +36,9 @@ func (a *applyTx) buildReadModel() *readModel {
 	if k := a.restore.Get([]byte(erasedKey)); k != nil {
 		v.erasedAt = binary.BigEndian.Uint64(k)
 	}
+	if n := a.restore.Get([]byte(unsentMailKey)); n != nil {
+		v.unsentMails = binary.BigEndian.Uint64(n)
+	}
 	v.receiptKeys = readReceiptKeys(a.restore)
 	v.restoring = a.readRestoreProgress()
 	return v

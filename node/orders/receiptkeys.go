@@ -140,7 +140,7 @@ func (a *applyTx) queueLinkMails(work int) (done int) {
 		if o := a.orderByNumber(next - 1); o != nil && a.b.sales[o.sale].Mail && o.isLive() && o.mailJob == 0 {
 			due = max(due, a.at) + linkMailInterval.Milliseconds()
 			n := *o
-			n.mailJob, n.mailSince = JobMailLink, due
+			a.queueMailAt(&n, JobMailLink, due)
 			a.storeOrder(o, &n)
 		}
 	}

@@ -114,6 +114,10 @@ func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 		err = r.checkTimer(k)
 	case bucketOutbox:
 		r.addToSum(&r.have.outbox, name, k, v)
+	case bucketRestore:
+		if bytes.HasPrefix(k, []byte(mailTimesKey)) && (len(k) != len(mailTimesKey)+16 || len(v)%8 != 0 || len(v) > 8*maxMailTimes) {
+			return fmt.Errorf("the times of an address's mails cannot be read")
+		}
 	}
 	return err
 }

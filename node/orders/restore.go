@@ -40,6 +40,8 @@ const (
 	restoreChunkKey = "chunk:" // and the chunk's number (4) → its bytes
 	receiptKeyKey   = "key:"   // and a number (1) → a key of receipts (32); if it is own or ended, both as bytes
 	erasedKey       = "erased" // → index (8) of the newest entry that erases people, under rules 2
+	mailTimesKey    = "mail:"  // and a fingerprint (16) → times (8 each): see mailTimes
+	unsentMailKey   = "unsent" // → number (8) of the mails that were not needed
 	linkMailKey     = "links"  // → see queueLinkMails; while mails with new links are queued
 )
 

@@ -50,6 +50,8 @@ type ruleSet struct {
 	notifiesCancel bool
 	// isNeutral: the person's earlier orders decide last, and are told of only to the form that made them.
 	isNeutral bool
+	// limitsMail: see maxMailsPerHour.
+	limitsMail bool
 	// drawVersion is that of a new ballot's draw: see draw.File. From 2 on the list is fixed before the
 	// randomness is taken, and then neither an entry nor a time changes, also if the clock is set back.
 	drawVersion int
@@ -69,7 +71,7 @@ func rulesOf(version uint32) ruleSet {
 	}
 	if version >= 3 {
 		r.version, r.form, r.lastOp, r.lastMail = 3, recordForm3, opConfirm, JobMailConfirm
-		r.isNeutral, r.drawVersion = true, 2
+		r.isNeutral, r.limitsMail, r.drawVersion = true, true, 2
 	}
 	return r
 }

@@ -4,8 +4,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-
-	"bramble/node/orders"
 )
 
 // limitRetrySeconds is the Retry-After of a form beyond its client's limit: see admission.FormRetry.
@@ -42,21 +40,4 @@ func (s *Shop) limitForm(w http.ResponseWriter, r *http.Request) (admitted, ok b
 	w.WriteHeader(http.StatusTooManyRequests)
 	_, _ = io.WriteString(w, body) // an error means that the client has disconnected
 	return false, false
-}
-
-// replyLimited shows an order form again, filled in, with its button. The order book has not been asked.
-func (s *Shop) replyLimited(w http.ResponseWriter, r *http.Request, p *Product, f *form) {
-	content := &formContent{form: f, kind: f.get("kind"), inAddition: f.inAdditionAnswer(), unsure: f.get("unsure") != ""}
-	content.showAlert(limitTitle, limitText)
-	state := s.readPageState(s.now())
-	sale := state.saleOf(p)
-	if _, err := orders.ParseKind(content.kind); err != nil {
-		content.kind = sale.FormKind
-	}
-	s.replyWithForm(w, r, http.StatusTooManyRequests, state, sale, content)
-}
-
-// sendLimited answers a form without typed values.
-func (s *Shop) sendLimited(w http.ResponseWriter, r *http.Request, back string) {
-	s.sendErrorPage(w, r, http.StatusTooManyRequests, errorMessage{Title: limitTitle, Text: limitText, LinkPath: back, LinkText: "Back to the button"})
 }

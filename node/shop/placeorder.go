@@ -58,14 +58,13 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 		return
 	}
 
-	if !admitted {
-		s.replyLimited(w, r, p, f)
-		return
-	}
 	sale := s.saleForForm(p)
 	order := f.parseOrder(s, sale)
 	content := &formContent{form: f, kind: f.get("kind"), inAddition: f.inAdditionAnswer(), unsure: f.get("unsure") != ""}
-	if f.statusCode() != 0 {
+	if !admitted {
+		content.showAlert(limitTitle, limitText)
+	}
+	if !admitted || f.statusCode() != 0 {
 		s.replyWithProblems(w, r, p, content)
 		return
 	}
@@ -105,8 +104,10 @@ func (s *Shop) replyWithProblems(w http.ResponseWriter, r *http.Request, p *Prod
 	if _, err := orders.ParseKind(content.kind); err != nil {
 		content.kind = sale.FormKind
 	}
-	var code int
-	code, content.alert = content.form.describeProblems()
+	code := http.StatusTooManyRequests
+	if content.alert == nil {
+		code, content.alert = content.form.describeProblems()
+	}
 	s.replyWithForm(w, r, code, state, sale, content)
 }
 

@@ -302,10 +302,10 @@ func (s *Shop) readReceiptForm(w http.ResponseWriter, r *http.Request, field str
 		if s.rejectCrossSite(w, r) {
 			return nil, false
 		}
-		if admitted, ok := s.limitForm(w, r); !ok {
-			return nil, false
-		} else if !admitted { // there is nothing typed to keep: the page of this address has the button
-			s.sendLimited(w, r, r.URL.Path)
+		if admitted, ok := s.limitForm(w, r); !admitted {
+			if ok { // nothing was typed: the page at this address has the button
+				s.sendErrorPage(w, r, http.StatusTooManyRequests, errorMessage{Title: limitTitle, Text: limitText, LinkPath: r.URL.Path, LinkText: "Back to the button"})
+			}
 			return nil, false
 		}
 		f := readForm(r, map[string]int{field: maxHiddenValue})

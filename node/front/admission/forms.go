@@ -2,7 +2,6 @@ package admission
 
 import (
 	"net/netip"
-	"sync/atomic"
 	"time"
 )
 
@@ -27,37 +26,34 @@ type FormRates struct {
 	Now     func() time.Time // nil: time.Now
 }
 
-// FormLimits limit the forms of clients and of their networks. One board counts those of a network for the
-// whole rack; the others ask it, beyond UnaskedForms.
+// FormLimits limit the forms of clients and of their networks.
 type FormLimits struct {
-	counted, unasked, pages *ClientLimits
-	refused                 atomic.Int64
+	Counted *ClientLimits // one board counts all forms of a network for the rack; the others ask it
+	Unasked *ClientLimits // what a board accepts without asking
+	Pages   *ClientLimits // refused forms whose reply holds what was typed
 }
 
 // NewFormLimits makes limits.
 func NewFormLimits(rates FormRates) *FormLimits {
-	limit := func(perMinute, network, times int) *ClientLimits {
+	limit := func(client, network *rateLimiter) *ClientLimits {
 		l := NewClientLimits(Rates{Now: rates.Now})
-		l.clientRequests, l.networkRequests = newFormLimiter(perMinute*times, 0), newFormLimiter(network*times, 0)
+		l.clientRequests, l.networkRequests = client, network
 		return l
 	}
-	f := &FormLimits{counted: limit(rates.Client, rates.Network, 1), pages: limit(rates.Client, rates.Network, pagesPerForm)}
-	if f.unasked = NewClientLimits(Rates{Now: rates.Now}); rates.Client+rates.Network > 0 {
-		f.unasked.networkRequests = newFormLimiter(1, UnaskedForms)
+	burst := func(perMinute int) *rateLimiter { return newFormLimiter(perMinute, perMinute*formBurst/60) }
+	return &FormLimits{
+		Counted: limit(burst(rates.Client), burst(rates.Network)),
+		Unasked: limit(nil, newFormLimiter(min(rates.Client+rates.Network, 1), UnaskedForms)),
+		Pages:   limit(burst(rates.Client*pagesPerForm), burst(rates.Network*pagesPerForm)),
 	}
-	return f
 }
 
-// newFormLimiter makes a limiter with a burst, 0 for that of formBurst.
 func newFormLimiter(perMinute, burst int) *rateLimiter {
 	if perMinute <= 0 {
 		return nil
 	}
 	cost := max(60*1000*rateUnits/uint32(perMinute), 1)
-	if burst == 0 {
-		return &rateLimiter{cost: cost, burst: max(formBurst*1000*rateUnits, cost)}
-	}
-	return &rateLimiter{cost: cost, burst: uint32(burst) * cost}
+	return &rateLimiter{cost: cost, burst: uint32(max(burst, 1)) * cost}
 }
 
 // FormNetworks returns the client and the network that a form from an address counts for. Who has one address of
@@ -71,23 +67,8 @@ func FormNetworks(address netip.Addr) (client, network netip.Prefix) {
 	return netip.PrefixFrom(address, bits[0]).Masked(), netip.PrefixFrom(address, bits[1]).Masked()
 }
 
-// Allow counts a form for the rack, and reports whether it is within the limits.
-func (f *FormLimits) Allow(address netip.Addr) bool { return f.counted.allowForm(address) }
-
-// AllowUnasked counts a form, and reports whether this board may accept it alone.
-func (f *FormLimits) AllowUnasked(address netip.Addr) bool { return f.unasked.allowForm(address) }
-
-// AllowPage counts a refused form, and reports whether it gets the page that holds what was typed.
-func (f *FormLimits) AllowPage(address netip.Addr) bool {
-	f.refused.Add(1)
-	return f.pages.allowForm(address)
-}
-
-// Refused returns the number of forms that AllowPage has counted.
-func (f *FormLimits) Refused() int64 { return f.refused.Load() }
-
-// allowForm is AllowRequest for the networks of forms.
-func (l *ClientLimits) allowForm(address netip.Addr) bool {
+// AllowForm is AllowRequest for the networks of forms.
+func (l *ClientLimits) AllowForm(address netip.Addr) bool {
 	client, network := FormNetworks(address)
 	return l.AllowRequest(ClientKey{address: l.hashOf(client.Addr()), network: l.hashOf(network.Addr())})
 }

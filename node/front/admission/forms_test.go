@@ -25,7 +25,7 @@ func newFormBoards(boards int, rates FormRates) *formBoards {
 // send sends a form to a board, which asks the owner.
 func (f *formBoards) send(board int, from string) bool {
 	address, at := netip.MustParseAddr(from), f.boards[board]
-	return at.AllowUnasked(address) || at.Allow(address) && (board == 0 || f.boards[0].Allow(address))
+	return at.Unasked.AllowForm(address) || at.Counted.AllowForm(address) && (board == 0 || f.boards[0].Counted.AllowForm(address))
 }
 
 // One address that uses all five boards gets no more than one that uses one.
@@ -56,7 +56,7 @@ func TestASchoolOrdersFromOneAddress(t *testing.T) {
 			for range left {
 				if f.send(board, "192.0.2.1") {
 					left--
-				} else if !f.boards[board].AllowPage(netip.MustParseAddr("192.0.2.1")) {
+				} else if !f.boards[board].Pages.AllowForm(netip.MustParseAddr("192.0.2.1")) {
 					t.Fatal("a pupil gets no page with what was typed")
 				}
 			}
