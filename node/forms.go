@@ -36,7 +36,8 @@ func (b *board) ownerAllowsForm(ctx context.Context, client netip.Addr) bool {
 	if owner == "" || owner == b.cfg.Board.Name {
 		return true // it has been counted here
 	}
-	ctx, cancel := context.WithTimeout(ctx, formCountTimeout)
+	// Also for a client that has gone: it must be counted.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), formCountTimeout)
 	defer cancel()
 	to := &url.URL{Path: formCountPath, RawQuery: url.Values{"client": {client.String()}}.Encode()}
 	reply, err := b.link.Do(ctx, owner, &http.Request{Method: http.MethodPost, URL: to, Header: http.Header{}})

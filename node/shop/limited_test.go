@@ -23,6 +23,7 @@ func TestALimitedFormLosesNothing(t *testing.T) {
 	}
 	refusals := map[string]*httptest.ResponseRecorder{"order": w}
 	refusals["cancellation"] = x.post(receipt+"/cancel", "sure=yes")
+	refusals["confirmation"] = x.post(receipt+"/confirm", "sure=yes")
 	refusals["acceptance"] = x.post(receipt+"/order", "agreed=x")
 	withPage = false
 	refusals["short"] = x.postOrder()
