@@ -57,7 +57,7 @@ func RackTag(key []byte) string {
 // _bramble._tcp. On a LAN without multicast it logs one line a minute, and the board serves on.
 type MDNS struct {
 	name       string
-	tag        string
+	tags       []string // of the keys that the board accepts
 	port       uint16
 	log        *slog.Logger
 	libraryLog *log.Logger
@@ -68,15 +68,15 @@ type MDNS struct {
 	servers map[string]*mdns.Server // by interface and address; used by run only
 }
 
-// Announce answers queries for the board until Close: name is its name, tag its RackTag and port the
-// port of its gossip, on each interface at that interface's address. It follows interfaces and addresses
+// Announce answers queries for the board until Close: name is its name, tags are the RackTags of all
+// keys that it accepts, so that boards find each other while the key changes, and port is the port of its gossip, on each interface at that interface's address. It follows interfaces and addresses
 // that come and go, and only logs failures.
-func Announce(ctx context.Context, name, tag string, port uint16, logger *slog.Logger) *MDNS {
+func Announce(ctx context.Context, name string, tags []string, port uint16, logger *slog.Logger) *MDNS {
 	dedup := slog.New(logdedup.NewHandler(logger.Handler(), 0, nil))
 	ctx, cancel := context.WithCancel(ctx)
 	a := &MDNS{
 		name:       strings.ReplaceAll(name, ".", "-"), // a dot would start another label
-		tag:        tag,
+		tags:       tags,
 		port:       port,
 		log:        dedup,
 		libraryLog: log.New(libraryWriter{dedup}, "", 0),
@@ -98,7 +98,7 @@ func (m *MDNS) Close() error {
 
 // Discover finds other boards of the rack, for MembersConfig.Discover.
 func (m *MDNS) Discover(ctx context.Context) []string {
-	found, err := browseRack(ctx, m.tag, mdnsWait, m.libraryLog)
+	found, err := browseRack(ctx, m.tags, mdnsWait, m.libraryLog)
 	if err != nil && ctx.Err() == nil {
 		m.log.Info("cannot find boards by mDNS; the addresses under [rack] join are still tried", "error", err)
 	}
@@ -155,8 +155,12 @@ func (m *MDNS) startServer(i multicastInterface) (*mdns.Server, error) {
 	gossip := netip.AddrPortFrom(i.addr, m.port)
 	// Host name and address are set here. Otherwise the library looks up the machine's name, which
 	// fails on a board whose name no server knows.
+	fields := []string{addrKey + gossip.String()}
+	for _, tag := range m.tags {
+		fields = append(fields, tagKey+tag)
+	}
 	zone, err := mdns.NewMDNSService(m.name, mdnsService, "local.", m.name+".local.", int(m.port),
-		[]net.IP{i.addr.AsSlice()}, []string{tagKey + m.tag, addrKey + gossip.String()})
+		[]net.IP{i.addr.AsSlice()}, fields)
 	if err != nil {
 		return nil, fmt.Errorf("mDNS: %w", err)
 	}
@@ -167,10 +171,10 @@ func (m *MDNS) startServer(i multicastInterface) (*mdns.Server, error) {
 	return s, nil
 }
 
-// browseRack queries the LAN for boards with this rack tag, on every interface with multicast at once. It
+// browseRack queries the LAN for boards with one of these rack tags, on every interface with multicast at once. It
 // returns the gossip addresses ("ip:port", sorted) that answered within timeout, this board's own
 // included if it announces itself. The error is ErrNoMulticast if there is no interface to query on.
-func browseRack(ctx context.Context, tag string, timeout time.Duration, logger *log.Logger) ([]string, error) {
+func browseRack(ctx context.Context, tags []string, timeout time.Duration, logger *log.Logger) ([]string, error) {
 	interfaces := multicastInterfaces()
 	if len(interfaces) == 0 {
 		return nil, ErrNoMulticast
@@ -197,7 +201,7 @@ func browseRack(ctx context.Context, tag string, timeout time.Duration, logger *
 
 	var found []string
 	for len(entries) > 0 {
-		if addr, ok := rackAddress(tag, (<-entries).InfoFields); ok && !slices.Contains(found, addr) {
+		if addr, ok := rackAddress(tags, (<-entries).InfoFields); ok && !slices.Contains(found, addr) {
 			found = append(found, addr)
 		}
 	}
@@ -227,8 +231,8 @@ func queryInterface(ctx context.Context, i multicastInterface, ipv6 bool, timeou
 
 // rackAddress returns the gossip address in an answer's text fields. It must be numeric, so that no
 // stranger on the LAN can make a board look up names.
-func rackAddress(tag string, fields []string) (string, bool) {
-	if !slices.Contains(fields, tagKey+tag) {
+func rackAddress(tags, fields []string) (string, bool) {
+	if !slices.ContainsFunc(tags, func(tag string) bool { return slices.Contains(fields, tagKey+tag) }) {
 		return "", false
 	}
 	for _, field := range fields {

@@ -34,6 +34,8 @@ func TestRackAddress(t *testing.T) {
 	}{
 		{"ours", []string{"rack=t", "gossip=192.0.2.1:7946"}, "192.0.2.1:7946"},
 		{"in another order, and more", []string{"x", "gossip=[2001:db8::1]:7946", "rack=t"}, "[2001:db8::1]:7946"},
+		{"ours, with the key before it", []string{"rack=u", "rack=t", "gossip=192.0.2.1:7946"}, "192.0.2.1:7946"},
+		{"ours, by a key that we accept too", []string{"rack=old", "gossip=192.0.2.1:7946"}, "192.0.2.1:7946"},
 		{"another rack", []string{"rack=u", "gossip=192.0.2.1:7946"}, ""},
 		{"no rack", []string{"gossip=192.0.2.1:7946"}, ""},
 		{"no address", []string{"rack=t"}, ""},
@@ -43,7 +45,7 @@ func TestRackAddress(t *testing.T) {
 		{"multicast", []string{"rack=t", "gossip=224.0.0.251:5353"}, ""},
 		{"nothing", nil, ""},
 	} {
-		got, ok := rackAddress("t", c.fields)
+		got, ok := rackAddress([]string{"t", "old"}, c.fields)
 		if ok != (c.want != "") || ok && got != c.want {
 			t.Errorf("%s: %q, %v; want %q", c.name, got, ok, c.want)
 		}
@@ -55,7 +57,7 @@ func FuzzRackAddress(f *testing.F) {
 	f.Add("gossip=[fe80::1%eth0]:7946", "rack=t")
 	f.Add("rack=t", "gossip=localhost:1")
 	f.Fuzz(func(t *testing.T, one, two string) {
-		addr, ok := rackAddress("t", []string{one, two})
+		addr, ok := rackAddress([]string{"t"}, []string{one, two})
 		if _, err := netip.ParseAddrPort(addr); ok && err != nil {
 			t.Errorf("accepted %q from %q and %q: %v", addr, one, two, err)
 		}
@@ -217,7 +219,7 @@ func announceRole(t *testing.T) {
 	ip(t, "link set cable1 up")
 	ip(t, "addr add 192.0.2.2/24 dev cable1")
 	for i, tag := range []string{"ours", "ours", "theirs"} {
-		a := Announce(t.Context(), fmt.Sprintf("board.%d", i), tag, []uint16{7946, 7947, 7950}[i], slog.Default())
+		a := Announce(t.Context(), fmt.Sprintf("board.%d", i), []string{"older", tag}, []uint16{7946, 7947, 7950}[i], slog.Default())
 		defer a.Close()
 	}
 	fmt.Println("announced")
@@ -243,7 +245,7 @@ func TestBoardBeforeItsNetwork(t *testing.T) {
 	if got := board(a, "a").Addr.Addr().String(); got != "127.0.0.1" || !strings.Contains(log.String(), "no network address yet") {
 		t.Errorf("without a network the board is at %s and logs\n%s", got, log)
 	}
-	announced := Announce(t.Context(), "a", "tag", a.bind.Port(), cfg.Logger)
+	announced := Announce(t.Context(), "a", []string{"tag"}, a.bind.Port(), cfg.Logger)
 	defer announced.Close()
 	eventually(t, "a log line about mDNS", func() bool { return strings.Contains(log.String(), ErrNoMulticast.Error()) })
 
@@ -258,7 +260,7 @@ func TestBoardBeforeItsNetwork(t *testing.T) {
 		t.Errorf("with a network the board is at %s", got)
 	}
 	announced.Close()
-	announced = Announce(t.Context(), "a", "tag", a.bind.Port(), cfg.Logger)
+	announced = Announce(t.Context(), "a", []string{"tag"}, a.bind.Port(), cfg.Logger)
 	defer announced.Close()
 
 	cfgB, _ := testConfig(t, "b")
@@ -270,5 +272,5 @@ func TestBoardBeforeItsNetwork(t *testing.T) {
 
 // browse queries the LAN and discards what the library logs.
 func browse(t *testing.T, tag string, timeout time.Duration) ([]string, error) {
-	return browseRack(t.Context(), tag, timeout, log.New(io.Discard, "", 0))
+	return browseRack(t.Context(), []string{tag}, timeout, log.New(io.Discard, "", 0))
 }

@@ -239,8 +239,7 @@ func (b *board) openRack(ctx context.Context) error {
 	}
 	var discover func(context.Context) []string
 	if b.cfg.Rack.MDNS {
-		tag := cluster.RackTag(keys[0])
-		b.mdns = cluster.Announce(ctx, b.cfg.Board.Name, tag, portOf(b.cfg.Rack.GossipListen), b.log)
+		b.mdns = cluster.Announce(ctx, b.cfg.Board.Name, rackTags(b.cfg.Rack), portOf(b.cfg.Rack.GossipListen), b.log)
 		discover = b.mdns.Discover
 	}
 	// Gossip outlives ctx, so that the board can still say goodbye.
@@ -276,6 +275,14 @@ func rackKeys(cfg config.RackSettings) [][]byte {
 		keys = append(keys, old.Bytes())
 	}
 	return keys
+}
+
+// rackTags returns the tag of each rack key that a board accepts, first that of the key that it presents.
+func rackTags(cfg config.RackSettings) (tags []string) {
+	for _, key := range rackKeys(cfg) {
+		tags = append(tags, cluster.RackTag(key))
+	}
+	return tags
 }
 
 // selfAddr is the address of this board's gossip, "ip:port".
