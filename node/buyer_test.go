@@ -113,18 +113,26 @@ const (
 // placeOrder loads the order page of a board, fills in the form and submits it. receipt
 // is the path of the receipt if it was placed. Connections may break.
 func (b *buyer) placeOrder(board string) (how buyerReply, receipt string, seen page) {
-	form, err := fetch(b.http, board+berryOrder)
-	if err != nil {
-		return notPlaced, "", page{body: err.Error()}
+	how, form, seen := b.openForm(board)
+	if form == nil {
+		return how, "", seen
 	}
+	return b.submitForm(board, form)
+}
+
+// openForm loads the order page of a board and fills in the form. Without a form, how says
+// why.
+func (b *buyer) openForm(board string) (how buyerReply, form url.Values, seen page) {
+	seen, err := fetch(b.http, board+berryOrder)
 	switch {
-	case strings.Contains(form.body, `name="kind"`):
-	case strings.Contains(form.body, `class="state sold_out"`):
-		return soldOut, "", form
-	default:
-		return notPlaced, "", form // there is no form now
+	case err != nil:
+		return notPlaced, nil, page{body: err.Error()}
+	case strings.Contains(seen.body, `name="kind"`):
+		return "", b.fillForm(seen.body), seen
+	case strings.Contains(seen.body, `class="state sold_out"`):
+		return soldOut, nil, seen
 	}
-	return b.submitForm(board, b.fillForm(form.body))
+	return notPlaced, nil, seen // there is no form now
 }
 
 func (b *buyer) submitForm(board string, form url.Values) (how buyerReply, receipt string, seen page) {
