@@ -159,6 +159,30 @@ func (b *buyer) submitForm(board string, form url.Values) (how buyerReply, recei
 	return unexpected, "", got
 }
 
+// mustSubmit submits a form until the order is placed: a board may pause orders for an
+// election at any time.
+func (b *buyer) mustSubmit(t testing.TB, board string, form url.Values) (receipt string) {
+	t.Helper()
+	receipt, err := b.submitUntilPlaced(board, form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return receipt
+}
+
+// submitUntilPlaced is mustSubmit for other goroutines than the test's.
+func (b *buyer) submitUntilPlaced(board string, form url.Values) (receipt string, err error) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		how, path, seen := b.submitForm(board, form)
+		switch {
+		case how == placed:
+			return path, nil
+		case how == soldOut, how == unexpected, time.Now().After(end):
+			return "", fmt.Errorf("the order of %s: %s, %d %s", b.name, how, seen.status, seen.body)
+		}
+	}
+}
+
 // cancelOrder cancels an order and confirms it.
 func (b *buyer) cancelOrder(board, receipt string) (buyerReply, page) {
 	r, err := http.NewRequest(http.MethodPost, board+receipt+"/cancel", strings.NewReader("sure=yes"))

@@ -167,10 +167,8 @@ func TestWaitingListIsInvited(t *testing.T) {
 	for _, b := range r.boards {
 		b.waitOrders()
 	}
-	first, second := newBuyer("first"), newBuyer("second")
-	if how, _, seen := first.placeOrder(r.boards[0].http); how != placed {
-		t.Fatalf("the first: %s, %d", how, seen.status)
-	}
+	r.boards[0].mustOrder("first", "berry")
+	second := newBuyer("second")
 	var waits string
 	eventually(t, "the second to be on the waiting list", func() (bool, string) {
 		form, err := fetch(second.http, r.boards[1].http+berryOrder)
@@ -205,8 +203,8 @@ func TestWaitingListIsInvited(t *testing.T) {
 		}
 		return form.Has("kind"), page.body
 	})
-	if how, path, seen := second.submitForm(r.boards[2].http, form); how != placed || path != waits {
-		t.Fatalf("accepting: %s at %s, %d %s", how, path, seen.status, seen.body)
+	if path := second.mustSubmit(t, r.boards[2].http, form); path != waits {
+		t.Fatalf("accepting: the receipt is %s, want %s", path, waits)
 	}
 	if receipt, err := r.boards[2].receipt(waits); err != nil || receipt.Kind != "order" {
 		t.Errorf("after accepting: %+v, %v", receipt, err)
@@ -347,9 +345,7 @@ func TestPanelShowsLeaderAndSale(t *testing.T) {
 	if got := other.post("/api/v1/locate", fmt.Sprintf(`{"board":%q,"undo":true}`, leader.name)); got.status != http.StatusNoContent {
 		t.Fatalf("locate off: %d %s", got.status, got.body)
 	}
-	if how, _, seen := newBuyer("last").placeOrder(other.http); how != placed {
-		t.Fatalf("the last unit: %s, %d", how, seen.status)
-	}
+	other.mustOrder("last", "berry")
 	says(other, "sold out")
 }
 
