@@ -425,6 +425,18 @@ func (p *process) purge(body string) console.PurgeResult {
 	return result
 }
 
+// purgeOn purges by way of this board until all of these boards have applied it at once: one
+// of a busy machine may need longer than a purge waits.
+func (p *process) purgeOn(body string, boards ...string) (result console.PurgeResult) {
+	p.rack.t.Helper()
+	eventually(p.rack.t, fmt.Sprintf("%v to apply %s", boards, body), func() (bool, string) {
+		result = p.purge(body)
+		missing := slices.ContainsFunc(boards, func(name string) bool { return !slices.Contains(result.Applied, name) })
+		return !missing, fmt.Sprintf("applied by %v, absent %v", result.Applied, result.Absent)
+	})
+	return result
+}
+
 func (p *process) snapshot() (console.RackView, error) {
 	var s console.RackView
 	got, err := p.callConsole(http.MethodGet, "/api/v1/rack", "")
