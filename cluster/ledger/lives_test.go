@@ -210,6 +210,8 @@ func TestADuplicateNameGivesNoVote(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
 	r := newRack(t, 4)
+	r.timing.ReplaceAfter = time.Hour                                                                   // until the operator is told, the silent board keeps its place
+	r.timing.Heartbeat, r.timing.Election, r.timing.Lease = 2*time.Second, 2*time.Second, 2*time.Second // and the leader, which heard it, leads on
 	r.start(r.names...)
 	r.until("three voters, one follower", func() bool {
 		s := r.leader().Status()
@@ -227,6 +229,9 @@ func TestADuplicateNameGivesNoVote(t *testing.T) {
 	r.until("an operator is told", func() bool { return len(r.leader().Status().NameConflicts) == 1 })
 	t.Log(r.leader().Status().NameConflicts)
 	r.submit(r.board(off), "after")
+	r.timing = quick()
+	r.kill(r.others(spare)...)
+	r.start(r.others(spare)...)
 	r.until("the spare board replaces it", func() bool {
 		for _, b := range r.leader().Boards(t.Context()) {
 			if b.Server == server && b.Voter {

@@ -39,9 +39,10 @@ func EntryOnDisk(t *testing.T, dir string, index uint64) (entry raft.Log, err er
 	return entry, err
 }
 
-// HasSeenStart reports whether this board knows another's present start.
+// HasSeenStart reports whether this board knows another's present start, with its name, on disk.
 func (l *Ledger) HasSeenStart(other *Ledger) bool {
 	newest := other.proveLife().Starts.newest()
+	newest.Name = other.cfg.Name
 	l.known.mu.Lock()
 	defer l.known.mu.Unlock()
 	return l.known.starts[other.Status().Server] == newest
