@@ -210,8 +210,9 @@ func TestADuplicateNameGivesNoVote(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
 	r := newRack(t, 4)
-	r.timing.ReplaceAfter = time.Hour                                                                   // until the operator is told, the silent board keeps its place
-	r.timing.Heartbeat, r.timing.Election, r.timing.Lease = 2*time.Second, 2*time.Second, 2*time.Second // and the leader, which heard it, leads on
+	// Until the operator is told, the silent board keeps its place, and the leader, which has heard it, leads on.
+	r.timing.ReplaceAfter = time.Hour
+	r.timing.Heartbeat, r.timing.Election, r.timing.Lease = 2*time.Second, 2*time.Second, 2*time.Second
 	r.start(r.names...)
 	r.until("three voters, one follower", func() bool {
 		s := r.leader().Status()
