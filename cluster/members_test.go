@@ -120,6 +120,11 @@ func TestRestartBeforeAnybodyNoticed(t *testing.T) {
 	b.Close()
 	cfg.Meta.Version = "second"
 	b = mustStart(t, cfg)
+	defer func() {
+		if t.Failed() {
+			t.Logf("a knows %+v\nb knows %+v", a.Boards(), b.Boards())
+		}
+	}()
 	eventually(t, "a knows the second b", func() bool {
 		got := board(a, "b")
 		return got.Alive && got.Meta.Version == "second" && ringOf(b) == "a b"
