@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -205,6 +206,70 @@ func TestBoardsThatDivergeFromTheirOwnLogHalt(t *testing.T) {
 	for _, b := range r.running() {
 		if s := b.Status(); s.Halted != "" || s.Damaged != "" {
 			t.Errorf("%s: %+v", b.name, s)
+		}
+	}
+}
+
+// A board that has not yet applied all of its log does not know whether it differs from it: two such boards do
+// not confirm the third one, which knows that it differs. No board accepts a command meanwhile, or afterwards.
+func TestABoardThatStillAppliesItsLogVouchesForNobody(t *testing.T) {
+	skipIfShort(t)
+	t.Parallel()
+	r := newVotingRack(t, 3)
+	r.submit(r.leader(), "straight")
+	trap := r.submit(r.leader(), "trap")
+	r.submit(r.leader(), "next")
+	r.awaitSameNotes()
+	r.kill(r.names...)
+	r.diverging = r.names
+	gate, pauses := make(chan struct{}), make(chan struct{}, 2) // two boards stop after the trap
+	open := sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(open) // before the boards stop
+	r.applied = func(index uint64) {
+		if index != trap {
+			return
+		}
+		select {
+		case pauses <- struct{}{}:
+			<-gate
+		default:
+		}
+	}
+	r.start(r.names...)
+	report := func(n int) func() bool {
+		return func() bool {
+			reports := 0
+			for _, b := range r.running() {
+				if s := b.Status(); strings.Contains(s.Halted, "its own log records") && !s.HaltTransient {
+					reports++
+				}
+			}
+			return reports >= n
+		}
+	}
+	r.until("one board differs from its own log", report(1))
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	var submits sync.WaitGroup
+	for _, b := range r.running() {
+		submits.Go(func() {
+			if _, _, err := b.Submit(ctx, []byte("no")); err == nil {
+				t.Errorf("%s accepts a command", b.name)
+			}
+		})
+	}
+	for range 100 {
+		time.Sleep(r.timing.Survey / 10)
+		if !report(1)() {
+			t.Fatal("boards that have not applied all of their logs confirm the one that differs from its own")
+		}
+	}
+	open()
+	r.until("all boards differ from their own logs", report(3))
+	submits.Wait()
+	for _, b := range r.running() {
+		if slices.Contains(b.texts(), "no") {
+			t.Errorf("%s has applied the command", b.name)
 		}
 	}
 }

@@ -36,6 +36,7 @@ type rack struct {
 	planned   int
 	refuse    map[string]func(index uint64, commands [][]byte) error // of the boards' diaries
 	diverging []string                                               // these boards have a divergingDiary
+	applied   func(index uint64)                                     // called on every board after a batch; nil: nothing
 	rules     map[string]uint32                                      // that the boards' programs know
 	mu        sync.Mutex                                             // guards the rest
 	skew      map[string]time.Duration                               // of the boards' own clocks
@@ -153,8 +154,9 @@ func (r *rack) config(name string) ledger.Config {
 		Marker: marker,
 		Name:   name, Dir: r.directory(name), Boards: r.planned, StateMachine: &ledgertest.Diary{Refuse: r.refuse[name]},
 		Transport: r.net.TransportOf(name), Live: func() []string { return r.net.Boards(name) },
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("board", name),
-		Timing: r.timing, SlowSync: r.slow, Clock: func() time.Time { return r.wall(name) },
+		Logger:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("board", name),
+		OnApplied: r.applied,
+		Timing:    r.timing, SlowSync: r.slow, Clock: func() time.Time { return r.wall(name) },
 		ClockState: func() ledger.ClockState { return ledger.ClockState{Set: true, Servers: r.timeServers(name)} },
 		Describe:   func() string { return "a diary" },
 	}

@@ -229,8 +229,10 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	response.Index = st.index
 	response.Trouble, response.Suspect = l.whyNotVote(st), st.suspect && !st.fromLog
 	response.MaxRules = l.offeredRules()
-	d := l.applier.digestAt(request.DigestAt)
-	response.DigestIndex, response.Digest = d.index, d.digest
+	if st.vouches {
+		d := l.applier.digestAt(request.DigestAt)
+		response.DigestIndex, response.Digest = d.index, d.digest
+	}
 	if r != nil {
 		_, leader := r.LeaderWithID()
 		response.Leading, response.HasLeader = r.State() == raft.Leader, leader != ""
