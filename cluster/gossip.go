@@ -69,6 +69,7 @@ func (m *Members) startGossip() error {
 		_ = inner.Shutdown()
 		return fmt.Errorf("start gossip: %w", err)
 	}
+	inner.deliver()
 	m.list = list
 	return nil
 }
