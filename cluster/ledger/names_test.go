@@ -95,13 +95,12 @@ func TestANewCardNamesTheLeader(t *testing.T) {
 	r.timing.ReplaceAfter = time.Minute
 	r.start(r.names...)
 	r.voters(3)
-	leader := r.leader().name
-	follower := r.others(leader)[0]
+	follower := r.others(r.leader().name)[0]
 	r.kill(follower)
 	r.wipe(follower)
 	r.start(follower)
 	r.until("it names the leader", func() bool {
-		return strings.Contains(r.board(follower).Status().Trouble, leader+" leads the ledger")
+		return strings.Contains(r.board(follower).Status().Trouble, r.leader().name+" leads the ledger")
 	})
 	if trouble := r.board(follower).Status().Trouble; strings.Contains(trouble, "ledger found") {
 		t.Error(trouble)

@@ -48,6 +48,13 @@ func (l *Ledger) HasSeenStart(other *Ledger) bool {
 	return l.known.starts[other.Status().Server] == newest
 }
 
+// HasHeard reports whether this board leads and has answers of so many boards, itself included.
+func (l *Ledger) HasHeard(boards int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.survey.answers)+1 >= boards
+}
+
 func TestIsSnapshotDue(t *testing.T) {
 	const mb = 1 << 20
 	for _, c := range []struct {
