@@ -70,6 +70,7 @@ func (m *Members) startGossip() error {
 		_ = inner.Shutdown()
 		return fmt.Errorf("start gossip: %w", err)
 	}
+	inner.deliver()
 	m.list = list
 	return nil
 }

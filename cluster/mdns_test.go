@@ -181,30 +181,28 @@ func browseRole(t *testing.T) {
 	fmt.Fprintln(stdin, "plugged")
 	waitFor("announced")
 
-	find := func(tag string) []string {
+	// A board that answers late is in the result of a later query.
+	find := func(how, tag string, want ...string) {
 		t.Helper()
 		var found []string
-		eventually(t, "boards of the rack "+tag+" found", func() bool {
+		defer func() {
+			if t.Failed() {
+				t.Logf("%s the last query found %v, want %v", how, found, want)
+			}
+		}()
+		eventually(t, "the boards of the rack "+tag+" found "+how, func() bool {
 			found, _ = browse(t, tag, 300*time.Millisecond)
-			return len(found) > 0
+			return slices.Equal(found, want)
 		})
-		return found
 	}
-	want := []string{"192.0.2.2:7946", "192.0.2.2:7947"}
 	// No default route, as on a bare switch: the IPv4 query of the library fails there.
-	if got := find("ours"); !slices.Equal(got, want) {
-		t.Errorf("without a default route: %v, want %v", got, want)
-	}
+	find("without a default route", "ours", "192.0.2.2:7946", "192.0.2.2:7947")
 	ip(t, "route add default via 192.0.2.2")
 	if err := os.WriteFile("/proc/sys/net/ipv6/conf/cable0/disable_ipv6", []byte("1"), 0); err != nil {
 		t.Logf("IPv6 cannot be switched off here: %v", err)
 	}
-	if got := find("ours"); !slices.Equal(got, want) {
-		t.Errorf("with a default route and no IPv6: %v, want %v", got, want)
-	}
-	if got := find("theirs"); !slices.Equal(got, []string{"192.0.2.2:7950"}) {
-		t.Errorf("the other rack: %v", got)
-	}
+	find("with a default route and no IPv6", "ours", "192.0.2.2:7946", "192.0.2.2:7947")
+	find("with a default route and no IPv6", "theirs", "192.0.2.2:7950")
 	if got, err := browse(t, "nobody's", 300*time.Millisecond); len(got) > 0 || err != nil {
 		t.Errorf("a rack that does not exist: %v, %v", got, err)
 	}

@@ -28,19 +28,23 @@ const (
 var errStreamTooLong = errors.New("gossip stream is larger than any rack's state")
 
 // gossipTransport is memberlist's network transport with limits for strangers, and with dials that end with
-// the context.
+// the context. It delivers nothing before deliver is called: memberlist listens before it knows its own board, and
+// an earlier life of that board that another one gossips in between would become its own state, dead and with
+// the old metadata (memberlist 0.7, setAlive).
 type gossipTransport struct {
 	*memberlist.NetTransport
 	ctx     context.Context
 	log     *log.Logger
+	packets chan *memberlist.Packet
 	streams chan net.Conn
 	open    atomic.Int32
 	inbound sync.Map // of incoming streams, by remote address
 
 	stop    sync.Once
-	closing chan struct{} // closed when memberlist accepts no more streams
+	ready   chan struct{} // closed by deliver
+	closing chan struct{} // closed when memberlist accepts no more packets and streams
 	done    chan struct{} // closed when the listeners have stopped
-	idle    chan struct{} // closed when admitStreams has returned
+	wg      sync.WaitGroup
 }
 
 // newTransport listens on bind. Port 0 is a free port, the same for TCP and UDP.
@@ -62,19 +66,48 @@ func newTransport(ctx context.Context, bind netip.AddrPort, logger *log.Logger) 
 		NetTransport: inner,
 		ctx:          ctx,
 		log:          logger,
+		packets:      make(chan *memberlist.Packet),
 		streams:      make(chan net.Conn),
+		ready:        make(chan struct{}),
 		closing:      make(chan struct{}),
 		done:         make(chan struct{}),
-		idle:         make(chan struct{}),
 	}
-	go t.admitStreams()
+	t.wg.Go(t.relayPackets)
+	t.wg.Go(t.admitStreams)
 	return t, nil
+}
+
+// deliver begins to deliver what arrives, and what has arrived. It is called once.
+func (t *gossipTransport) deliver() { close(t.ready) }
+
+// awaitReady returns when deliver or Shutdown is called.
+func (t *gossipTransport) awaitReady() {
+	select {
+	case <-t.ready:
+	case <-t.closing:
+	}
+}
+
+// relayPackets passes incoming packets on. It reads until Shutdown has stopped the listeners, like admitStreams.
+func (t *gossipTransport) relayPackets() {
+	t.awaitReady()
+	for {
+		select {
+		case packet := <-t.NetTransport.PacketCh():
+			select {
+			case t.packets <- packet:
+			case <-t.closing:
+			}
+		case <-t.done:
+			return
+		}
+	}
 }
 
 // admitStreams passes incoming streams on while there are not too many. It reads until Shutdown has stopped
 // the listeners, which wait until their last connection is received.
 func (t *gossipTransport) admitStreams() {
-	defer close(t.idle)
+	t.awaitReady()
 	for {
 		select {
 		case conn := <-t.NetTransport.StreamCh():
@@ -118,6 +151,8 @@ func (l streamLog) Write(line []byte) (int, error) {
 	return l.Writer.Write(line)
 }
 
+func (t *gossipTransport) PacketCh() <-chan *memberlist.Packet { return t.packets }
+
 func (t *gossipTransport) StreamCh() <-chan net.Conn { return t.streams }
 
 // Shutdown closes the listeners and waits for their goroutines. It may be called again.
@@ -128,7 +163,7 @@ func (t *gossipTransport) Shutdown() error {
 		err = t.NetTransport.Shutdown()
 		close(t.done)
 	})
-	<-t.idle
+	t.wg.Wait()
 	return err
 }
 

@@ -2,7 +2,11 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
+	"io"
+	"log"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -37,6 +41,40 @@ func TestTransportLimitsStreams(t *testing.T) {
 	}
 	b := startBoard(t, "b", gossipAddr(a)) // and then there is room again
 	eventually(t, "a real board gets in", func() bool { return ringOf(a) == "a b" && ringOf(b) == "a b" })
+}
+
+// What arrives before memberlist knows its own board waits until it does. Gossip about an earlier life of the board
+// made it dead in its own eyes, and it then refuted nothing.
+func TestTransportDeliversNothingBeforeItsBoardIsKnown(t *testing.T) {
+	noLeaks(t)
+	tr, err := newTransport(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"), log.New(io.Discard, "", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Shutdown()
+	to := fmt.Sprint("127.0.0.1:", tr.GetAutoBindPort())
+	for _, network := range []string{"udp", "tcp"} {
+		conn, err := net.Dial(network, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.Write([]byte("early")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-tr.PacketCh():
+		t.Fatal("a packet is delivered early")
+	case <-tr.StreamCh():
+		t.Fatal("a stream is delivered early")
+	case <-time.After(100 * time.Millisecond):
+	}
+	tr.deliver()
+	if packet := <-tr.PacketCh(); string(packet.Buf) != "early" {
+		t.Errorf("the packet is %q", packet.Buf)
+	}
+	(<-tr.StreamCh()).Close()
 }
 
 func TestBoundedConn(t *testing.T) {

@@ -123,18 +123,26 @@ const (
 // placeOrder loads the order page of a board, fills in the form and submits it. receipt
 // is the path of the receipt if it was placed. Connections may break.
 func (b *buyer) placeOrder(board string) (how buyerReply, receipt string, seen page) {
-	form, err := fetch(b.http, board+berryOrder)
-	if err != nil {
-		return notPlaced, "", page{body: err.Error()}
+	how, form, seen := b.openForm(board)
+	if form == nil {
+		return how, "", seen
 	}
+	return b.submitForm(board, form)
+}
+
+// openForm loads the order page of a board and fills in the form. Without a form, how says
+// why.
+func (b *buyer) openForm(board string) (how buyerReply, form url.Values, seen page) {
+	seen, err := fetch(b.http, board+berryOrder)
 	switch {
-	case strings.Contains(form.body, `name="kind"`):
-	case strings.Contains(form.body, `class="state sold_out"`):
-		return soldOut, "", form
-	default:
-		return notPlaced, "", form // there is no form now
+	case err != nil:
+		return notPlaced, nil, page{body: err.Error()}
+	case strings.Contains(seen.body, `name="kind"`):
+		return "", b.fillForm(seen.body), seen
+	case strings.Contains(seen.body, `class="state sold_out"`):
+		return soldOut, nil, seen
 	}
-	return b.submitForm(board, b.fillForm(form.body))
+	return notPlaced, nil, seen // there is no form now
 }
 
 func (b *buyer) submitForm(board string, form url.Values) (how buyerReply, receipt string, seen page) {
@@ -161,6 +169,30 @@ func (b *buyer) submitForm(board string, form url.Values) (how buyerReply, recei
 		return uncertain, "", got
 	}
 	return unexpected, "", got
+}
+
+// mustSubmit submits a form until the order is placed: a board may pause orders for an
+// election at any time.
+func (b *buyer) mustSubmit(t testing.TB, board string, form url.Values) (receipt string) {
+	t.Helper()
+	receipt, err := b.submitUntilPlaced(board, form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return receipt
+}
+
+// submitUntilPlaced is mustSubmit for other goroutines than the test's.
+func (b *buyer) submitUntilPlaced(board string, form url.Values) (receipt string, err error) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		how, path, seen := b.submitForm(board, form)
+		switch {
+		case how == placed:
+			return path, nil
+		case how == soldOut, how == unexpected, time.Now().After(end):
+			return "", fmt.Errorf("the order of %s: %s, %d %s", b.name, how, seen.status, seen.body)
+		}
+	}
 }
 
 // cancelOrder cancels an order and confirms it.

@@ -89,8 +89,24 @@ import { runTests, getResults } from './client/runner.mjs'
 import fetch from 'node-fetch'
 import tests from './tests/index.mjs'
 const id = process.argv[2]
+// A request that is never answered, or whose body never ends, fails its own test. Without a limit Node
+// ends with status 13 once nothing else is left to do, and does not name the test.
+const limit = 20_000
+const settle = (promise, what) => {
+  let timer
+  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(what + ' took more than 20 s')), limit) })
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
+}
+const boundedFetch = async (url, init) => {
+  const response = await settle(fetch(url, init), 'a request')
+  for (const read of ['text', 'json', 'arrayBuffer']) {
+    const method = response[read].bind(response)
+    response[read] = () => settle(method(), 'a body')
+  }
+  return response
+}
 const chosen = id ? tests.map(s => ({ ...s, tests: s.tests.filter(t => t.id === id) })).filter(s => s.tests.length) : tests
-await runTests(chosen, fetch, false, process.argv[1])
+await runTests(chosen, boundedFetch, false, process.argv[1])
 console.log(JSON.stringify(getResults()))
 `
 	cmd := exec.CommandContext(ctx, s.node, "--no-warnings", "--input-type=module", "--eval", program, "--", base, id)

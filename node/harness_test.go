@@ -150,33 +150,54 @@ func (r *rack) startAll() {
 	}
 }
 
-// freePorts finds n consecutive free ports, below the ephemeral ones.
+// Tests take ports in blocks, below those that labs take and below the ephemeral ones.
+const (
+	portsLow  = 10_000
+	portsHigh = 20_000
+	portBlock = 50
+)
+
+// freePorts returns the first of n consecutive ports that are the test's until it ends. A test
+// listens at the first port of its block meanwhile, so that no test that runs beside it, in
+// this process or another, takes ports that its boards do not yet listen at.
 func freePorts(t testing.TB, n int) int {
 	t.Helper()
-	for range 100 {
-		first := 10_000 + rand.IntN(20_000)
-		free := true
-		for port := first; port < first+n && free; port++ {
-			addr := fmt.Sprintf("127.0.0.1:%d", port)
-			tcp, err := net.Listen("tcp", addr)
-			if err != nil {
-				free = false
-				break
-			}
-			tcp.Close()
-			udp, err := net.ListenPacket("udp", addr)
-			if err != nil {
-				free = false
-				break
-			}
-			udp.Close()
+	const blocks = (portsHigh - portsLow) / portBlock
+	if n >= portBlock {
+		t.Fatalf("a block has %d ports, not %d", portBlock-1, n)
+	}
+	for _, block := range rand.Perm(blocks) {
+		first := portsLow + block*portBlock
+		guard, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first))
+		if err != nil {
+			continue
 		}
-		if free {
-			return first
+		if arePortsFree(first+1, n) {
+			t.Cleanup(func() { guard.Close() })
+			return first + 1
 		}
+		guard.Close()
 	}
 	t.Fatalf("no %d free ports in a row on 127.0.0.1", n)
 	return 0
+}
+
+// arePortsFree reports whether no program listens at n ports from first on.
+func arePortsFree(first, n int) bool {
+	for port := first; port < first+n; port++ {
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
+		tcp, err := net.Listen("tcp", addr)
+		if err != nil {
+			return false
+		}
+		tcp.Close()
+		udp, err := net.ListenPacket("udp", addr)
+		if err != nil {
+			return false
+		}
+		udp.Close()
+	}
+	return true
 }
 
 func (r *rack) addr(board, kind int) string {
@@ -410,6 +431,18 @@ func (p *process) purge(body string) console.PurgeResult {
 	if err := json.Unmarshal([]byte(got.body), &result); err != nil || got.status != http.StatusOK {
 		p.rack.t.Fatalf("%s: purge %s: status %d, %q", p.name, body, got.status, got.body)
 	}
+	return result
+}
+
+// purgeOn purges by way of this board until all of these boards have applied it at once: one
+// of a busy machine may need longer than a purge waits.
+func (p *process) purgeOn(body string, boards ...string) (result console.PurgeResult) {
+	p.rack.t.Helper()
+	eventually(p.rack.t, fmt.Sprintf("%v to apply %s", boards, body), func() (bool, string) {
+		result = p.purge(body)
+		missing := slices.ContainsFunc(boards, func(name string) bool { return !slices.Contains(result.Applied, name) })
+		return !missing, fmt.Sprintf("applied by %v, absent %v", result.Applied, result.Absent)
+	})
 	return result
 }
 

@@ -59,10 +59,7 @@ func TestTwoOfThreeCardsAreLost(t *testing.T) {
 	for _, b := range r.boards {
 		b.waitOrders()
 	}
-	how, receipt, seen := newBuyer("ada").placeOrder(r.boards[1].http)
-	if how != placed {
-		t.Fatalf("an order: %s, %d", how, seen.status)
-	}
+	receipt := r.boards[1].mustOrder("ada", "berry")
 	for _, b := range r.boards {
 		eventually(t, b.name+" to have the order", func() (bool, string) { got := b.get(receipt); return got.status == http.StatusOK, got.body })
 	}
@@ -126,9 +123,7 @@ func TestALoneBoardWithAnEmptiedDirectorySellsNothing(t *testing.T) {
 	r := startRack(t, 1, withShop(t, 10, ""))
 	b := r.boards[0]
 	b.waitOrders()
-	if how, _, seen := newBuyer("ada").placeOrder(b.http); how != placed {
-		t.Fatalf("an order: %s, %d", how, seen.status)
-	}
+	b.mustOrder("ada", "berry")
 	b.kill()
 	card := t.TempDir()
 	if err := os.CopyFS(card, os.DirFS(b.orders())); err != nil {
@@ -180,10 +175,7 @@ func TestAllBoardsGetNewNames(t *testing.T) {
 	for _, b := range r.boards {
 		b.waitOrders()
 	}
-	how, receipt, seen := newBuyer("ada").placeOrder(r.boards[1].http)
-	if how != placed {
-		t.Fatalf("an order: %s, %d", how, seen.status)
-	}
+	receipt := r.boards[1].mustOrder("ada", "berry")
 	for _, b := range r.boards {
 		b.kill()
 		text, err := os.ReadFile(b.file)

@@ -47,16 +47,11 @@ func badOrigin(t *testing.T, answer string) string {
 }
 
 func TestErrorPagesOfAFailingOrigin(t *testing.T) {
-	dead, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead.Close()
 	cases := []struct {
 		name, url string
 		status    int
 	}{
-		{"dead", "http://" + dead.Addr().String(), http.StatusBadGateway},
+		{"dead", fmt.Sprintf("http://127.0.0.1:%d", freePorts(t, 1)), http.StatusBadGateway},
 		{"silent", badOrigin(t, ""), http.StatusGatewayTimeout},
 		{"rubbish", badOrigin(t, "this is no HTTP\r\n\r\n"), http.StatusBadGateway},
 		{"two lengths", badOrigin(t, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!"), http.StatusBadGateway},

@@ -65,6 +65,12 @@ func originConfig(origin *countingOrigin, more string) string {
 	return fmt.Sprintf("[origin]\nurl = %q\n%s", origin.URL, more)
 }
 
+// patientConfig is originConfig for a test that counts what the origin is asked: no board
+// takes a board of a busy machine for silent, and asks the origin itself or keeps a copy back.
+func patientConfig(origin *countingOrigin) string {
+	return fmt.Sprintf("peer_timeout = %q\n", patience) + originConfig(origin, "")
+}
+
 // crowd sends n clients at once to each board for one path and returns their replies.
 func crowd(t *testing.T, boards []*process, n int, path string) []page {
 	t.Helper()
@@ -79,7 +85,7 @@ func crowd(t *testing.T, boards []*process, n int, path string) []page {
 
 func TestMissCostsTheOriginOneRequest(t *testing.T) {
 	origin := newOrigin(t, 300*time.Millisecond)
-	r := startRack(t, 5, originConfig(origin, ""))
+	r := startRack(t, 5, patientConfig(origin))
 	for round := range 3 {
 		path := fmt.Sprintf("/cold/%d", round)
 		before := origin.asked.Load()
@@ -121,10 +127,7 @@ func TestPurgeAppliesToAllBoards(t *testing.T) {
 		crowd(t, r.boards, 4, "/p")
 		crowd(t, r.boards, 4, "/p")
 		origin.version.Add(1)
-		result := r.boards[i].purge(body)
-		if len(result.Applied) != 3 || len(result.Absent) != 0 {
-			t.Errorf("%s: applied by %v, absent %v", body, result.Applied, result.Absent)
-		}
+		r.boards[i].purgeOn(body, "board-1", "board-2", "board-3")
 		want := fmt.Sprintf("page /p version %d", origin.version.Load())
 		for _, b := range r.boards {
 			if got := b.get("/p"); got.body != want {
@@ -198,7 +201,7 @@ func TestKilledBoardCausesNoErrorsElsewhere(t *testing.T) {
 func TestKilledBoardsPagesStayInTheRack(t *testing.T) {
 	const pages = 200
 	origin := newOrigin(t, 0)
-	r := startRack(t, 4, originConfig(origin, ""))
+	r := startRack(t, 4, patientConfig(origin))
 	path := func(n int) string { return fmt.Sprintf("/p/%d", n) }
 	for n := range pages {
 		r.boards[0].get(path(n))
@@ -247,8 +250,7 @@ func TestPausedBoardAppliesMissedPurgesBeforeItServes(t *testing.T) {
 			r.boards[0].waitFor("board-2 dead", func(s console.RackView) bool { return stateOf(s, "board-2") == "dead" })
 		}
 		origin.version.Add(1)
-		result := r.boards[0].purge(`{"url":"/p"}`)
-		if !slices.Contains(result.Absent, "board-2") || !slices.Contains(result.Applied, "board-3") {
+		if result := r.boards[0].purgeOn(`{"url":"/p"}`, "board-3"); !slices.Contains(result.Absent, "board-2") {
 			t.Errorf("applied by %v, absent %v; want board-2 absent", result.Applied, result.Absent)
 		}
 		want := fmt.Sprintf("page /p version %d", origin.version.Load())
@@ -333,7 +335,11 @@ func TestBoardWithAnotherKeyStaysOutside(t *testing.T) {
 		}
 	}
 	for _, b := range r.boards {
-		if n := strings.Count(b.logText(), "rack key"); n < 1 || n > 3 {
+		eventually(t, "a wrong rack key in the log of "+b.name, func() (bool, string) {
+			text := b.logText()
+			return strings.Contains(text, "rack key"), text
+		})
+		if n := strings.Count(b.logText(), "rack key"); n > 3 {
 			t.Errorf("the log of %s reports a wrong rack key %d times, want about once:\n%s", b.name, n, b.logText())
 		}
 	}

@@ -168,10 +168,8 @@ func TestWaitingListIsInvited(t *testing.T) {
 	for _, b := range r.boards {
 		b.waitOrders()
 	}
-	first, second := newBuyer("first"), newBuyer("second")
-	if how, _, seen := first.placeOrder(r.boards[0].http); how != placed {
-		t.Fatalf("the first: %s, %d", how, seen.status)
-	}
+	r.boards[0].mustOrder("first", "berry")
+	second := newBuyer("second")
 	var waits string
 	eventually(t, "the second to be on the waiting list", func() (bool, string) {
 		form, err := fetch(second.http, r.boards[1].http+berryOrder)
@@ -348,9 +346,7 @@ func TestPanelShowsLeaderAndSale(t *testing.T) {
 	if got := other.post("/api/v1/locate", fmt.Sprintf(`{"board":%q,"undo":true}`, leader.name)); got.status != http.StatusNoContent {
 		t.Fatalf("locate off: %d %s", got.status, got.body)
 	}
-	if how, _, seen := newBuyer("last").placeOrder(other.http); how != placed {
-		t.Fatalf("the last unit: %s, %d", how, seen.status)
-	}
+	other.mustOrder("last", "berry")
 	says(other, "sold out")
 }
 

@@ -48,8 +48,9 @@ type applier struct {
 	// evidence is in the log that it had at its start.
 	suspect string
 	fromLog bool
-	// replayEnd is the last index of the log at the start.
-	replayEnd uint64
+	// replayEnd and replayTerm are the index of the last entry for the applier in the log at the start, and
+	// the last term there.
+	replayEnd, replayTerm uint64
 	// diverged: halted, because a majority had other digests.
 	diverged bool
 	// ownTerm is the last term in which this board leads.
@@ -224,6 +225,7 @@ type applierState struct {
 	haltTransient bool
 	suspect       bool
 	fromLog       bool // suspect because of its own log
+	vouches       bool // this board's digest counts for the others
 	diverged      bool
 	restores      int
 	changed       <-chan struct{} // closed at the next change
@@ -233,7 +235,8 @@ func (a *applier) state() applierState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	st := applierState{index: a.index, term: a.term, at: a.at, marks: a.marks, last: a.last, rules: a.rules,
-		halted: a.halted, haltTransient: a.haltTransient, restores: a.restores, changed: a.changed, diverged: a.diverged}
+		halted: a.halted, haltTransient: a.haltTransient, restores: a.restores, changed: a.changed, diverged: a.diverged,
+		vouches: !a.fromLog && (a.index >= a.replayEnd || a.term > a.replayTerm)}
 	if st.halted == "" && a.suspect != "" {
 		st.halted, st.haltTransient, st.suspect, st.fromLog = a.suspect, !a.fromLog, true, a.fromLog
 	}

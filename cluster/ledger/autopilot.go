@@ -19,13 +19,14 @@ const maxPromotionLag = 128
 
 // clusterMember is one server of raft's configuration.
 type clusterMember struct {
-	raftServer
-	Voter bool
+	ID      string
+	Address string // as raft's configuration has it: see planner.change
+	Voter   bool
 }
 
 // boardHealth is a board's health, as far as the leader knows.
 type boardHealth struct {
-	Server  raftServer
+	Server  raftServer    // with the board's last name, as far as the leader knows: see boardName
 	Silent  time.Duration // since its last response
 	Index   uint64        // of the last entry that it applied
 	Trouble bool          // it reports itself that it should not vote
@@ -41,8 +42,7 @@ type clusterState struct {
 	Leader  string // server id
 	Index   uint64 // of the last entry that the leader applied
 	// Boards holds the health of each server by its id, that of all members included: a name may
-	// change, and two boards may claim one. A member that is silent has the name that it had
-	// last, as far as the leader knows; the configuration's name may be older.
+	// change, and two boards may claim one.
 	Boards map[string]boardHealth
 }
 
@@ -54,18 +54,18 @@ const (
 	promoteToVoter
 	demoteVoter
 	removeServer
-	renameBoard
 )
 
 func (m membershipAction) String() string {
-	return [...]string{"nothing", "add", "promote", "demote", "remove", "rename"}[m]
+	return [...]string{"nothing", "add", "promote", "demote", "remove"}[m]
 }
 
 // membershipChange is one change of raft's configuration, and the reason for the log.
 type membershipChange struct {
-	Action membershipAction
-	Server raftServer
-	Why    string
+	Action  membershipAction
+	Server  raftServer
+	Address string // raft's, of the server
+	Why     string
 }
 
 // planChange returns the next change. It never plans one after which the live
@@ -75,11 +75,12 @@ func planChange(s clusterState, t RaftTiming) membershipChange {
 	if p.liveVoters < majorityOf(p.voters) {
 		return membershipChange{} // nothing could be committed
 	}
+	if i := slices.IndexFunc(p.Members, func(m clusterMember) bool { return m.Address == "" }); i >= 0 {
+		return p.change(addNonvoter, p.Members[i].ID, "raft has no address for it") // a voter stays one
+	}
 	// Nonvoters first: adding or removing one endangers nothing.
-	for _, plan := range []func() (membershipChange, bool){p.removeNonvoter, p.renameMember, p.addMissingBoard} {
-		if c, planned := plan(); planned {
-			return c
-		}
+	if c, planned := p.planNonvoter(); planned {
+		return c
 	}
 	if lost, any := p.lostVoter(); any {
 		return p.replaceVoter(lost)
@@ -99,7 +100,7 @@ type planner struct {
 
 func newPlanner(s clusterState, t RaftTiming) *planner {
 	s.Members = slices.SortedFunc(slices.Values(s.Members),
-		func(a, b clusterMember) int { return cmp.Compare(a.Name, b.Name) })
+		func(a, b clusterMember) int { return cmp.Compare(a.ID, b.ID) })
 	p := &planner{clusterState: s, timing: t}
 	for _, m := range s.Members {
 		if m.Voter {
@@ -125,8 +126,8 @@ func (p *planner) answers(b boardHealth) bool { return b.Silent < p.timing.Repla
 
 // isAlive reports whether a member answers and can vote. The leader is one.
 func (p *planner) isAlive(m clusterMember) bool {
-	b, known := p.Boards[m.ID]
-	return m.ID == p.Leader || (known && !b.Unheard && p.answers(b) && !b.Trouble)
+	b := p.Boards[m.ID]
+	return m.ID == p.Leader || (!b.Unheard && p.answers(b) && !b.Trouble)
 }
 
 // isSilent reports whether a member is not alive, and had the time to show it.
@@ -135,29 +136,15 @@ func (p *planner) isSilent(m clusterMember) bool {
 	return !p.isAlive(m) && !(b.Unheard && p.answers(b))
 }
 
-// lastName returns the name that a member's board had last.
-func (p *planner) lastName(m clusterMember) string { return p.Boards[m.ID].Server.Name }
-
-// isClaimed reports whether another board than a member answers under a name.
-func (p *planner) isClaimed(name string, m clusterMember) bool {
-	for id, b := range p.Boards {
-		if id != m.ID && b.Server.Name == name && p.answers(b) && !b.Unheard {
-			return true
-		}
-	}
-	return false
-}
-
-// nextLife returns the server that the member's board is now, "" if it is the member
-// still: the member is silent, and under its last name a server answers that is no member. So
-// the board was wiped, or set its files aside. A member that answers under the name of
-// another is no new life of that: a board was renamed, and has a name that was taken.
-func (p *planner) nextLife(m clusterMember) string {
-	if b, known := p.Boards[m.ID]; m.ID == p.Leader || (known && p.answers(b)) {
+// findClaimant returns a server that answers under the last name of a silent member, "" if there is
+// none. One that is no member is the member's board in a new life: it was wiped, or set its files
+// aside. A member, which counts only if asked for, is a board that was renamed, and has a name that was taken.
+func (p *planner) findClaimant(m clusterMember, orMember bool) string {
+	if p.answers(p.Boards[m.ID]) {
 		return ""
 	}
 	for _, id := range sortedKeys(p.Boards) {
-		if b := p.Boards[id]; b.Server.Name == p.lastName(m) && p.answers(b) && !p.isMember(id) {
+		if b := p.Boards[id]; b.Server.Name == p.Boards[m.ID].Server.Name && p.answers(b) && !b.Unheard && (orMember || !p.isMember(id)) {
 			return id
 		}
 	}
@@ -168,94 +155,73 @@ func (p *planner) isMember(id string) bool {
 	return slices.ContainsFunc(p.Members, func(m clusterMember) bool { return m.ID == id })
 }
 
-// hasName reports whether a member has a name, which raft allows only once.
-func (p *planner) hasName(board string) bool {
-	return slices.ContainsFunc(p.Members, func(m clusterMember) bool { return m.Name == board })
+// change returns a change of one server. Raft's address of a server is its id, or, in a ledger
+// of an older program, the name that the board had once. It stays: raft 1.8 has a data race
+// when the address of a member changes. Raft changes nothing while a member has none.
+func (p *planner) change(action membershipAction, id, why string) membershipChange {
+	address := id
+	for _, m := range p.Members {
+		if m.ID == id {
+			address = cmp.Or(m.Address, id)
+		}
+	}
+	return membershipChange{action, p.Boards[id].Server, address, why}
 }
 
 // staysMajority reports whether the live voters are a majority of one voter less,
 // live being those of them that stay.
 func (p *planner) staysMajority(live int) bool { return live >= majorityOf(p.voters-1) }
 
-func (p *planner) remove(m clusterMember) membershipChange {
-	return membershipChange{removeServer, m.raftServer, "the board has begun a new life as " + p.nextLife(m)}
-}
-
-// removeNonvoter removes a nonvoter that is another server now, or silent for long, or
-// silent while another board has its name: it is added again when it returns with its own.
-func (p *planner) removeNonvoter() (membershipChange, bool) {
+// planNonvoter removes a nonvoter that is another server now, or silent for long, or silent while
+// another board has its name: it is added again when it returns with its own. Then it adds a board
+// that answers and is no member. While a member had its name last, the board waits: that is an
+// earlier life, which goes first, or another board of the name.
+func (p *planner) planNonvoter() (membershipChange, bool) {
 	for _, m := range p.Members {
-		b, known := p.Boards[m.ID]
-		switch {
+		switch by := p.findClaimant(m, true); {
 		case m.Voter || m.ID == p.Leader:
-		case p.nextLife(m) != "":
-			return p.remove(m), true
-		case !known || b.Silent >= p.timing.RemoveAfter:
-			return membershipChange{removeServer, m.raftServer, fmt.Sprintf("silent for %v", p.timing.RemoveAfter)}, true
-		case !p.answers(b) && (p.isClaimed(b.Server.Name, m) || b.Server.Name == m.ID): // the id: see renameMember
-			return membershipChange{removeServer, m.raftServer, "it is silent, and another board has its name"}, true
+		case by != "":
+			return p.change(removeServer, m.ID, "silent, and "+by+" has its name"), true
+		case p.Boards[m.ID].Silent >= p.timing.RemoveAfter:
+			return p.change(removeServer, m.ID, fmt.Sprintf("silent for %v", p.timing.RemoveAfter)), true
 		}
 	}
-	return membershipChange{}, false
-}
-
-// renameMember gives a member the name that its board had last. Raft allows a name once, so
-// boards that exchanged their names hold each other's. Then one is called by its server id
-// first. Each member gets that name at most once and the right one at most once, so this ends.
-func (p *planner) renameMember() (membershipChange, bool) {
-	for _, m := range p.Members {
-		b, name := p.Boards[m.ID], p.lastName(m)
-		// Raft changes nothing while a member has no name, as after a fault of the card.
-		if name != m.Name && (!b.Unheard || m.Name == "") && !p.hasName(name) && (p.answers(b) || !p.isClaimed(name, m)) {
-			return membershipChange{renameBoard, b.Server, "the board was called " + m.Name}, true
-		}
-	}
-	for _, m := range p.Members {
-		if p.lastName(m) != m.Name && m.Name != m.ID && !p.hasName(m.ID) && p.isClaimed(m.Name, m) {
-			return membershipChange{renameBoard, raftServer{m.ID, m.ID}, "another board is called " + m.Name}, true
-		}
-	}
-	return membershipChange{}, false
-}
-
-// addMissingBoard adds a board that answers and is no member. While its name belongs to a
-// member, it waits: that is an earlier life, which goes first, or another board of the name.
-func (p *planner) addMissingBoard() (membershipChange, bool) {
 	for _, id := range sortedKeys(p.Boards) {
 		b := p.Boards[id]
-		if p.answers(b) && !p.isMember(id) && !p.hasName(b.Server.Name) {
-			return membershipChange{addNonvoter, b.Server, "a board of the rack follows"}, true
+		isHeld := slices.ContainsFunc(p.Members, func(m clusterMember) bool { return p.Boards[m.ID].Server.Name == b.Server.Name })
+		if p.answers(b) && !p.isMember(id) && !isHeld {
+			return p.change(addNonvoter, id, "a board of the rack follows"), true
 		}
 	}
 	return membershipChange{}, false
 }
 
 // nameConflicts returns a sentence for each name that two boards claim: members that this
-// leader has heard, or servers that answer. The configuration's name for a member that the
-// leader has not heard may be an old one. A person is to rename the boards that came later.
-func (p *planner) nameConflicts() []string {
-	claims, late := map[string][]string{}, map[string][]string{}
+// leader has heard, or servers that answer. Of a new life beside a member that has gone silent it
+// returns none. A person is to rename the board that came last: one that is no member, else one
+// that was born under another name.
+func (p *planner) nameConflicts() (all []string) {
+	claims := map[string][]string{}
 	for _, id := range sortedKeys(p.Boards) {
-		b := p.Boards[id]
-		if b.Unheard || !p.answersNow(b) && !p.isMember(id) {
-			continue
-		}
-		name, before := b.Server.Name, "a new board"
-		for _, m := range p.Members {
-			if m.ID == id {
-				before = "before: " + m.Name
-			}
-		}
-		claims[name] = append(claims[name], id)
-		if before != "before: "+name {
-			late[name] = append(late[name], fmt.Sprintf("%s (%s)", id, before))
+		if b := p.Boards[id]; !b.Unheard && (p.answersNow(b) || p.isMember(id)) {
+			claims[b.Server.Name] = append(claims[b.Server.Name], id)
 		}
 	}
-	var all []string
 	for _, name := range sortedKeys(claims) {
-		if ids := claims[name]; len(ids) >= 2 && !p.hasNextLife(name, ids) {
-			all = append(all, fmt.Sprintf("the boards %s are all called %s: give %s another [board] name",
-				strings.Join(ids, " and "), name, strings.Join(late[name], " and ")))
+		ids := claims[name]
+		late, why := ids[0], ""
+		for _, id := range ids {
+			switch birth := birthName(id); {
+			case !p.isMember(id):
+				late, why = id, " (a new board)"
+			case birth != name && p.isMember(late):
+				late, why = id, " (before: "+birth+")"
+			}
+		}
+		isSilent := func(id string) bool { return !p.answersNow(p.Boards[id]) }
+		if len(ids) >= 2 && (p.isMember(late) || !slices.ContainsFunc(ids, isSilent)) {
+			all = append(all, fmt.Sprintf("the boards %s are all called %s: give %s%s another [board] name",
+				strings.Join(ids, " and "), name, late, why))
 		}
 	}
 	return all
@@ -267,36 +233,26 @@ const presentSurveys = 3
 // answersNow reports whether a board answered one of the last surveys.
 func (p *planner) answersNow(b boardHealth) bool { return b.Silent < presentSurveys*p.timing.Survey }
 
-// hasNextLife reports whether a board of this name is only in its next life: of the servers
-// that claim the name, a member has just gone silent, and one that is no member answers.
-func (p *planner) hasNextLife(name string, ids []string) bool {
-	return slices.ContainsFunc(ids, func(id string) bool { return !p.isMember(id) }) &&
-		slices.ContainsFunc(p.Members, func(m clusterMember) bool {
-			return p.lastName(m) == name && m.ID != p.Leader && !p.answersNow(p.Boards[m.ID])
-		})
-}
-
 // lostVoter returns a voter that is lost for good, if none one that is silent.
 func (p *planner) lostVoter() (clusterMember, bool) {
-	i := slices.IndexFunc(p.Members, func(m clusterMember) bool { return m.Voter && p.nextLife(m) != "" })
-	if i < 0 {
-		i = slices.IndexFunc(p.Members, func(m clusterMember) bool { return m.Voter && p.isSilent(m) })
+	isOver := func(m clusterMember) bool { return p.findClaimant(m, false) != "" }
+	for _, isLost := range []func(clusterMember) bool{isOver, p.isSilent} {
+		if i := slices.IndexFunc(p.Members, func(m clusterMember) bool { return m.Voter && isLost(m) }); i >= 0 {
+			return p.Members[i], true
+		}
 	}
-	if i < 0 {
-		return clusterMember{}, false
-	}
-	return p.Members[i], true
+	return clusterMember{}, false
 }
 
 // spareNonvoter returns a nonvoter that could vote at once. One that refuses the leader's entries
 // could not, however few it lacks.
-func (p *planner) spareNonvoter() (raftServer, bool) {
+func (p *planner) spareNonvoter() (id string, has bool) {
 	for _, m := range p.Members {
 		if b := p.Boards[m.ID]; !m.Voter && p.isAlive(m) && b.Follows && b.Index+maxPromotionLag >= p.Index {
-			return m.raftServer, true
+			return m.ID, true
 		}
 	}
-	return raftServer{}, false
+	return "", false
 }
 
 // replaceVoter removes a lost voter, promotes another in its place, or demotes it.
@@ -305,14 +261,14 @@ func (p *planner) replaceVoter(lost clusterMember) membershipChange {
 	marginNow := p.liveVoters - majorityOf(p.voters)
 	marginThen := p.liveVoters - majorityOf(p.voters-1)
 	spare, hasSpare := p.spareNonvoter()
-	switch {
-	case p.nextLife(lost) != "" && p.staysMajority(p.liveVoters):
-		return p.remove(lost)
+	switch next := p.findClaimant(lost, false); {
+	case next != "" && p.staysMajority(p.liveVoters):
+		return p.change(removeServer, lost.ID, "its board is "+next+" now")
 	case hasSpare && p.voters <= p.most:
-		return membershipChange{promoteToVoter, spare, "replaces " + lost.Name}
+		return p.change(promoteToVoter, spare, "replaces "+lost.ID)
 	case p.voters > p.most || marginThen > marginNow || (dead >= 2 && p.voters > 3):
 		if p.staysMajority(p.liveVoters) {
-			return membershipChange{demoteVoter, lost.raftServer, fmt.Sprintf("silent for %v", p.timing.ReplaceAfter)}
+			return p.change(demoteVoter, lost.ID, fmt.Sprintf("silent for %v", p.timing.ReplaceAfter))
 		}
 	}
 	return membershipChange{}
@@ -321,14 +277,14 @@ func (p *planner) replaceVoter(lost clusterMember) membershipChange {
 // adjustVoterCount promotes or demotes a board while all voters are alive.
 func (p *planner) adjustVoterCount() membershipChange {
 	if spare, has := p.spareNonvoter(); has && p.voters < p.want {
-		return membershipChange{promoteToVoter, spare, fmt.Sprintf("%d of %d voters", p.voters, p.want)}
+		return p.change(promoteToVoter, spare, fmt.Sprintf("%d of %d voters", p.voters, p.want))
 	}
 	if p.voters <= p.most {
 		return membershipChange{}
 	}
-	for _, m := range slices.Backward(p.Members) { // the last by name that does not lead
+	for _, m := range slices.Backward(p.Members) { // the last by id that does not lead
 		if m.Voter && m.ID != p.Leader && p.staysMajority(p.liveVoters-1) {
-			return membershipChange{demoteVoter, m.raftServer, fmt.Sprintf("%d voters are enough", p.want)}
+			return p.change(demoteVoter, m.ID, fmt.Sprintf("%d voters are enough", p.want))
 		}
 	}
 	return membershipChange{}

@@ -10,7 +10,8 @@ import (
 )
 
 // stateOf parses a short notation of a rack: "a" leads. A board is "name:kind", kind v voter, f
-// nonvoter, n not in the configuration; then any of ! silent for ReplaceAfter, !! for RemoveAfter,
+// nonvoter, n not in the configuration, which is of an older program: it has names as addresses; then
+// any of ! silent for ReplaceAfter, !! for RemoveAfter,
 // * a new life, + one after some seconds, - far behind, = hears no leader, ? in trouble, ~ not heard yet; then >x called x now.
 func stateOf(boards ...string) clusterState {
 	v := clusterState{Leader: "a.1", Index: 10_000, Boards: map[string]boardHealth{}}
@@ -21,7 +22,7 @@ func stateOf(boards ...string) clusterState {
 		r := boardHealth{Server: s, Index: v.Index, Follows: true}
 		switch rest[0] {
 		case 'v', 'f':
-			v.Members = append(v.Members, clusterMember{s, rest[0] == 'v'})
+			v.Members = append(v.Members, clusterMember{s.ID, name, rest[0] == 'v'})
 		}
 		flags, to, renamed := strings.Cut(rest[1:], ">")
 		for _, flag := range strings.ReplaceAll(flags, "!!", "R") {
@@ -91,10 +92,7 @@ func TestPlan(t *testing.T) {
 		{"five boards need three", []string{"a:v", "b:v", "c:v", "d:v", "e:v"}, "demote e.1"},
 		{"two of five are silent", []string{"a:v", "b:v", "c:v", "d:v!", "e:v!"}, "demote d.1"},
 		{"then four with one silent", []string{"a:v", "b:v", "c:v", "d:f!", "e:v!"}, "demote e.1"},
-		{"a board has a new name", []string{"a:v", "b:v>x", "c:v"}, "rename b.1"},
-		{"the leader has a new name", []string{"a:v>x", "b:v", "c:v"}, "rename a.1"},
-		{"a follower has a new name", []string{"a:v", "b:v", "c:v", "d:f>x"}, "rename d.1"},
-		{"two boards have swapped names", []string{"a:v", "b:v>c", "c:v>b"}, "rename b.1"},
+		{"all boards have new names", []string{"a:v>x", "b:v>c", "c:v>b", "d:f>y"}, "nothing"},
 		{"a nonvoter is silent, and another has its name", []string{"a:v", "b:v", "c:v>d", "d:f!"}, "remove d.1"},
 		{"a nonvoter was not heard yet, and another has its name", []string{"a:v", "b:v", "c:v>d", "d:f~"}, "nothing"},
 		{"a name of a silent voter is no new life of it", []string{"a:v", "b:v!", "c:v>b"}, "nothing"},
@@ -115,7 +113,8 @@ func TestPlan(t *testing.T) {
 }
 
 // settle makes the planned changes until there are none, and returns their number. It fails if raft would
-// refuse one, if one loses the majority of live voters or the leader's vote, or if they do not end.
+// refuse one, if one changes an address, gives a board with the name of a member a place, loses the majority of
+// live voters or the leader's vote, or if they do not end.
 func (s *clusterState) settle(t rapid.TB, boards []string) int {
 	timing := DefaultTiming()
 	limit := 5 * len(s.Boards)
@@ -124,28 +123,27 @@ func (s *clusterState) settle(t rapid.TB, boards []string) int {
 		if c.Action == noAction {
 			return step
 		}
-		if c.Server.ID == s.Leader && c.Action != renameBoard {
+		i := slices.IndexFunc(s.Members, func(m clusterMember) bool { return m.ID == c.Server.ID })
+		if c.Server.ID == s.Leader || i >= 0 && c.Address != s.Members[i].Address || i < 0 && c.Address != c.Server.ID {
 			t.Fatalf("%v: %v", boards, c)
 		}
-		i := slices.IndexFunc(s.Members, func(m clusterMember) bool { return m.ID == c.Server.ID })
 		switch c.Action {
 		case addNonvoter:
-			s.Members = append(s.Members, clusterMember{c.Server, false})
+			for _, m := range s.Members {
+				if s.Boards[m.ID].Server.Name == c.Server.Name {
+					t.Fatalf("%v: %v, and %s has that name", boards, c, m.ID)
+				}
+			}
+			s.Members = append(s.Members, clusterMember{c.Server.ID, c.Address, false})
 		case promoteToVoter:
 			s.Members[i].Voter = true
 		case demoteVoter:
 			s.Members[i].Voter = false
 		case removeServer:
 			s.Members = slices.Delete(s.Members, i, i+1)
-		case renameBoard:
-			s.Members[i].Name = c.Server.Name
 		}
-		voters, live, names := 0, 0, map[string]bool{}
+		voters, live := 0, 0
 		for _, m := range s.Members {
-			if names[m.Name] {
-				t.Fatalf("%v: after %v two members are called %s", boards, c, m.Name)
-			}
-			names[m.Name] = true
 			if !m.Voter {
 				continue
 			}
@@ -181,12 +179,12 @@ func TestPlanIsSafeAndSettles(t *testing.T) {
 	})
 }
 
-// A member without a name, as after a fault of the card, keeps raft from any change: it gets one first.
-func TestAMemberWithoutAName(t *testing.T) {
+// A member without an address, as after a fault of the card, keeps raft from any change: it gets one first.
+func TestAMemberWithoutAnAddress(t *testing.T) {
 	for _, flags := range []string{"", "~", "~!"} {
-		s := stateOf("a:v", "b:v", "c:v"+flags, "d:n")
-		s.Members[2].Name = ""
-		if got := planChange(s, DefaultTiming()); got.Action != renameBoard || got.Server != (raftServer{"c.1", "c"}) {
+		s := stateOf("a:v", "b:v", "c:v"+flags, "d:f!!", "e:n")
+		s.Members[2].Address = ""
+		if got := planChange(s, DefaultTiming()); got.Action != addNonvoter || got.Server.ID != "c.1" || got.Address != "c.1" {
 			t.Errorf("%q: %v", flags, got)
 		}
 	}
@@ -201,27 +199,24 @@ func TestNamesSettle(t *testing.T) {
 		want   string // the members in the end: server id, v if it votes, name if it is not that of the id
 		steps  int    // -1: any number within settle's limit
 	}{
-		{"two boards exchanged their names", []string{"a:v", "b:v>c", "c:v>b"}, "a.1v b.1v=c c.1v=b", 3},
-		{"two pairs", []string{"a:v>b", "b:v>a", "c:v>d", "d:f>c"}, "a.1v=b b.1v=a c.1v=d d.1=c", 6},
-		{"three boards rotated them", []string{"a:v>b", "b:v>c", "c:v>a"}, "a.1v=b b.1v=c c.1v=a", 4},
-		{"a chain that ends in a free name", []string{"a:v", "b:v>c", "c:v>x"}, "a.1v b.1v=c c.1v=x", 2},
+		{"three boards rotated their names", []string{"a:v>b", "b:v>c", "c:v>a"}, "a.1v=b b.1v=c c.1v=a", 0},
 		{"exchanged, then c's card is new", []string{"a:v", "b:v!>c", "c:v>b", "d:n>c"}, "a.1v c.1v=b d.1v=c", -1},
-		{"the same, and the configuration has the names", []string{"a:v", "b:v!", "c:v", "d:n>b"}, "a.1v c.1v d.1v=b", 3},
+		{"a new card", []string{"a:v", "b:v!", "c:v", "d:n>b"}, "a.1v c.1v d.1v=b", 3},
 		{"exchanged, c's card is new, and this leader never heard the old one",
 			[]string{"a:v", "b:v~!", "c:v>b", "d:n>c"}, "a.1v c.1v=b d.1v=c", -1},
-		{"the same, before its time is over", []string{"a:v", "b:v~", "c:v>b", "d:n>c"}, "a.1v b.1v c.1v=c.1 d.1=c", 2},
+		{"the same, before its time is over", []string{"a:v", "b:v~", "c:v>b", "d:n>c"}, "a.1v b.1v c.1v=b d.1=c", 1},
 		{"exchanged, and the leader's card is new", []string{"a:v", "b:v>c", "c:v!>b", "d:n>b"}, "a.1v b.1v=c d.1v=b", -1},
 		{"a clone of a runs as c, whose card is lost; a began a new life",
 			[]string{"a:v>c", "b:v", "c:v!", "d:n>a"}, "a.1v=c b.1v d.1v=a", -1},
 		{"the same, and b leads", []string{"a:v", "b:v>c", "c:v~!", "d:n>b"}, "a.1v b.1v=c d.1v=b", -1},
 		{"the clone began the new life", []string{"a:v", "b:v", "c:v!", "d:n>c"}, "a.1v b.1v d.1v=c", 3},
-		{"a new board has the old name of a renamed one", []string{"a:v", "b:v", "c:v>x", "d:n>c"}, "a.1v b.1v c.1v=x d.1=c", 2},
+		{"a new board has the old name of a renamed one", []string{"a:v", "b:v", "c:v>x", "d:n>c"}, "a.1v b.1v c.1v=x d.1=c", 1},
 		{"the same, and the renamed one is off", []string{"a:v", "b:v", "c:v!>x", "d:n>c"}, "a.1v b.1v c.1=x d.1v=c", -1},
-		{"two live members with one name", []string{"a:v", "b:v", "c:v>b"}, "a.1v b.1v c.1v", 0},
+		{"two live members with one name", []string{"a:v", "b:v", "c:v>b"}, "a.1v b.1v c.1v=b", 0},
 		{"a new board with the name of a live member", []string{"a:v", "b:v", "c:v", "d:n>c"}, "a.1v b.1v c.1v", 0},
 		{"two new boards with one name", []string{"a:v", "b:v", "c:v", "d:n>x", "e:n>x"}, "a.1v b.1v c.1v d.1=x", 1},
-		{"exchanged, and a new board has one of the names", []string{"a:v", "b:v>c", "c:v>b", "d:n>b"}, "a.1v b.1v=c c.1v=b", 3},
-		{"a name of a silent voter", []string{"a:v", "b:v!", "c:v>b"}, "a.1v b.1v c.1v", 0},
+		{"exchanged, and a new board has one of the names", []string{"a:v", "b:v>c", "c:v>b", "d:n>b"}, "a.1v b.1v=c c.1v=b", 0},
+		{"a name of a silent voter", []string{"a:v", "b:v!", "c:v>b"}, "a.1v b.1v c.1v=b", 0},
 	} {
 		s := stateOf(c.boards...)
 		if steps := s.settle(t, c.boards); c.steps >= 0 && steps != c.steps {
@@ -233,8 +228,8 @@ func TestNamesSettle(t *testing.T) {
 			if m.Voter {
 				text += "v"
 			}
-			if birthName(m.ID) != m.Name {
-				text += "=" + m.Name
+			if name := s.Boards[m.ID].Server.Name; birthName(m.ID) != name {
+				text += "=" + name
 			}
 			got = append(got, text)
 		}
@@ -277,6 +272,11 @@ func TestNameConflicts(t *testing.T) {
 			"the boards b.1 and c.1 are all called b: give c.1 (a new board) another [board] name"},
 		{"a member has the name of a live one", []string{"a:v", "b:v", "c:v>b"},
 			"the boards b.1 and c.1 are all called b: give c.1 (before: c) another [board] name"},
+		{"a new board has the name of a renamed one", []string{"a:v", "b:v>x", "c:n>x"},
+			"the boards b.1 and c.1 are all called x: give c.1 (a new board) another [board] name"},
+		{"two new boards have one name", []string{"a:v", "b:n>x", "c:n>x"}, "give c.1 (a new board) another"},
+		{"the board that was born under it has the higher id", []string{"a:v", "b:v>c", "c:v"}, "give b.1 (before: b) another"},
+		{"of three, one is told after the other", []string{"a:v", "b:v", "c:v>b", "d:n>b"}, "b.1 and c.1 and d.1 are all called b: give d.1 (a"},
 		{"a member has the name of a silent one", []string{"a:v", "b:v!", "c:v>b"}, "b.1 and c.1 are all called b"},
 	} {
 		got := newPlanner(stateOf(c.boards...), DefaultTiming()).nameConflicts()
@@ -284,13 +284,4 @@ func TestNameConflicts(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
-}
-
-// ConfiguredNames returns the names that raft's configuration has for the members, sorted.
-func (l *Ledger) ConfiguredNames() (names []string) {
-	for _, s := range listMembers(l.runningRaft()) {
-		names = append(names, string(s.Address))
-	}
-	slices.Sort(names)
-	return names
 }

@@ -332,7 +332,7 @@ func (b *boardFiles) recoverAlone(cfg *Config) error {
 	fork.Terms, _ = b.log.listTerms()
 	last, term = fork.Index, max(term, fork.Term)+1
 	server := newServerID(cfg.Name)
-	only := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: raft.ServerID(server), Address: raft.ServerAddress(cfg.Name)}}}
+	only := bootstrapConfig{Voters: []raftServer{{server, cfg.Name}}}.raftConfiguration()
 	if err := b.log.StoreLog(&raft.Log{Index: last + 1, Term: term, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(only)}); err != nil {
 		return err
 	}

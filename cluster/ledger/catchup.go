@@ -66,6 +66,20 @@ func (l *Ledger) addLag(s *Status, r *raft.Raft) {
 	}
 }
 
+// findReplayEnd returns the index of the last entry in the log that reaches the applier, and the term of the last
+// entry, 0 if there is none. Entries of a later term are not from this log.
+func (l *Ledger) findReplayEnd() (index, term uint64, err error) {
+	last, err := l.files.log.LastIndex()
+	if err != nil || last == 0 {
+		return 0, 0, err
+	}
+	var entry raft.Log
+	if err := l.files.log.GetLog(last, &entry); err != nil {
+		return 0, 0, err
+	}
+	return l.lastApplicable(last, 0), entry.Term, nil
+}
+
 // lastApplicable returns the index of the last entry up to index that reaches the applier,
 // if it is after applied: raft writes others for its own use.
 func (l *Ledger) lastApplicable(index, applied uint64) uint64 {

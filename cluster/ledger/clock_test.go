@@ -2,13 +2,20 @@ package ledger_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"bramble/cluster/ledger"
 )
 
 const day = 24 * time.Hour
+
+// clockTolerance is less than half of the least difference between two clocks in these tests, and more than any
+// wait in them: a busy machine may pause a test between the commit of a time and its reading.
+const clockTolerance = time.Minute
 
 // wall returns a board's own clock, without its monotonic part.
 func (r *rack) wall(name string) time.Time {
@@ -39,11 +46,11 @@ func (b *board) ahead() time.Duration {
 }
 
 // shows reports whether all boards know the ledger's clock, and it is ahead of the real
-// time by this much.
+// time by this much, within clockTolerance.
 func (r *rack) shows(ahead time.Duration) func() bool {
 	return func() bool {
 		for _, b := range r.running() {
-			if _, known := b.Now(); !known || (b.ahead()-ahead).Abs() > 2*time.Second {
+			if _, known := b.Now(); !known || (b.ahead()-ahead).Abs() > clockTolerance {
 				return false
 			}
 		}
@@ -69,15 +76,41 @@ func (b *board) lastAt() time.Time {
 	return notes[len(notes)-1].At
 }
 
-func (r *rack) setClock(b *board, to time.Time, command string) error {
+// setClock sets the ledger's clock to so much ahead of the real time by a command with a text of its own. It
+// returns when the board has applied that.
+func (r *rack) setClock(name string, ahead time.Duration, command string) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	r.setClockUntilKnown(name, func() time.Time { return time.Now().Add(ahead) }, command)
+}
+
+// confirmClock confirms the ledger's clock, like setClock.
+func (r *rack) confirmClock(name, command string) {
+	r.t.Helper()
+	r.setClockUntilKnown(name, func() time.Time { return time.Time{} }, command)
+}
+
+// setClockUntilKnown repeats the command if it was not committed. After an uncertain outcome another command shows
+// that: this board applies the first one before it, or never. A second commit could confirm the first.
+func (r *rack) setClockUntilKnown(name string, to func() time.Time, command string) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	_, index, err := b.SetClock(ctx, to, []byte(command))
-	if err == nil {
-		err = b.Wait(ctx, index)
+	for {
+		b := r.board(name)
+		_, index, err := b.SetClock(ctx, to(), []byte(command))
+		if errors.Is(err, ledger.ErrUncertain) && ctx.Err() == nil {
+			index, err = r.submit(b, "the outcome of: "+command), nil
+		}
+		if err == nil {
+			err = b.Wait(ctx, index)
+		}
+		if err != nil {
+			r.t.Fatalf("%s, by %s: %v", command, name, err)
+		}
+		if slices.Contains(b.texts(), command) {
+			return
+		}
 	}
-	return err
 }
 
 func TestTheClockFollowsTheMedianOfTheBoards(t *testing.T) {
@@ -100,7 +133,8 @@ func TestTheClockFollowsTheMedianOfTheBoards(t *testing.T) {
 		}
 		r.submit(r.board(name), "led by a wrong clock")
 		time.Sleep(5 * r.timing.Survey)
-		if at := r.leader().lastAt(); time.Until(at).Abs() > 2*time.Second || !r.shows(0)() {
+		r.awaitSameNotes()
+		if at := r.leader().lastAt(); time.Until(at).Abs() > clockTolerance || !r.shows(0)() {
 			t.Errorf("%s is wrong: stamp %v", name, at)
 		}
 		r.setClocks(0, r.names...)
@@ -123,9 +157,7 @@ func TestClocksThatDifferHoldTheLedgers(t *testing.T) {
 		t.Errorf("%+v", r.leader().Status().Clock)
 	}
 	// An operator confirms that it is right.
-	if err := r.setClock(r.board("b1"), time.Time{}, "confirmed"); err != nil {
-		t.Fatal(err)
-	}
+	r.confirmClock("b1", "confirmed")
 	r.until("it is trusted", func() bool { c := r.leader().Status().Clock; return c.Trusted && c.Held != "" })
 	r.setClocks(2*time.Hour, "b1")
 	r.until("two hours later, as both agree", r.shows(2*time.Hour))
@@ -138,9 +170,7 @@ func TestClocksThatDifferHoldTheLedgers(t *testing.T) {
 	// Back, by an operator: at once, on all boards, and no stamp after it is from before.
 	r.setClocks(0, r.names...)
 	r.until("the clock is held", r.held("ahead of the boards' clocks"))
-	if err := r.setClock(r.board("b1"), time.Now(), "set back"); err != nil {
-		t.Fatal(err)
-	}
+	r.setClock("b1", 0, "set back")
 	r.until("the clock is right", r.shows(0))
 	r.until("no hold", r.held(""))
 	r.submit(r.board("b2"), "after")
@@ -149,16 +179,12 @@ func TestClocksThatDifferHoldTheLedgers(t *testing.T) {
 		return !slices.ContainsFunc(r.running(), func(b *board) bool { return !b.Status().Clock.Trusted })
 	})
 	for _, b := range r.running() {
-		if off := time.Until(b.lastAt()).Abs(); off > 2*time.Second {
+		if off := time.Until(b.lastAt()).Abs(); off > clockTolerance {
 			t.Errorf("%s: the last stamp is off by %v", b.name, off)
 		}
 	}
-	if err := r.setClock(r.board("b1"), time.Time{}, "confirmed"); err != nil { // at once before the next
-		t.Error(err)
-	}
-	if err := r.setClock(r.board("b1"), time.Now().Add(time.Hour), "wrong"); err != nil {
-		t.Errorf("an hour that no board has: %v", err)
-	}
+	r.confirmClock("b1", "confirmed again") // at once before the next
+	r.setClock("b1", time.Hour, "wrong")
 	r.until("it stands", r.held("an operator set it"))
 	r.until("every board has the hour that no clock has, and does not trust it", func() bool {
 		return r.shows(time.Hour)() && !slices.ContainsFunc(r.running(), func(b *board) bool {
@@ -166,25 +192,20 @@ func TestClocksThatDifferHoldTheLedgers(t *testing.T) {
 			return c.Trusted || !c.MustConfirm || !c.Override
 		})
 	})
-	if err := r.setClock(r.board("b2"), time.Now(), "a typing error"); err != nil {
-		t.Fatal(err)
-	}
+	r.setClock("b2", 0, "a typing error")
 	r.until("the clock is right", r.shows(0))
 	r.until("no hold", r.held(""))
-	if c := r.leader().Status().Clock; c.MustConfirm || c.Override {
-		t.Errorf("back from a typing error: %+v", c)
-	}
+	r.until("nothing is left of the typing error", func() bool { c := r.leader().Status().Clock; return !c.MustConfirm && !c.Override })
 	// Snapshots and restarts keep it.
 	for _, b := range r.running() {
-		if err := b.Compact(context.Background()); err != nil {
-			t.Fatal(err)
-		}
+		r.compact(b)
 	}
 	r.kill(r.names...)
 	r.start(r.names...)
 	r.until("the clock is right", r.shows(0))
 	r.submit(r.board("b2"), "after a restart")
-	if off := time.Until(r.leader().lastAt()).Abs(); off > 2*time.Second {
+	r.awaitSameNotes()
+	if off := time.Until(r.leader().lastAt()).Abs(); off > clockTolerance {
 		t.Errorf("after a restart the stamp is off by %v", off)
 	}
 }
@@ -205,7 +226,7 @@ func TestABoardThatHasCaughtUpKnowsTheClock(t *testing.T) {
 		for b.Barrier(t.Context()) != nil {
 			time.Sleep(time.Millisecond)
 		}
-		if now, known := b.Now(); !known || time.Until(now).Abs() > 2*time.Second {
+		if now, known := b.Now(); !known || time.Until(now).Abs() > clockTolerance {
 			t.Errorf("known: %t, ahead %v", known, time.Until(now))
 		}
 	}
@@ -222,26 +243,24 @@ func TestTheLedgerGoesOnAfterANight(t *testing.T) {
 	r.setClocks(0, "b1", "b2")
 	r.start(r.names...)
 	r.submit(r.board("b3"), "in the morning")
-	if at := r.leader().lastAt(); time.Until(at).Abs() > 2*time.Second {
+	r.awaitSameNotes()
+	if at := r.leader().lastAt(); time.Until(at).Abs() > clockTolerance {
 		t.Errorf("the first stamp of the morning is %v", at)
 	}
 	r.until("the clock is right", r.shows(0))
-	if c := r.leader().Status().Clock; c.Trusted || c.WaitUntil.IsZero() || c.MustConfirm {
-		t.Errorf("after a step: %+v", c)
-	}
+	r.until("it waits after a step", func() bool {
+		c := r.leader().Status().Clock
+		return !c.Trusted && !c.WaitUntil.IsZero() && !c.MustConfirm
+	})
 	// The next leader waits too, also one that has it from a snapshot.
 	led := r.leader().name
 	for _, b := range r.running() {
-		if err := b.Compact(context.Background()); err != nil {
-			t.Fatal(err)
-		}
+		r.compact(b)
 	}
 	r.kill(led)
 	r.start(led)
 	r.submit(r.board(led), "under another leader")
-	if c := r.leader().Status().Clock; c.Trusted || c.WaitUntil.IsZero() {
-		t.Errorf("after a change of leader: %+v", c)
-	}
+	r.until("the next leader waits too", func() bool { c := r.leader().Status().Clock; return !c.Trusted && !c.WaitUntil.IsZero() })
 }
 
 func TestALedgerOf2028StandsUntilItIsSet(t *testing.T) {
@@ -259,13 +278,11 @@ func TestALedgerOf2028StandsUntilItIsSet(t *testing.T) {
 	if err != nil || len(report.Boards) != 1 || report.Boards[0].Ahead > -699*86400 || report.Trusted {
 		t.Errorf("%+v, %v", report, err)
 	}
-	if err := r.setClock(r.board("b1"), time.Now(), "set"); err != nil {
-		t.Fatal(err)
-	}
+	r.setClock("b1", 0, "set")
 	for range 2 {
 		r.until("the clock is right", r.shows(0))
 		r.submit(r.board("b1"), "right again")
-		if at := r.board("b1").lastAt(); time.Until(at).Abs() > 2*time.Second {
+		if at := r.board("b1").lastAt(); time.Until(at).Abs() > clockTolerance {
 			t.Errorf("stamped %v", at)
 		}
 		r.kill("b1")
@@ -280,7 +297,7 @@ func TestALoneBoardThatLeaps(t *testing.T) {
 	r.until("the clock is known", r.shows(0))
 	r.submit(r.board("b1"), "before")
 	r.setClocks(2*time.Hour, "b1")
-	r.until("it is held", r.held("the clock of b1 is 2h0m0s ahead of the ledger's"))
+	r.until("it is held", r.held("and no second board and not"))
 	if !r.shows(0)() {
 		t.Errorf("ahead %v", r.board("b1").ahead())
 	}
@@ -296,21 +313,17 @@ func TestALoneBoardThatLeaps(t *testing.T) {
 	r.mu.Unlock()
 	r.setClocks(400*day, "b1")
 	r.start("b1")
-	r.until("it is held", r.held("the clock of b1 is 399d22h ahead of the ledger's"))
+	r.until("it is held", r.held("and no second board and not"))
 	r.submit(r.board("b1"), "taken")
 	if b := r.board("b1"); b.ahead() > 3*time.Hour {
 		t.Errorf("ahead %v", b.ahead())
 	}
-	if err := r.setClock(r.board("b1"), time.Now().Add(400*day), "it is true"); err != nil {
-		t.Fatal(err)
-	}
+	r.setClock("b1", 400*day, "it is true")
 	r.until("a year later", r.shows(400*day))
 	if c := r.board("b1").Status().Clock; c.Trusted || !c.MustConfirm {
 		t.Errorf("a year needs no second command: %+v", c)
 	}
-	if err := r.setClock(r.board("b1"), time.Time{}, "confirmed"); err != nil {
-		t.Fatal(err)
-	}
+	r.confirmClock("b1", "confirmed")
 	r.until("trusted", func() bool { return r.board("b1").Status().Clock.Trusted })
 }
 
@@ -335,18 +348,12 @@ func TestATypingErrorErasesNothing(t *testing.T) {
 	r.start(r.names...)
 	r.until("it is held", r.held("the boards' clocks differ"))
 	before := r.leader().ahead()
-	if err := r.setClock(r.board("b3"), time.Now().Add(365*day), "a wrong year"); err != nil {
-		t.Fatal(err)
-	}
+	r.setClock("b3", 365*day, "a wrong year")
 	r.until("a year later", r.shows(365*day))
-	for _, b := range r.running() {
-		if c := b.Status().Clock; c.Trusted || !c.MustConfirm {
-			t.Errorf("%s: %+v", b.name, c)
-		}
-	}
-	if err := r.setClock(r.board("b3"), time.Now().Add(before), "back"); err != nil {
-		t.Fatal(err)
-	}
+	r.until("no board trusts it", func() bool { // a board may learn the time before it applies the command
+		return !slices.ContainsFunc(r.running(), func(b *board) bool { c := b.Status().Clock; return c.Trusted || !c.MustConfirm })
+	})
+	r.setClock("b3", before, "back")
 	r.until("back", r.shows(before))
 	r.until("trusted", func() bool { c := r.leader().Status().Clock; return c.Trusted && c.Override })
 	r.setClocks(before, r.names...)
@@ -361,9 +368,7 @@ func TestAnOperatorsWordStandsAgainstBoardsThatAreWrongAlike(t *testing.T) {
 	r.start("b1")
 	r.until("two hours fast", r.shows(2*time.Hour))
 	r.submit(r.board("b1"), "before")
-	if err := r.setClock(r.board("b1"), time.Now(), "my watch"); err != nil {
-		t.Fatal(err)
-	}
+	r.setClock("b1", 0, "my watch")
 	for range 2 {
 		r.until("it stands", r.held("an operator set it, and most boards say +2h"))
 		r.submit(r.board("b1"), "after")
@@ -371,9 +376,7 @@ func TestAnOperatorsWordStandsAgainstBoardsThatAreWrongAlike(t *testing.T) {
 		if r.board("b1").ahead().Abs() > time.Minute || !c.Trusted || !c.Override {
 			t.Errorf("%v ahead, %+v", r.board("b1").ahead(), c)
 		}
-		if err := r.board("b1").Compact(context.Background()); err != nil {
-			t.Fatal(err)
-		}
+		r.compact(r.board("b1"))
 		r.kill("b1")
 		r.start("b1")
 	}
@@ -391,8 +394,6 @@ func TestStepsAddUp(t *testing.T) {
 	for n, skew := range []time.Duration{29 * day, 58 * day} {
 		r.setClocks(skew, "b1", "b2")
 		r.until("it follows the two", r.shows(skew))
-		if c := r.leader().Status().Clock; c.Trusted || c.MustConfirm != (n > 0) {
-			t.Errorf("%v: %+v", skew, c)
-		}
+		r.until("it is not trusted", func() bool { c := r.leader().Status().Clock; return !c.Trusted && c.MustConfirm == (n > 0) })
 	}
 }

@@ -178,8 +178,8 @@ func (l *Ledger) moveClock(ctx context.Context, r *raft.Raft, flags uint32, comm
 	defer cancel()
 	l.stamping.Lock()
 	defer l.stamping.Unlock()
-	term := r.CurrentTerm()
-	if r.State() != raft.Leader || l.applier.state().term != term {
+	term, st := r.CurrentTerm(), l.applier.state()
+	if r.State() != raft.Leader || st.term != term || st.halted != "" {
 		return batchResponse{Status: batchRefused, Text: "this board does not lead, or has just begun to"}
 	}
 	now, _ := l.clock.now()

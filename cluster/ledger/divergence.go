@@ -20,7 +20,8 @@ import (
 // the latest one counts: if the digest agrees with a later leader's, the former leader was
 // wrong. If the entry was in the log when the board started, it has diverged from its own log: its
 // program has another rule than the one that wrote the log, or its memory a fault. Such a board
-// vouches for nobody: its entries carry no digest, and it counts in no majority. So boards that
+// vouches for nobody: its entries carry no digest, and it counts in no majority. Nor does a board that
+// has not applied all of that log, because it may find the difference in the next entry. So boards that
 // all have the same wrong program do not confirm each other. Meanwhile the boards compare their digests in the survey, and the majority of the voters
 // decides: a board that differs from a majority halts, the leader too.
 

@@ -111,9 +111,7 @@ func TestDamagedSnapshot(t *testing.T) {
 		r.submit(r.board("b1"), fmt.Sprint(i))
 	}
 	r.awaitSameNotes()
-	if err := r.board("b3").Compact(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	r.compact(r.board("b3"))
 	r.kill("b3")
 	flip(t, only(t, filepath.Join(r.directory("b3"), "now/snapshots/*/state.bin")), 0.5)
 	r.start("b3")
@@ -192,9 +190,7 @@ func TestCompactDropsTheLog(t *testing.T) {
 	}
 	r.awaitSameNotes()
 	for _, b := range r.running() {
-		if err := b.Compact(context.Background()); err != nil {
-			t.Fatal(err)
-		}
+		r.compact(b)
 		logs, _ := filepath.Glob(filepath.Join(r.directory(b.name), "now/log/*.wal"))
 		for _, path := range logs {
 			text, err := os.ReadFile(path)
@@ -243,9 +239,7 @@ func TestReadDirOfADeadBoard(t *testing.T) {
 	for i := range 30 {
 		r.submit(r.board("b1"), fmt.Sprint(i))
 		if i == 15 {
-			if err := r.board("b1").Compact(context.Background()); err != nil {
-				t.Fatal(err)
-			}
+			r.compact(r.board("b1"))
 		}
 	}
 	r.awaitSameNotes()

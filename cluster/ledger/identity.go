@@ -37,7 +37,7 @@ func (b bootstrapConfig) raftConfiguration() raft.Configuration {
 	var configuration raft.Configuration
 	for _, s := range b.Voters {
 		configuration.Servers = append(configuration.Servers, raft.Server{
-			Suffrage: raft.Voter, ID: raft.ServerID(s.ID), Address: raft.ServerAddress(s.Name)})
+			Suffrage: raft.Voter, ID: raft.ServerID(s.ID), Address: raft.ServerAddress(s.ID)})
 	}
 	return configuration
 }

@@ -115,7 +115,7 @@ func Open(cfg Config) (*Ledger, error) {
 	if f.identity.Ledger != 0 || f.identity.JoinOnly { // else its program can go back to nothing
 		l.offersRulesAt = time.Now().Add(cfg.Timing.RulesWait)
 	}
-	if l.applier.replayEnd, err = f.log.LastIndex(); err != nil {
+	if l.applier.replayEnd, l.applier.replayTerm, err = l.findReplayEnd(); err != nil {
 		f.close()
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -41,13 +42,15 @@ type lifeProof struct {
 type knownStart struct {
 	Count  uint64
 	Number uint32
+	Name   string `json:",omitempty"` // of the board since then; "" from an older program
 }
 
+// newest returns the newest start, without a name.
 func (s startHistory) newest() knownStart {
 	if len(s.Recent) == 0 {
 		return knownStart{}
 	}
-	return knownStart{s.Count, s.Recent[len(s.Recent)-1]}
+	return knownStart{s.Count, s.Recent[len(s.Recent)-1], ""}
 }
 
 // includes reports whether a history contains a start that was seen before. A start that
@@ -66,20 +69,22 @@ func (s startHistory) includes(k knownStart) bool {
 // errRolledBack: a server's files lack a start that another board has seen.
 var errRolledBack = errors.New("its files are older than those it had: its card was put back from a copy, or two boards run from copies of one card")
 
-// knownServers is what a board knows of the other servers: their present names, and their
-// newest starts. The starts are on disk. It is safe for concurrent use.
+// knownServers is what a board knows of the other servers: their newest starts, and the names
+// that their boards have since then. It is safe for concurrent use.
 type knownServers struct {
 	stable *stableStore
 
-	mu      sync.Mutex // guards the rest
-	names   map[string]string
-	starts  map[string]knownStart
-	applied map[string]uint64 // the highest index that a server has applied
+	mu      sync.Mutex            // guards the rest
+	heard   map[string]knownStart // also from servers whose raft does not run yet
+	starts  map[string]knownStart // on disk
+	applied map[string]uint64     // the highest index that a server has applied
 }
 
 func readKnownServers(stable *stableStore) (*knownServers, error) {
-	k := &knownServers{stable: stable, names: map[string]string{}, starts: map[string]knownStart{}, applied: map[string]uint64{}}
-	return k, stable.getJSON(keyStarts, &k.starts)
+	k := &knownServers{stable: stable, heard: map[string]knownStart{}, starts: map[string]knownStart{}, applied: map[string]uint64{}}
+	err := stable.getJSON(keyStarts, &k.starts)
+	maps.Copy(k.heard, k.starts)
+	return k, err
 }
 
 // maxKnownServers limits the servers that a board remembers. A rack makes a new one with
@@ -96,17 +101,21 @@ func (k *knownServers) note(s raftServer, p lifeProof) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	seen, newest := k.starts[s.ID], p.Starts.newest()
+	newest.Name = s.Name
+	isNew := newest.Count != seen.Count || newest.Number != seen.Number
 	switch {
 	case newest.Count == 0:
-	case !p.Starts.includes(seen), newest != seen && p.Entries > 0 && p.Entries <= k.applied[s.ID]:
+	case !p.Starts.includes(seen), isNew && p.Entries > 0 && p.Entries <= k.applied[s.ID]:
 		return errRolledBack
 	}
 	k.applied[s.ID] = max(k.applied[s.ID], p.Applied)
-	if _, known := k.names[s.ID]; !known && len(k.names) >= maxKnownServers {
-		clear(k.names)
+	if _, known := k.heard[s.ID]; !known && len(k.heard) >= maxKnownServers {
+		clear(k.heard)
 		clear(k.applied)
 	}
-	k.names[s.ID] = s.Name
+	if newest.Count >= k.heard[s.ID].Count { // a late message has an older name
+		k.heard[s.ID] = newest
+	}
 	// While raft does not run, the server has not said which entries it has.
 	if newest.Count == 0 || newest == seen || p.Entries == 0 {
 		return nil
@@ -121,11 +130,11 @@ func (k *knownServers) note(s raftServer, p lifeProof) error {
 	return nil
 }
 
-// nameOf returns the present name of a server's board, "" if it is not known.
+// nameOf returns the last name of a server's board that was heard, "" if none was.
 func (k *knownServers) nameOf(id string) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.names[id]
+	return k.heard[id].Name
 }
 
 // birthName returns the name that a board had when its server id was made.
@@ -137,7 +146,7 @@ func birthName(id string) string {
 }
 
 // boardName returns the present name of the board with a server id, as far as this board
-// knows. Handshakes find out whether the board of that name is that server.
+// knows, never "". Handshakes find out whether the board of that name is that server.
 func (l *Ledger) boardName(server string) string {
 	l.mu.Lock()
 	self, r := l.selfLocked(), l.raft
@@ -149,8 +158,8 @@ func (l *Ledger) boardName(server string) string {
 		return name
 	}
 	for _, s := range listMembers(r) {
-		if string(s.ID) == server {
-			return string(s.Address)
+		if string(s.ID) == server && s.Address != "" && string(s.Address) != server {
+			return string(s.Address) // an older program made names addresses
 		}
 	}
 	return birthName(server)

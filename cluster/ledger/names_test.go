@@ -7,14 +7,29 @@ import (
 	"time"
 )
 
-// exchange kills two boards, exchanges their directories, and starts them again.
-func (r *rack) exchange(one, other string) {
+// exchange kills some boards, exchanges the directories of two of them, and starts them again.
+func (r *rack) exchange(one, other string, killed ...string) {
 	r.t.Helper()
-	r.kill(one, other)
+	r.kill(killed...)
 	r.rename(one, "tmp")
 	r.rename(other, one)
 	r.rename("tmp", other)
-	r.start(one, other)
+	r.start(killed...)
+}
+
+// awaitStarts waits until each running board has noted the present start of each other, with its name.
+func (r *rack) awaitStarts() {
+	r.t.Helper()
+	r.until("each board knows the others' names", func() bool {
+		for _, b := range r.running() {
+			for _, other := range r.running() {
+				if b != other && !b.HasSeenStart(other.Ledger) {
+					return false
+				}
+			}
+		}
+		return true
+	})
 }
 
 // describeConflicts returns the conflicts of names that the running boards report, "" if there are none.
@@ -28,49 +43,42 @@ func (r *rack) describeConflicts() string {
 	return strings.Join(all, "; ")
 }
 
-// Two boards exchange their cards, then one gets a new card: the rack has three voters again, and
-// nobody is told to rename a board.
+// Two boards exchange their cards, then one gets a new card: the rack has three voters again. If the boards
+// had heard of the exchange, nobody is told to rename a board.
 func TestANewCardAfterAnExchange(t *testing.T) {
 	skipIfShort(t)
+	all, two, one := []string{"b1", "b2", "b3"}, []string{"b2", "b3"}, []string{"b3"}
 	for _, c := range []struct {
-		name             string
-		isNamed, allStop bool // the configuration has the names already; all boards stop, not only the one
+		name               string
+		atExchange, atLoss []string // the boards that stop
+		isHeard            bool     // each board has heard of the exchange before the loss
 	}{
-		{"the leader heard the old card", true, false},
-		{"it has just been exchanged", false, false},
-		{"all boards stop", true, true},
-		{"all boards stop, and the configuration has the old names", false, true},
+		{"the others run on", all, one, true},
+		{"all boards stop", all, all, true},
+		{"the others run on, and may not have heard of the exchange", two, one, false},
+		{"all boards stop, and may not have heard of the exchange", all, all, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			r := newVotingRack(t, 3)
 			r.submit(r.board("b1"), "before")
 			r.awaitSameNotes()
-			r.exchange("b2", "b3")
+			r.exchange("b2", "b3", c.atExchange...)
 			r.submit(r.board("b2"), "exchanged")
 			r.awaitSameNotes()
-			// While only one of the two runs, it has the name of a silent board, which is reported.
-			r.until("no conflict of names", func() bool { return r.describeConflicts() == "" })
-			if c.isNamed {
-				r.until("the configuration has the names", func() bool { return slices.Equal(r.leader().ConfiguredNames(), r.names) })
+			if c.isHeard {
+				r.awaitStarts()
 			}
-			if c.allStop {
-				r.kill(r.names...)
-			}
-			r.kill("b3")
+			r.kill(c.atLoss...)
 			r.wipe("b3")
-			for _, name := range r.names {
-				if r.board(name) == nil {
-					r.start(name)
-				}
-			}
-			r.until("three voters, and no other member", func() bool {
-				if conflicts := r.describeConflicts(); conflicts != "" {
+			r.start(c.atLoss...)
+			r.until("three voters, no other member, and no conflict of names", func() bool {
+				conflicts := r.describeConflicts()
+				if c.isHeard && conflicts != "" {
 					t.Fatal(conflicts)
 				}
 				s := r.leader().Status()
-				return slices.Equal(s.Voters, r.names) && len(s.Nonvoters) == 0 && slices.Equal(r.leader().ConfiguredNames(), r.names) &&
-					r.board("b3").Status().Applied > 0
+				return conflicts == "" && slices.Equal(s.Voters, r.names) && len(s.Nonvoters) == 0 && r.board("b3").Status().Applied > 0
 			})
 			r.submit(r.board("b3"), "after")
 			r.expectNotes("before", "exchanged", "after")
@@ -87,13 +95,12 @@ func TestANewCardNamesTheLeader(t *testing.T) {
 	r.timing.ReplaceAfter = time.Minute
 	r.start(r.names...)
 	r.voters(3)
-	leader := r.leader().name
-	follower := r.others(leader)[0]
+	follower := r.others(r.leader().name)[0]
 	r.kill(follower)
 	r.wipe(follower)
 	r.start(follower)
 	r.until("it names the leader", func() bool {
-		return strings.Contains(r.board(follower).Status().Trouble, leader+" leads the ledger")
+		return strings.Contains(r.board(follower).Status().Trouble, r.leader().name+" leads the ledger")
 	})
 	if trouble := r.board(follower).Status().Trouble; strings.Contains(trouble, "ledger found") {
 		t.Error(trouble)

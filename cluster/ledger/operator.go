@@ -34,7 +34,8 @@ type BoardStatus struct {
 // They are sorted by name.
 func (l *Ledger) Boards(ctx context.Context) []BoardStatus {
 	var all []BoardStatus
-	seen, answers := map[string]bool{}, map[string]bool{}
+	seen, replaced := map[string]bool{}, map[string]bool{} // by server id; by name, of boards that answer and are no members
+	members := listMembers(l.runningRaft())
 	for _, hello := range l.surveyAll(ctx) {
 		b := BoardStatus{Board: hello.Server.Name, Server: hello.Server.ID, Ledger: hello.Ledger.String(), Voter: hello.Voter,
 			Leading: hello.Leading, Index: hello.Index, Last: max(hello.Life.Entries, 1) - 1, Trouble: hello.Trouble, Compacted: hello.Compacted, SetAside: hello.SetAside}
@@ -47,13 +48,16 @@ func (l *Ledger) Boards(ctx context.Context) []BoardStatus {
 		if own := l.ledger(); b.Trouble == "" && hello.Ledger != own && own != 0 {
 			b.Trouble = "another ledger"
 		}
-		seen[b.Server], answers[b.Board] = true, true
+		seen[b.Server] = true
+		if !slices.ContainsFunc(members, func(s raft.Server) bool { return string(s.ID) == b.Server }) {
+			replaced[b.Board] = true
+		}
 		all = append(all, b)
 	}
-	for _, s := range listMembers(l.runningRaft()) {
+	for _, s := range members {
 		if b := (BoardStatus{Board: l.boardName(string(s.ID)), Server: string(s.ID), Voter: s.Suffrage == raft.Voter}); !seen[b.Server] {
 			b.Ledger, b.Trouble = l.ledger().String(), "it does not answer"
-			if answers[b.Board] {
+			if replaced[b.Board] {
 				b.Trouble = "its files are lost, or its card was replaced: the board answers as another server"
 			}
 			all = append(all, b)

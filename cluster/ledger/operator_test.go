@@ -77,7 +77,11 @@ func TestTwoLostCardsFoundNoSecondLedger(t *testing.T) {
 	r.start("b2", "b3")
 	r.awaitElections()
 	for _, b := range r.running() {
-		if s := b.Status(); s.Founded || s.MissingBoards != 1 || !strings.Contains(s.Trouble, "bramble ledger found") {
+		r.until("it waits for one board, and names the command", func() bool {
+			s := b.Status()
+			return s.MissingBoards == 1 && strings.Contains(s.Trouble, "bramble ledger found")
+		})
+		if s := b.Status(); s.Founded {
 			t.Errorf("%s: %+v", b.name, s)
 		}
 	}
@@ -124,9 +128,10 @@ func TestCountedOutBoardsComeBack(t *testing.T) {
 			t.Errorf("%s accepts for the old ledger: %v", name, err)
 		}
 	}
-	if s := r.board("b1").Status(); s.Outdated == "" || s.Foreign != "" {
-		t.Errorf("b1: %+v", s)
-	}
+	r.until("b1 names the outdated boards", func() bool {
+		s := r.board("b1").Status()
+		return s.Outdated != "" && s.Foreign == ""
+	})
 	if err := r.board("b2").Choose(t.Context(), "0123456789abcdef"); !errors.Is(err, ledger.ErrRefused) {
 		t.Errorf("a ledger that nobody has: %v", err)
 	}
@@ -238,9 +243,7 @@ func TestRecoverARackOfTwo(t *testing.T) {
 	t.Parallel()
 	r := newVotingRack(t, 2)
 	r.submit(r.board("b1"), "order")
-	if err := r.board("b1").Compact(t.Context()); err != nil { // its log is empty
-		t.Fatal(err)
-	}
+	r.compact(r.board("b1")) // its log is empty
 	r.kill("b2")
 	r.wipe("b2")
 	r.until("no leader", func() bool { return r.board("b1").Status().Leader == "" })
@@ -304,10 +307,12 @@ func TestAReturningBoardHasMore(t *testing.T) {
 	r.submit(r.board("b1"), "first")
 	r.submit(r.board("b1"), "second")
 	r.awaitSameNotes()
+	entries := r.board("b3").Status().LastEntry
 	r.kill("b3")
 	r.submit(r.leader(), "acknowledged")
 	r.submit(r.leader(), "acknowledged too")
 	r.awaitSameNotes()
+	entries = r.board("b1").Status().LastEntry - entries + 2 // 2: of a term that begins now
 	r.kill("b1", "b2")
 	r.wipe("b2")
 	r.start("b3", "b2")
@@ -325,7 +330,7 @@ func TestAReturningBoardHasMore(t *testing.T) {
 	r.start("b1")
 	r.until("every board says what b1 has", func() bool {
 		for _, b := range r.running() {
-			if a := b.Status().Ahead; len(a) != 1 || a[0].Board != "b1" || a[0].Ledger != before || a[0].Entries < 2 || a[0].Entries > 4 {
+			if a := b.Status().Ahead; len(a) != 1 || a[0].Board != "b1" || a[0].Ledger != before || a[0].Entries < 2 || a[0].Entries > entries {
 				return false
 			}
 		}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -19,13 +20,16 @@ type outlook struct {
 func newOutlook(hellos []helloResponse, id ledgerID) outlook {
 	fullest := findFullest(hellos, id)
 	o := outlook{fullest: fullest.Server.Name}
+	isVoter := func(id string) bool {
+		return slices.ContainsFunc(fullest.Voters, func(s raftServer) bool { return s.ID == id })
+	}
 	for _, voter := range fullest.Voters {
 		list := &o.off
 		for _, hello := range hellos {
 			switch {
 			case hello.Server.ID == voter.ID && hello.Ledger == id && !hello.Accused:
 				list = &o.sound
-			case list == &o.off && (hello.Server.ID == voter.ID || hello.Server.Name == voter.Name):
+			case list == &o.off && (hello.Server.ID == voter.ID || hello.Server.Name == voter.Name && !isVoter(hello.Server.ID)):
 				list = &o.lost
 			}
 		}

@@ -54,6 +54,8 @@ func TestTheOutlookNamesTheWayOut(t *testing.T) {
 			[]string{"2 of 3 voters can vote", lost + "c. They elect"}, nil},
 		{"three of five lost, one off", []helloResponse{hello("a", ".1", log(9, 2), five), hello("b", ".2", bare, nil), hello("c", ".2", bare, nil), hello("d", ".2", bare, nil)},
 			[]string{"1 of 5", lost + "b, c, d. ", "may have later entries, so start them first: e. " + wayOut}, []string{harmless}},
+		{"a voter has the last name of one that is off", []helloResponse{hello("a", ".1", log(9, 2), five), {Server: raftServer{"c.1", "b"}, Ledger: 7}},
+			[]string{"2 of 5 voters can vote. Start the missing boards: b, d, e. "}, []string{lost}},
 		{"an older program", []helloResponse{hello("a", ".1", log(9, 2), nil)}, []string{"half of the voters or fewer", "Start the missing boards. ", start}, []string{" 0 of"}},
 	} {
 		o := newOutlook(c.hellos, 7)

@@ -73,11 +73,11 @@ func (l *Ledger) proposeBatch(ctx context.Context, request batchRequest) batchRe
 	if kept := l.describeKept(); kept != "" {
 		return batchResponse{Status: batchHalted, Text: kept}
 	}
-	st := l.applier.state()
-	if st.halted != "" { // another board leads soon, if there is one that does not halt
+	l.awaitClock(ctx, r, request.Term)
+	// Only now: until its term is open, this board applies its log, and may find that it differs from it.
+	if st := l.applier.state(); st.halted != "" { // another board leads soon, if there is one that does not halt
 		return batchResponse{Status: batchRefused, Text: st.halted}
 	}
-	l.awaitClock(ctx, r, request.Term)
 	if _, known := l.clock.now(); !known || r.State() != raft.Leader || r.CurrentTerm() != request.Term || l.ledger() != request.Ledger {
 		return batchResponse{Status: batchRefused, Text: "this board does not lead in that term, or has just begun to"}
 	}
@@ -94,7 +94,7 @@ func (l *Ledger) proposeBatch(ctx context.Context, request batchRequest) batchRe
 // appendEntry completes an entry and passes it to raft.
 func (l *Ledger) appendEntry(r *raft.Raft, e entry) raft.ApplyFuture {
 	st := l.applier.state()
-	if !st.fromLog {
+	if st.vouches {
 		e.Seen, e.Digest = st.last.index, st.last.digest
 	}
 	e.Rules, _ = l.chooseRules(r)

@@ -25,6 +25,16 @@ type board struct {
 	stop  func()
 }
 
+// terseDiary is a state machine that notes the beginnings of the commands.
+type terseDiary struct{ ledgertest.Diary }
+
+func (d *terseDiary) Apply(b ledger.Batch) ([][]byte, error) {
+	for i, command := range b.Commands {
+		b.Commands[i] = command[:min(len(command), 16)]
+	}
+	return d.Diary.Apply(b)
+}
+
 // rack is a rack in one process, with real directories.
 type rack struct {
 	t         testing.TB
@@ -36,6 +46,8 @@ type rack struct {
 	planned   int
 	refuse    map[string]func(index uint64, commands [][]byte) error // of the boards' diaries
 	diverging []string                                               // these boards have a divergingDiary
+	terse     bool                                                   // the boards have a terseDiary
+	applied   func(index uint64)                                     // called on every board after a batch; nil: nothing
 	rules     map[string]uint32                                      // that the boards' programs know
 	mu        sync.Mutex                                             // guards the rest
 	skew      map[string]time.Duration                               // of the boards' own clocks
@@ -153,8 +165,9 @@ func (r *rack) config(name string) ledger.Config {
 		Marker: marker,
 		Name:   name, Dir: r.directory(name), Boards: r.planned, StateMachine: &ledgertest.Diary{Refuse: r.refuse[name]},
 		Transport: r.net.TransportOf(name), Live: func() []string { return r.net.Boards(name) },
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("board", name),
-		Timing: r.timing, SlowSync: r.slow, Clock: func() time.Time { return r.wall(name) },
+		Logger:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("board", name),
+		OnApplied: r.applied,
+		Timing:    r.timing, SlowSync: r.slow, Clock: func() time.Time { return r.wall(name) },
 		ClockState: func() ledger.ClockState { return ledger.ClockState{Set: true, Servers: r.timeServers(name)} },
 		Describe:   func() string { return "a diary" },
 	}
@@ -199,6 +212,10 @@ func (r *rack) open(name string) (*board, error) {
 	if slices.Contains(r.diverging, name) {
 		c := &divergingDiary{}
 		cfg.StateMachine, diary = c, &c.Diary
+	}
+	if r.terse {
+		d := &terseDiary{}
+		cfg.StateMachine, diary = d, &d.Diary
 	}
 	l, err := ledger.Open(cfg)
 	if err != nil {
@@ -304,7 +321,8 @@ func (r *rack) voters(n int) {
 	})
 }
 
-// submit submits a command to a board, which must take it.
+// submit submits a command to a board, which must take it. If the outcome is uncertain, and the board has applied the
+// command afterwards, it is not submitted again.
 func (r *rack) submit(b *board, command string) uint64 {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -317,11 +335,24 @@ func (r *rack) submit(b *board, command string) uint64 {
 		if ctx.Err() != nil {
 			r.t.Fatalf("submit %q to %s: %v", command, b.name, err)
 		}
+		isUncertain := errors.Is(err, ledger.ErrUncertain)
 		time.Sleep(20 * time.Millisecond)
 		if now := r.board(b.name); now != nil { // it may have opened its files again
 			b = now
 		}
+		if isUncertain && b.Barrier(ctx) == nil {
+			notes := b.diary.Notes()
+			if at := slices.IndexFunc(notes, func(n ledgertest.Note) bool { return n.Text == command }); at >= 0 {
+				return notes[at].Index
+			}
+		}
 	}
+}
+
+// compact empties a board's log, which may get entries of the ledger's own meanwhile.
+func (r *rack) compact(b *board) {
+	r.t.Helper()
+	r.until(b.name+"'s log is empty", func() bool { return b.Compact(context.Background()) == nil })
 }
 
 // submitOrders submits "order 1" to "order n" on a board, and returns them.

@@ -18,7 +18,7 @@ func TestAHistoryIncludesTheStartsThatWereSeen(t *testing.T) {
 	for n := range uint32(3 * maxRecentStarts) {
 		long = long.addStart(n + 1)
 	}
-	if len(long.Recent) != maxRecentStarts || long.newest() != (knownStart{3 * maxRecentStarts, 3 * maxRecentStarts}) {
+	if len(long.Recent) != maxRecentStarts || long.newest() != (knownStart{Count: 3 * maxRecentStarts, Number: 3 * maxRecentStarts}) {
 		t.Errorf("%+v", long)
 	}
 	for _, c := range []struct {
@@ -28,13 +28,13 @@ func TestAHistoryIncludesTheStartsThatWereSeen(t *testing.T) {
 		want bool
 	}{
 		{"nothing was seen", history(7), knownStart{}, true},
-		{"the same start", history(7), knownStart{1, 7}, true},
-		{"a later start", history(7, 8, 9), knownStart{1, 7}, true},
-		{"an older copy has fewer starts", history(7), knownStart{2, 8}, false},
-		{"an older copy that was started again", history(7, 9), knownStart{2, 8}, false},
-		{"the other of two copies went on", history(7, 9, 10), knownStart{2, 8}, false},
-		{"a start that is too long ago counts", long, knownStart{1, 99}, true},
-		{"one that is not is compared", long, knownStart{3*maxRecentStarts - 1, 99}, false},
+		{"the same start", history(7), knownStart{1, 7, "b"}, true},
+		{"a later start", history(7, 8, 9), knownStart{1, 7, "b"}, true},
+		{"an older copy has fewer starts", history(7), knownStart{2, 8, "b"}, false},
+		{"an older copy that was started again", history(7, 9), knownStart{2, 8, "b"}, false},
+		{"the other of two copies went on", history(7, 9, 10), knownStart{2, 8, "b"}, false},
+		{"a start that is too long ago counts", long, knownStart{1, 99, "b"}, true},
+		{"one that is not is compared", long, knownStart{3*maxRecentStarts - 1, 99, "b"}, false},
 	} {
 		if got := c.s.includes(c.seen); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
@@ -75,8 +75,55 @@ func TestAServerThatForgotIsNoticed(t *testing.T) {
 		}
 	}
 	again, err := readKnownServers(store)
-	if err != nil || again.starts["b.1"] != (knownStart{2, 2}) {
+	if err != nil || again.starts["b.1"] != (knownStart{2, 2, b.Name}) {
 		t.Errorf("after a restart: %+v, %v", again, err)
+	}
+}
+
+// A server has the name of its newest start, also after a restart of the board that knows it, whatever
+// comes late.
+func TestTheNewestNameStays(t *testing.T) {
+	store, err := openStableStore(filepath.Join(t.TempDir(), "state"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.close()
+	first := startHistory{}.addStart(1)
+	second := first.addStart(2)
+	if err := store.putJSON(keyStarts, map[string]map[string]int{"b.1": {"Count": 1, "Number": 1}}); err != nil { // of an older program
+		t.Fatal(err)
+	}
+	for i, c := range []struct {
+		name         string
+		p            lifeProof
+		want, onDisk string
+	}{
+		{"b", lifeProof{first, 10, 13}, "b", "b"},
+		{"x", lifeProof{second, 0, 0}, "x", "b"}, // its raft does not run yet
+		{"b", lifeProof{first, 12, 13}, "b", "b"},
+		{"x", lifeProof{second, 0, 14}, "x", "x"},
+		{"b", lifeProof{first, 12, 14}, "x", "x"},
+		{"b", lifeProof{}, "x", "x"},
+	} {
+		k, err := readKnownServers(store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.note(raftServer{"b.1", c.name}, c.p)
+		k.note(raftServer{"b.1", "late"}, lifeProof{}) // without a start it cannot be compared
+		again, err := readKnownServers(store)
+		if got, onDisk := k.nameOf("b.1"), again.nameOf("b.1"); err != nil || got != c.want || onDisk != c.onDisk {
+			t.Errorf("%d: %q, on disk %q, %v; want %q, %q", i, got, onDisk, err, c.want, c.onDisk)
+		}
+	}
+	k, err := readKnownServers(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	third := second.addStart(3)
+	k.note(raftServer{"b.1", "y"}, lifeProof{third, 0, 0})
+	if k.note(raftServer{"b.1", "x"}, lifeProof{second, 0, 14}); k.nameOf("b.1") != "y" {
+		t.Errorf("a late message made it %q", k.nameOf("b.1"))
 	}
 }
 

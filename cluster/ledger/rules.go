@@ -93,24 +93,27 @@ func (l *Ledger) chooseRules(r *raft.Raft) (rules uint32, heldBy []string) {
 	l.mu.Lock()
 	versions := l.survey.listRules(members, l.files.identity.Server, time.Now().Add(-presentSurveys*l.cfg.Timing.Survey))
 	l.mu.Unlock()
-	return agreeRules(l.offeredRules(), inForce, versions)
+	rules, ids := agreeRules(l.offeredRules(), inForce, versions)
+	for _, id := range ids {
+		heldBy = append(heldBy, l.boardName(id))
+	}
+	slices.Sort(heldBy)
+	return rules, slices.Compact(heldBy) // a member and its next life have one name
 }
 
-// listRules returns the rules versions of the boards but one, by their names: of all members, of silent ones the
+// listRules returns the rules versions of the servers but one, by their ids: of all members, of silent ones the
 // last that they told, and of boards that answered since a time and are no members yet. mu is held.
 func (s *surveyState) listRules(members []raft.Server, without string, since time.Time) map[string]uint32 {
 	versions := map[string]uint32{}
 	for _, m := range members {
-		if string(m.ID) != without {
-			versions[string(m.Address)] = s.maxRules[string(m.ID)]
-		}
+		versions[string(m.ID)] = s.maxRules[string(m.ID)]
 	}
 	for id, a := range s.answers {
-		name := a.hello.Server.Name
-		if told, isMember := versions[name]; id != without && a.at.After(since) && (!isMember || a.hello.MaxRules < told) {
-			versions[name] = a.hello.MaxRules
+		if a.at.After(since) {
+			versions[id] = a.hello.MaxRules
 		}
 	}
+	delete(versions, without)
 	return versions
 }
 

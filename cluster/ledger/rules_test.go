@@ -205,12 +205,12 @@ func TestWhoseRulesCount(t *testing.T) {
 		answers []surveyAnswer
 		want    map[string]uint32
 	}{
-		{"members", map[string]uint32{"b.1": 2, "c.1": 3}, nil, map[string]uint32{"b": 2, "c": 3}},
-		{"one that never told", map[string]uint32{"b.1": 2}, nil, map[string]uint32{"b": 2, "c": 0}},
-		{"a board that comes", map[string]uint32{"b.1": 2, "c.1": 2}, []surveyAnswer{answer("d.1", "d", 1, 0)}, map[string]uint32{"b": 2, "c": 2, "d": 1}},
-		{"one that is gone", map[string]uint32{"b.1": 2, "c.1": 2}, []surveyAnswer{answer("d.1", "d", 1, time.Minute)}, map[string]uint32{"b": 2, "c": 2}},
-		{"a member's new life with an older program", map[string]uint32{"b.1": 2, "c.1": 2}, []surveyAnswer{answer("c.2", "c", 1, 0)}, map[string]uint32{"b": 2, "c": 1}},
-		{"this board", map[string]uint32{"b.1": 2, "c.1": 2}, []surveyAnswer{answer("a.1", "a", 1, 0)}, map[string]uint32{"b": 2, "c": 2}},
+		{"members", map[string]uint32{"b.1": 2, "c.1": 3}, nil, map[string]uint32{"b.1": 2, "c.1": 3}},
+		{"one that never told", map[string]uint32{"b.1": 2}, nil, map[string]uint32{"b.1": 2, "c.1": 0}},
+		{"a board that comes", map[string]uint32{"b.1": 2, "c.1": 2}, []surveyAnswer{answer("d.1", "d", 1, 0)}, map[string]uint32{"b.1": 2, "c.1": 2, "d.1": 1}},
+		{"one that is gone", map[string]uint32{"b.1": 2, "c.1": 2}, []surveyAnswer{answer("d.1", "d", 1, time.Minute)}, map[string]uint32{"b.1": 2, "c.1": 2}},
+		{"a member's new life with an older program", map[string]uint32{"b.1": 2, "c.1": 2}, []surveyAnswer{answer("c.2", "c", 1, 0)}, map[string]uint32{"b.1": 2, "c.1": 2, "c.2": 1}},
+		{"this board", map[string]uint32{"b.1": 2, "c.1": 2}, []surveyAnswer{answer("a.1", "a", 1, 0)}, map[string]uint32{"b.1": 2, "c.1": 2}},
 	} {
 		s := surveyState{maxRules: c.told, answers: map[string]surveyAnswer{}}
 		for _, a := range c.answers {

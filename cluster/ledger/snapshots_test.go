@@ -39,12 +39,20 @@ func EntryOnDisk(t *testing.T, dir string, index uint64) (entry raft.Log, err er
 	return entry, err
 }
 
-// HasSeenStart reports whether this board knows another's present start.
+// HasSeenStart reports whether this board knows another's present start, with its name, on disk.
 func (l *Ledger) HasSeenStart(other *Ledger) bool {
 	newest := other.proveLife().Starts.newest()
+	newest.Name = other.cfg.Name
 	l.known.mu.Lock()
 	defer l.known.mu.Unlock()
 	return l.known.starts[other.Status().Server] == newest
+}
+
+// HasHeard reports whether this board leads and has answers of so many boards, itself included.
+func (l *Ledger) HasHeard(boards int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.survey.answers)+1 >= boards
 }
 
 func TestIsSnapshotDue(t *testing.T) {

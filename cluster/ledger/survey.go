@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -228,8 +229,10 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	response.Index, response.Compacted, response.SetAside = st.index, l.compacted.Load(), len(SetAside(l.cfg.Dir))
 	response.Trouble, response.Suspect = l.whyNotVote(st), st.suspect && !st.fromLog
 	response.MaxRules = l.offeredRules()
-	d := l.applier.digestAt(request.DigestAt)
-	response.DigestIndex, response.Digest = d.index, d.digest
+	if st.vouches {
+		d := l.applier.digestAt(request.DigestAt)
+		response.DigestIndex, response.Digest = d.index, d.digest
+	}
 	if r != nil {
 		_, leader := r.LeaderWithID()
 		response.Leading, response.HasLeader = r.State() == raft.Leader, leader != ""
@@ -296,38 +299,36 @@ func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServ
 func (l *Ledger) runAutopilot(ctx context.Context, r *raft.Raft, self raftServer, now time.Time) {
 	configuration := r.GetConfiguration()
 	st := l.applier.state()
-	state := clusterState{Leader: self.ID, Index: st.index, Boards: map[string]boardHealth{
-		self.ID: {Server: self, Index: st.index}}}
+	state := clusterState{Leader: self.ID, Index: st.index, Boards: map[string]boardHealth{self.ID: {Index: st.index}}}
 	l.mu.Lock()
 	leadingSince := l.survey.leadingSince
+	isOver := func(_ string, a surveyAnswer) bool { return now.Sub(a.at) > l.cfg.Timing.RemoveAfter }
+	maps.DeleteFunc(l.survey.answers, isOver)
 	for id, a := range l.survey.answers {
-		if now.Sub(a.at) > l.cfg.Timing.RemoveAfter {
-			delete(l.survey.answers, id) // a life that is over
-			continue
-		}
-		state.Boards[id] = boardHealth{Server: a.hello.Server, Silent: now.Sub(a.at), Index: a.hello.Index, Trouble: a.hello.Trouble != "", Follows: a.hello.HasLeader}
+		state.Boards[id] = boardHealth{Silent: now.Sub(a.at), Index: a.hello.Index, Trouble: a.hello.Trouble != "", Follows: a.hello.HasLeader}
 	}
 	l.mu.Unlock()
 	for _, s := range configuration.Configuration().Servers {
-		m := clusterMember{raftServer{string(s.ID), string(s.Address)}, s.Suffrage == raft.Voter}
+		m := clusterMember{string(s.ID), string(s.Address), s.Suffrage == raft.Voter}
 		state.Members = append(state.Members, m)
 		if _, ok := state.Boards[m.ID]; !ok {
-			last := raftServer{m.ID, cmp.Or(l.boardName(m.ID), birthName(m.ID))} // the configuration's may be older, or damaged
-			state.Boards[m.ID] = boardHealth{Server: last, Silent: now.Sub(leadingSince), Unheard: true}
+			state.Boards[m.ID] = boardHealth{Silent: now.Sub(leadingSince), Unheard: true}
 		}
+	}
+	for id, b := range state.Boards {
+		b.Server = raftServer{id, l.boardName(id)}
+		state.Boards[id] = b
 	}
 	l.noteNameConflicts(newPlanner(state, l.cfg.Timing).nameConflicts(), now)
 	change := planChange(state, l.cfg.Timing)
 	var f raft.IndexFuture
-	id, address := raft.ServerID(change.Server.ID), raft.ServerAddress(change.Server.Name)
+	id, address := raft.ServerID(change.Server.ID), raft.ServerAddress(change.Address)
 	at, wait := configuration.Index(), l.cfg.Timing.Call
 	switch change.Action {
 	case addNonvoter:
 		f = r.AddNonvoter(id, address, at, wait)
 	case promoteToVoter:
 		f = r.AddVoter(id, address, at, wait)
-	case renameBoard:
-		f = r.AddNonvoter(id, address, at, wait) // a voter stays one: raft changes only its address
 	case demoteVoter:
 		f = r.DemoteVoter(id, at, wait)
 	case removeServer:
@@ -380,7 +381,7 @@ func (l *Ledger) transferLeadership(ctx context.Context, r *raft.Raft, hellos []
 		}
 		ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.RPC)
 		defer cancel()
-		err := awaitFuture(ctx, r.LeadershipTransferToServer(raft.ServerID(hello.Server.ID), raft.ServerAddress(hello.Server.Name)))
+		err := awaitFuture(ctx, r.LeadershipTransferToServer(raft.ServerID(hello.Server.ID), raft.ServerAddress(hello.Server.ID)))
 		l.cfg.Logger.Info("ledger: transfer of leadership", "to", hello.Server.Name, "error", err)
 		return
 	}

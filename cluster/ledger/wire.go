@@ -84,7 +84,8 @@ type helloResponse struct {
 	Kept       string `json:",omitempty"`
 	KeptInRack string `json:",omitempty"`
 	// DigestIndex and Digest are the board's digest at DigestAt if it remembers that, else at
-	// the last batch that it applied. DigestIndex is 0 if it has applied none.
+	// the last batch that it applied. DigestIndex is 0 if it has applied none, or vouches for nothing: see
+	// divergence.go.
 	DigestIndex, Digest uint64
 	// Suspect: the Trouble is only that this board's digest differs from a leader's, see divergence.go.
 	Suspect bool `json:",omitempty"`

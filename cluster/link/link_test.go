@@ -50,8 +50,16 @@ func serveLink(t *testing.T, link *Link, handler http.Handler) {
 	})
 }
 
+// patience is the peer timeout of the tests that are about no timeout: a part of it bounds
+// each handshake and each ping.
+const patience = 40 * time.Second
+
+// newTestLink makes a link; peerTimeout 0 stands for patience.
 func newTestLink(t *testing.T, name string, peerTimeout time.Duration, keys ...[]byte) *Link {
 	t.Helper()
+	if peerTimeout == 0 {
+		peerTimeout = patience
+	}
 	link, err := New(Config{Name: name, Keys: keys, Listen: "127.0.0.1:0", PeerTimeout: peerTimeout, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -168,14 +176,14 @@ func TestDeadBoardFailsWithinHalfAPeerTimeout(t *testing.T) {
 // A slow but live board is awaited, both for the response and
 // during its body.
 func TestSlowBoardIsAwaited(t *testing.T) {
-	const peerTimeout = 400 * time.Millisecond
+	const peerTimeout = 2 * time.Second // three eighths of it are for a ping
 	one, two := newTestLink(t, "board-1", peerTimeout, rackKey(1)), newTestLink(t, "board-2", peerTimeout, rackKey(1))
 	serveLink(t, one, http.NotFoundHandler())
 	serveLink(t, two, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		time.Sleep(peerTimeout)
+		time.Sleep(peerTimeout * 3 / 5)
 		io.WriteString(w, "slow ")
 		w.(http.Flusher).Flush()
-		time.Sleep(peerTimeout)
+		time.Sleep(peerTimeout * 3 / 5)
 		io.WriteString(w, "but there")
 	}))
 	one.SetPeers([]Peer{{Name: "board-2", Addr: two.Addr().String()}})

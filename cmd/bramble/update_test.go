@@ -167,26 +167,39 @@ func (c *testCard) firmware(t *testing.T) string {
 	return slot + " " + strings.TrimSpace(string(version))
 }
 
+// freeTestPorts returns the addresses of n free ports, which are the test's until it ends. It
+// takes them from the blocks of the tests of package node, in their way: it listens at the
+// first port of a block meanwhile.
 func freeTestPorts(t *testing.T, n int) []string {
 	t.Helper()
-	var list []string
-	// Below the ephemeral ports.
-	for port := 10_000 + rand.IntN(20_000); len(list) < n && port < 32_000; port++ {
-		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		tcp, err := net.Listen("tcp", addr)
+	const low, high, block = 10_000, 20_000, 50
+	for _, k := range rand.Perm((high - low) / block) {
+		first := low + k*block
+		guard, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first))
 		if err != nil {
 			continue
 		}
-		defer tcp.Close()
-		if udp, err := net.ListenPacket("udp", addr); err == nil {
-			defer udp.Close()
-			list = append(list, addr)
+		var list []string
+		for port := first + 1; len(list) < n && port < first+block; port++ {
+			addr := fmt.Sprintf("127.0.0.1:%d", port)
+			tcp, err := net.Listen("tcp", addr)
+			if err != nil {
+				continue
+			}
+			tcp.Close()
+			if udp, err := net.ListenPacket("udp", addr); err == nil {
+				udp.Close()
+				list = append(list, addr)
+			}
 		}
+		if len(list) == n {
+			t.Cleanup(func() { guard.Close() })
+			return list
+		}
+		guard.Close()
 	}
-	if len(list) < n {
-		t.Fatalf("no %d free ports on 127.0.0.1", n)
-	}
-	return list
+	t.Fatalf("no %d free ports on 127.0.0.1", n)
+	return nil
 }
 
 // ready reports whether the board would be sent clients.

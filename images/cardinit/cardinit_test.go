@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -203,14 +204,24 @@ func TestTrialStartsTheOtherSlot(t *testing.T) {
 	})
 }
 
+// freeAddress returns an address that is free now. It is below the ephemeral ports, from which
+// every connection of every other test takes one.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(10_000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+	}
+	t.Fatal("no free port on 127.0.0.1")
+	return ""
+}
+
 func TestMistakesAreShown(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	page := l.Addr().String()
-	l.Close()
+	page := freeAddress(t)
 	alarm := make(chan struct{})
 	b := startInit(t, func(c *Config) {
 		c.PageAddress = page

@@ -1,6 +1,7 @@
 package fulfilment
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -65,17 +66,18 @@ type FailingJob struct {
 	Next      time.Time `json:"next,omitzero"` // the next attempt; zero if there will be none
 }
 
-// listFailing lists the tasks whose last attempt failed, oldest first.
+// listFailing lists the tasks whose last attempt failed, oldest first. One that is being
+// attempted again is among them until it succeeds.
 func (s *jobSchedule) listFailing() []FailingJob {
 	var failing []FailingJob
-	for _, h := range []taskHeap{s.waiting, s.unfinished} {
-		for _, t := range h {
-			if t.failures > 0 {
-				failing = append(failing, t.describe())
-			}
+	for _, t := range s.tasks {
+		if t.failures > 0 {
+			failing = append(failing, t.describe())
 		}
 	}
-	slices.SortFunc(failing, func(a, b FailingJob) int { return a.Since.Compare(b.Since) })
+	slices.SortFunc(failing, func(a, b FailingJob) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Reference, b.Reference))
+	})
 	return failing
 }
 

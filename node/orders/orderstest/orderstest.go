@@ -168,18 +168,19 @@ func RunJudged(t *testing.T, record func(t *testing.T) (decided bool)) {
 			return
 		}
 	}
-	t.Errorf("none of %d histories could be judged: make them shorter", maxHistories)
+	t.Errorf("none of %d histories could be judged: make them shorter, or longer if too little happened", maxHistories)
 }
 
-// Judge fails the test if no order book could have given these replies, or if the history
-// does not test anything. decided is false if the time ran out. name is part of the name of the
+// Judge fails the test if no order book could have given these replies. decided is false if the
+// history does not test anything, or the time ran out. name is part of the name of the
 // picture's file.
 func (h *History) Judge(t testing.TB, name string) (decided bool) {
 	t.Helper()
 	t.Logf("done %d times, sold out %d, not done %d, uncertain %d",
 		h.Count(Done), h.Count(SoldOut), h.Count(NotDone), h.Count(Uncertain))
 	if h.Count(Done) == 0 || h.Count(SoldOut) == 0 {
-		t.Fatal("too little happened to prove anything")
+		t.Log("too little happened to prove anything") // the machine was busy
+		return false
 	}
 	picture := filepath.Join(os.TempDir(), fmt.Sprintf("bramble-%s-%d.html", name, os.Getpid()))
 	ok, decided := h.Check(judgeTimeout, picture)
