@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -118,6 +119,17 @@ func (m *Members) rejoinRound(s *rejoinState) (missing bool) {
 	return len(candidates) > 0 || alone
 }
 
+// logNoAnswer says why no state was exchanged. A board that cannot decrypt a message closes the
+// connection and says nothing else.
+func (m *Members) logNoAnswer(addr netip.AddrPort, failure string) {
+	if strings.HasSuffix(failure, io.EOF.Error()) { // memberlist wraps no error
+		m.dedupLog.Warn("a board at "+addr.String()+" closes without a reply: it has another rack key, or it is no board. "+
+			"If it belongs to this rack, put the same key under [rack] in both boards' configuration", "error", failure)
+		return
+	}
+	m.dedupLog.Info("no board of this rack answers at "+addr.String(), "error", failure)
+}
+
 // tryCandidates exchanges state with the next few candidates.
 func (m *Members) tryCandidates(s *rejoinState, list *memberlist.Memberlist, candidates []netip.AddrPort) {
 	var mu sync.Mutex // guards s.reached
@@ -128,7 +140,7 @@ func (m *Members) tryCandidates(s *rejoinState, list *memberlist.Memberlist, can
 		tries.Go(func() error {
 			if _, err := list.Join([]string{addr.String()}); err != nil {
 				if m.ctx.Err() == nil {
-					m.dedupLog.Info("no board of this rack answers at "+addr.String(), "error", lastError(err))
+					m.logNoAnswer(addr, lastError(err))
 				}
 				return nil
 			}
