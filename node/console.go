@@ -45,7 +45,7 @@ func (b *board) newConsole() (*console.Console, error) {
 		return nil, fmt.Errorf("console: %w", err)
 	}
 	cfg := console.Config{
-		Source: source, Control: source, Shop: b.operatorAPI(), Card: b.cardHandler(), Ready: b.checkReady, WriteMetrics: b.newMetrics().writeMetrics,
+		Source: source, Control: source, Shop: b.operatorAPI(), Card: b.cardHandler(), Secrets: b.secrets, Ready: b.checkReady, WriteMetrics: b.newMetrics().writeMetrics,
 		Password: own.Password, DeviceKey: key, Logger: b.log, ShareFailure: func(client string) {
 			select {
 			case b.failures <- client:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -48,6 +49,8 @@ type Options struct {
 	Shared bool
 	// CardHost is the machine if the board has it to itself; nil otherwise.
 	CardHost CardHost
+	// Secrets answers console.SecretsPath; nil: nothing does.
+	Secrets http.Handler
 }
 
 // board is one running board. Its fields are grouped by owner: setup, publicParts and
@@ -78,6 +81,7 @@ type setup struct {
 	sockets  *sockets.ListenerSet
 	cardHost CardHost // nil: none
 	file     string   // of cfg, "" for none
+	secrets  http.Handler
 }
 
 // publicParts serve clients: the listener, the page cache behind it and the
@@ -108,7 +112,7 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) error {
 	b := &board{
 		setup: setup{
 			cfg: cfg, log: opts.Logger, dedupLog: slog.New(logdedup.NewHandler(opts.Logger.Handler(), 0, nil)),
-			version: opts.Version, slowCard: opts.SlowCard, shared: opts.Shared, sockets: opts.Sockets, cardHost: opts.CardHost, file: opts.ConfigFile,
+			version: opts.Version, slowCard: opts.SlowCard, shared: opts.Shared, sockets: opts.Sockets, cardHost: opts.CardHost, file: opts.ConfigFile, secrets: opts.Secrets,
 		},
 		events:    new(console.Broadcaster),
 		failures:  make(chan string, maxFailures),
@@ -239,7 +243,7 @@ func (b *board) openRack(ctx context.Context) error {
 	}
 	var discover func(context.Context) []string
 	if b.cfg.Rack.MDNS {
-		b.mdns = cluster.Announce(ctx, b.cfg.Board.Name, rackTags(b.cfg.Rack), portOf(b.cfg.Rack.GossipListen), b.log)
+		b.mdns = cluster.Announce(ctx, b.cfg.Board.Name, RackTags(b.cfg.Rack), portOf(b.cfg.Rack.GossipListen), b.log)
 		discover = b.mdns.Discover
 	}
 	// Gossip outlives ctx, so that the board can still say goodbye.
@@ -277,8 +281,9 @@ func rackKeys(cfg config.RackSettings) [][]byte {
 	return keys
 }
 
-// rackTags returns the tag of each rack key that a board accepts, first that of the key that it presents.
-func rackTags(cfg config.RackSettings) (tags []string) {
+// RackTags returns the tag of each rack key that a board with these settings accepts; a tag does
+// not reveal its key. The first is of the key that it presents.
+func RackTags(cfg config.RackSettings) (tags []string) {
 	for _, key := range rackKeys(cfg) {
 		tags = append(tags, cluster.RackTag(key))
 	}

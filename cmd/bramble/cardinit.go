@@ -175,6 +175,7 @@ func openCard(updateKeys []string) (node.CardHost, error) {
 	if err != nil {
 		return nil, err
 	}
+	_ = slots.ReplaceSettings(nil) // until that is possible, the complete copy is used
 	return ownCard{paths, slots}, nil
 }
 

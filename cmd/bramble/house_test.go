@@ -31,6 +31,7 @@ const (
 func mayImport() map[string][]string {
 	return map[string][]string{
 		"cmd/bramble": {
+			"cluster/durable",
 			"cluster/ledger",
 			"gpio",
 			"images",

@@ -66,7 +66,7 @@ func allCommands() []command {
 		ordersCommand(), saleCommand(), drawCommand(), announceCommand(), fulfilmentCommand(),
 		ledgerCommand(),
 		backupCommand(), restoreCommand(),
-		consoleCommand(), locateCommand(), panelCommand(), imageCommand(), updateCommand(), cardInitCommand(), versionCommand(),
+		consoleCommand(), locateCommand(), panelCommand(), imageCommand(), updateCommand(), rekeyCommand(), cardInitCommand(), versionCommand(),
 	}
 }
 

@@ -73,6 +73,7 @@ its configuration is faulty, the log says why and the old one keeps serving.`,
 						return err
 					}
 				}
+				opts.Secrets = newSecretsHandler(cfg, *file, opts.CardHost, restart.signals)
 				err = node.Run(serving, cfg, opts)
 				if errors.Is(err, node.ErrReopen) {
 					log.Warn("starting again", "why", err)

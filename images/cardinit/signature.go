@@ -49,19 +49,42 @@ func formatPublicKey(key ed25519.PrivateKey) string {
 	return publicHead + base64.StdEncoding.EncodeToString(key[ed25519.SeedSize:])
 }
 
-// Sign sets Format and Key, and returns the content of slot.sig. private is a PEM file.
-func (s *Statement) Sign(private []byte) (signed string, err error) {
+// ReadUpdateKey reads a private update key from its PEM file, and returns its public half too.
+func ReadUpdateKey(private []byte) (key ed25519.PrivateKey, public string, err error) {
 	var parsed any
 	if block, _ := pem.Decode(private); block != nil {
 		parsed, _ = x509.ParsePKCS8PrivateKey(block.Bytes)
 	}
 	key, ok := parsed.(ed25519.PrivateKey)
 	if !ok {
-		return "", errors.New("it is no private key that \"bramble key --update\" made")
+		return nil, "", errors.New("it is no private key that \"bramble key --update\" made")
 	}
-	s.Format, s.Key = statementFormat, formatPublicKey(key)
-	text, err := json.MarshalIndent(s, "", " ")
+	return key, formatPublicKey(key), nil
+}
+
+// SignJSON signs a value that names its purpose: the signature in base64 on a line, below it the
+// value as JSON.
+func SignJSON(key ed25519.PrivateKey, v any) (signed string, err error) {
+	text, err := json.MarshalIndent(v, "", " ")
 	return base64.StdEncoding.EncodeToString(ed25519.Sign(key, text)) + "\n" + string(text), err
+}
+
+// IsSignedBy reports whether the key with this public half has signed what SignJSON returned.
+func IsSignedBy(public, signed string) bool {
+	signature, text, _ := strings.Cut(signed, "\n")
+	raw, badSignature := base64.StdEncoding.DecodeString(signature)
+	key, badKey := base64.StdEncoding.DecodeString(strings.TrimPrefix(public, publicHead))
+	return errors.Join(badSignature, badKey) == nil && len(key) == ed25519.PublicKeySize && ed25519.Verify(key, []byte(text), raw)
+}
+
+// Sign sets Format and Key, and returns the content of slot.sig. private is a PEM file.
+func (s *Statement) Sign(private []byte) (signed string, err error) {
+	key, public, err := ReadUpdateKey(private)
+	if err != nil {
+		return "", err
+	}
+	s.Format, s.Key = statementFormat, public
+	return SignJSON(key, s)
 }
 
 // ParseStatement reads the content of slot.sig without verifying the signature.
@@ -77,15 +100,12 @@ func ParseStatement(signed string) (s Statement, err error) {
 func (s *Slots) OpenSigned(signed string) (m SlotManifest, err error) {
 	st, err := ParseStatement(signed)
 	floor, byOwner := s.readReleased(), slices.Contains(s.owners, st.Key)
-	signature, text, _ := strings.Cut(signed, "\n")
-	raw, badSignature := base64.StdEncoding.DecodeString(signature)
-	key, badKey := base64.StdEncoding.DecodeString(strings.TrimPrefix(st.Key, publicHead))
 	switch {
 	case err != nil:
 		return m, err
 	case st.Key == "" || !byOwner && st.Key != ReleaseKey:
 		return m, fmt.Errorf("%w: it is signed with %q, which is no key under [update] keys of its bramble.toml", ErrNotAccepted, st.Key)
-	case errors.Join(badSignature, badKey) != nil || len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, []byte(text), raw):
+	case !IsSignedBy(st.Key, signed):
 		return m, fmt.Errorf("%w: it was changed after it was signed, or the signature is false", ErrNotAccepted)
 	case st.Released.Before(floor) && (!byOwner || st.Replaces.Before(floor)):
 		return m, fmt.Errorf("%w: %s is of %s, older than the board's version of %s; only \"bramble update --allow-downgrade\" goes back",

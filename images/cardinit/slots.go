@@ -1,6 +1,7 @@
 package cardinit
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -222,6 +224,41 @@ func (s *Slots) withBootWritable(do func() error) error {
 		err = errors.Join(err, fmt.Errorf("%w: %w", ErrCard, back))
 	}
 	return err
+}
+
+// settingsEnd ends a new version of the settings that is complete.
+const settingsEnd = "\n# This file is complete.\n"
+
+// ReplaceSettings replaces the settings file; nil completes an earlier replacement that a power cut
+// ended, if there is one. A rename would not do (overwriteByte), and writing over the file can leave
+// a part of it: so there is a complete copy meanwhile, which SettingsFile prefers.
+func (s *Slots) ReplaceSettings(text []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	whole := s.paths.newSettings()
+	if text == nil && s.paths.SettingsFile() != whole {
+		return nil
+	}
+	return s.withBootWritable(func() (err error) {
+		if text == nil {
+			text, err = os.ReadFile(whole)
+			text = bytes.TrimSuffix(text, []byte(settingsEnd))
+		} else {
+			err = writeSynced(whole, slices.Concat(text, []byte(settingsEnd)), os.O_TRUNC)
+			s.system.Sync()
+		}
+		if err == nil {
+			err = writeSynced(filepath.Join(s.paths.Boot, "bramble.toml"), text, os.O_TRUNC)
+			s.system.Sync()
+		}
+		if err == nil {
+			err = os.Remove(whole)
+		}
+		if err != nil {
+			err = fmt.Errorf("%w: %w", ErrCard, err)
+		}
+		return err
+	})
 }
 
 // overwriteByte changes one byte of a file in place: one sector, which is written

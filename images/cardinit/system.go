@@ -1,9 +1,11 @@
 package cardinit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
 	"time"
 )
@@ -95,8 +97,16 @@ func (p Paths) StateFile(name string) string { return filepath.Join(p.Run, "bram
 // the power.
 func (p Paths) SavedFile(name string) string { return filepath.Join(p.Data, "bramble", name) }
 
-// SettingsFile returns the settings file that people edit.
-func (p Paths) SettingsFile() string { return filepath.Join(p.Boot, "bramble.toml") }
+// SettingsFile returns the settings file that people edit; or, after a power cut in ReplaceSettings,
+// its new version.
+func (p Paths) SettingsFile() string {
+	if text, err := os.ReadFile(p.newSettings()); err == nil && bytes.HasSuffix(text, []byte(settingsEnd)) {
+		return p.newSettings()
+	}
+	return filepath.Join(p.Boot, "bramble.toml")
+}
+
+func (p Paths) newSettings() string { return filepath.Join(p.Boot, "bramble.new") }
 
 // lastOutputLine returns the last line of a program's output, for the console.
 func lastOutputLine(output string) string {

@@ -46,7 +46,7 @@ func networkKeys() []keySpec {
 				"More than half of those that answer must agree.").
 			withDefault("`[]`, DHCP's and Debian's"),
 		keyOf("update", "keys", func(c *Config) *[]string { return &c.Update.Keys }, checkList(maxOldKeys, "keys", checkUpdateKey),
-			`Public keys, at most 4, that "bramble init" or "bramble key --update" made. A card accepts "bramble update" only if one of them, or the key of Bramble's releases, has signed the image.`),
+			`Public keys, at most 4, that "bramble init" or "bramble key --update" made. A card accepts "bramble update" only if one of them, or the key of Bramble's releases, has signed the image; and any board accepts "bramble rekey" only if one of them has signed the new secrets.`),
 	}
 }
 

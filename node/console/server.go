@@ -32,6 +32,10 @@ type Config struct {
 	// board does not run from a card.
 	Card http.Handler
 
+	// Secrets answers SecretsPath, to everybody: each change must be signed, with a key that no
+	// board has. Nil: the board's secrets cannot be changed here.
+	Secrets http.Handler
+
 	// Ready reports whether clients may be sent to the board and, if not, why, in one
 	// sentence. Nil: always ready.
 	Ready func() (ok bool, reason string)
@@ -75,6 +79,9 @@ const CardPath = "/api/v1/card/"
 // DefaultStreams is the default of Config.MaxStreams: enough for a class and the
 // operators.
 const DefaultStreams = 48
+
+// SecretsPath is the path that Config.Secrets answers.
+const SecretsPath = "/api/v1/secrets"
 
 // Console is the web page with its API, health checks and metrics. It is an
 // http.Handler; Run keeps its streams alive.
@@ -140,6 +147,9 @@ func (c *Console) registerRoutes() {
 	c.mux.HandleFunc("GET /healthz", c.serveHealth)
 	c.mux.HandleFunc("GET /readyz", c.serveReady)
 
+	if c.cfg.Secrets != nil {
+		c.mux.Handle(SecretsPath, c.cfg.Secrets)
+	}
 	read := func(pattern string, h http.HandlerFunc) { c.mux.Handle(pattern, c.protect(h)) }
 	read("GET /{$}", c.serveIndex)
 	for name := range c.page.assets {

@@ -169,6 +169,11 @@ func (c *Client) Card(ctx context.Context, method, path string, in, out any) err
 	return c.callWithin(ctx, limit, method, console.CardPath+path, in, out)
 }
 
+// Secrets sends a request about the board's secrets; in and out are JSON, or nil.
+func (c *Client) Secrets(ctx context.Context, method string, in, out any) error {
+	return c.callJSON(ctx, method, console.SecretsPath, in, out)
+}
+
 // PutCard sends a file to the card of the console's board.
 func (c *Client) PutCard(ctx context.Context, path string, content []byte) error {
 	return c.putContent(ctx, sendTimeout, console.CardPath+path, content)

@@ -1,0 +1,337 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"bramble/cluster/durable"
+	"bramble/images/cardinit"
+	"bramble/node"
+	"bramble/node/config"
+	"bramble/node/console"
+	"bramble/node/console/client"
+	"bramble/node/orderservice"
+)
+
+const (
+	rekeyRounds = 3 // accept the new key, use it, drop the old ones
+	// rekeyWait limits how long a board may take to serve with its new secrets, or to be revived.
+	rekeyWait = 3 * time.Minute
+	rekeyPoll = 200 * time.Millisecond
+	// maxEarlierKeys may be in old_keys already: with key and the new one, boards accept four (link.MaxKeys).
+	maxEarlierKeys = 2
+)
+
+func rekeyCommand() command {
+	return command{
+		name:  "rekey",
+		short: "replace the rack's secrets after a card was stolen",
+		long: `
+Replace the rack key, the console's passwords and the secret of the receipts'
+links on all boards, while they serve. First keep the thief off your network:
+with a card one can pose as a board, and would be given the new secrets.
+
+Boards believe only the private half of a key under their [update] keys, which
+is on no card, because the thief has the console's password. Without one, change
+the secrets by hand: images/README.md has the steps.
+
+Each board restarts three times: it accepts the new key, uses it, and drops the
+old one. Until the end the new settings are in a file beside --config, which
+ends in .rekey. If anything stops the command, run it again.`,
+		examples: `
+  bramble rekey --dry-run --console https://192.168.1.5:8080
+  bramble rekey --stolen bramble-1a2b --console https://192.168.1.5:8080`,
+		flags: func(fs *flagSet) runner {
+			var f consoleFlags
+			fs.StringVar(&f.address, "console", "", "`URL` of the console of any board (default that of a board on this machine)")
+			fs.StringVar(&f.account, "account", "", "`NAME` of an account that may steer (default "+console.UserName+")")
+			fs.StringVar(&f.file, "config", "bramble.toml", "your copy of the boards' settings, a `FILE` that gets the new secrets")
+			keyFile := fs.String("update-key", "", "private update key, a `FILE` (default update.key beside --config)")
+			stolen := fs.String("stolen", "", "`BOARD` whose card was stolen: it gets no new secrets")
+			dry := fs.Bool("dry-run", false, "print what would change, and change nothing")
+			yes := fs.Bool("yes", false, "do it without asking")
+			return func(ctx context.Context, w world, args []string) error {
+				r := rekeying{w: w, file: f.file, plan: f.file + ".rekey", account: f.account}
+				err := refuseArgs(args)
+				if err == nil {
+					err = r.load(cmp.Or(*keyFile, filepath.Join(filepath.Dir(f.file), updateKeyFile)))
+				}
+				if err == nil {
+					err = r.findBoards(ctx, f, *stolen)
+				}
+				if err != nil {
+					return err
+				}
+				if r.explain(); *dry {
+					return nil
+				}
+				if !*yes {
+					fmt.Fprint(w.out, "\nAre these boards yours, and is the thief off the network? Type yes: ")
+					if answer, _ := bufio.NewReader(w.in).ReadString('\n'); strings.TrimSpace(answer) != "yes" {
+						return usagef("nothing was changed")
+					}
+				}
+				return r.run(ctx)
+			}
+		},
+	}
+}
+
+// rekeying replaces the secrets of one rack.
+type rekeying struct {
+	w          world
+	account    string
+	file, plan string // the owner's settings of now, and the new ones
+	old, next  *config.Config
+	text       []byte            // of plan
+	shown      map[string]string // new passwords by account, which only the run that makes them has
+	key        ed25519.PrivateKey
+	public     string
+	access     client.Access
+	base       string
+	boards     map[string]*client.Client
+	off        []string // boards that do not answer
+}
+
+// load reads the owner's settings and key, and makes the new settings unless an earlier run has.
+func (r *rekeying) load(keyFile string) (err error) {
+	if r.old, err = config.Load(r.file); err != nil {
+		return err
+	}
+	if len(r.old.Rack.OldKeys) > maxEarlierKeys {
+		return fmt.Errorf("%s has a change of the rack key that is not finished: take keys out of old_keys on all boards first", r.file)
+	}
+	private, err := os.ReadFile(keyFile)
+	if err == nil {
+		r.key, r.public, err = cardinit.ReadUpdateKey(private)
+	}
+	if err == nil && !slices.Contains(r.old.Update.Keys, r.public) {
+		err = fmt.Errorf("%s has no line for it under [update] keys", r.file)
+	}
+	if err != nil {
+		return fmt.Errorf("boards accept new secrets only with the private update key, %s: %w; without it change them by hand (images/README.md)", keyFile, err)
+	}
+	if r.text, err = os.ReadFile(r.plan); errors.Is(err, fs.ErrNotExist) {
+		r.text, err = r.applyToFile(r.makeSecrets())
+	}
+	if err == nil {
+		r.next, err = config.Parse(r.file, r.text)
+	}
+	return err
+}
+
+// applyToFile returns the owner's settings, as they are now, with other secrets.
+func (r *rekeying) applyToFile(secrets config.Secrets) ([]byte, error) {
+	text, err := os.ReadFile(r.file)
+	if err != nil {
+		return nil, err
+	}
+	return secrets.Apply(r.file, text)
+}
+
+// makeSecrets makes a secret in place of each that lets somebody in.
+func (r *rekeying) makeSecrets() config.Secrets {
+	s := config.Secrets{Keys: []string{config.NewRackKey().Reveal()}, Passwords: passwordsOf(r.old)}
+	r.shown = map[string]string{}
+	for name, was := range s.Passwords {
+		fresh := strings.ToLower(rand.Text()) // 130 bits
+		r.shown[cmp.Or(name, console.UserName)] = fresh
+		if s.Passwords[name] = fresh; console.IsHash(was) {
+			s.Passwords[name] = console.HashPassword(fresh)
+		}
+	}
+	return s
+}
+
+// passwordsOf returns the console's passwords by account, as config.Secrets has them. The hash of a
+// token opens nothing.
+func passwordsOf(c *config.Config) map[string]string {
+	all := map[string]string{"": c.Console.Password}
+	for _, a := range c.Console.Accounts {
+		all[a.Name] = a.Password
+	}
+	maps.DeleteFunc(all, func(_, secret string) bool { return secret == "" || console.IsTokenHash(secret) })
+	return all
+}
+
+// findBoards asks one console for the boards of the rack.
+func (r *rekeying) findBoards(ctx context.Context, f consoleFlags, stolen string) (err error) {
+	if r.base, r.access, err = f.choose(r.w); err == nil {
+		r.access.Rack, err = poolOf(append(slices.Clone(r.old.Rack.OldKeys), r.old.Rack.Key, r.next.Rack.Key))
+	}
+	if err != nil {
+		return err
+	}
+	first, err := client.New(r.base, r.access)
+	if err != nil {
+		return usagef("--console: %v", err)
+	}
+	var own secretsState
+	if err = first.Secrets(ctx, http.MethodGet, nil, &own); err != nil {
+		return err
+	}
+	if r.roundOf(own) >= 2 {
+		first = r.newClient()
+	}
+	rack, err := first.Rack(ctx)
+	r.boards = map[string]*client.Client{}
+	for _, b := range rack.Boards {
+		switch {
+		case b.State == "left" || b.Name == stolen && b.State == "dead":
+		case b.Name == stolen || slices.Contains(b.Faults, "name-taken"):
+			return fmt.Errorf("%s runs at %s with the stolen card, or beside another of its name: switch that off first", b.Name, b.ConsoleURL)
+		case b.State == "dead":
+			r.off = append(r.off, b.Name)
+		case b.Self:
+			r.boards[b.Name] = first
+		default:
+			if r.boards[b.Name], err = first.At(b.ConsoleURL); err != nil {
+				return err
+			}
+		}
+		if r.boards[b.Name] != nil {
+			r.print(fmt.Sprintf("%s, at %s, up for %v", b.Name, b.ConsoleURL, time.Duration(b.Vitals.UptimeSeconds)*time.Second))
+		}
+	}
+	return err
+}
+
+// newClient returns a client with the new password. The address has been checked.
+func (r *rekeying) newClient() *client.Client {
+	password := cmp.Or(r.shown[cmp.Or(r.account, console.UserName)], secretOf(r.next.Console, r.account))
+	if password != "" && !console.IsHash(password) {
+		r.access.Secret, r.access.Device = password, ""
+	}
+	c, _ := client.New(r.base, r.access)
+	return c
+}
+
+func (r *rekeying) print(text string) {
+	fmt.Fprintln(r.w.out, strings.Join(wrapText(text, helpWidth), "\n"))
+}
+
+// explain prints what the thief has, and what is replaced here and elsewhere.
+func (r *rekeying) explain() {
+	r.print("The thief has the orders and people of the card (\"bramble orders export\" lists them), and all of its bramble.toml.")
+	r.print(fmt.Sprintf("Replaced here: the rack key, with it the consoles' CA and the keys of session tickets; %d passwords of the console; the secret of the receipts' links.", len(passwordsOf(r.next))))
+	yours := r.old.OtherSecrets()
+	if r.old.TLS.Listen != "" {
+		yours = append(yours, "the certificates in [tls] key_files (revoke them)", "those from a CA (another [tls] acme_storage, with all boards off)")
+	}
+	r.print("Replace yourself, in the file of each board: " + cmp.Or(strings.Join(yours, ", "), "nothing") + ". Draws that are only committed to, and what was encrypted for a private key on the card, are no secret any more.")
+	if len(r.off) > 0 {
+		r.print("Off, and left out: " + strings.Join(r.off, ", ") + ". Write the new bramble.toml to their cards afterwards: with the old one they cannot join.")
+	}
+}
+
+// roundOf returns the last round that a board has been through.
+func (r *rekeying) roundOf(s secretsState) int {
+	switch at := slices.Index(s.Tags, node.RackTags(r.next.Rack)[0]); {
+	case at == 0 && len(s.Tags) == 1:
+		return rekeyRounds
+	case at == 0:
+		return 2
+	case at > 0:
+		return 1
+	}
+	return 0
+}
+
+// secretsFor returns a board's secrets after a round.
+func (r *rekeying) secretsFor(round int) (s config.Secrets) {
+	fresh, keys := r.next.Rack.Key, append([]config.RackKey{r.old.Rack.Key}, r.old.Rack.OldKeys...)
+	keys = slices.DeleteFunc(keys, func(k config.RackKey) bool { return k == fresh }) // the owner's file can be a board's
+	switch s.Passwords = passwordsOf(r.next); round {
+	case 1:
+		keys, s.Passwords = append(keys, fresh), nil
+	case 2:
+		keys = append([]config.RackKey{fresh}, keys...)
+	default:
+		keys = []config.RackKey{fresh}
+	}
+	for _, key := range keys {
+		s.Keys = append(s.Keys, key.Reveal())
+	}
+	return s
+}
+
+// run leads all boards through the rounds. What each has done is known from the board itself.
+func (r *rekeying) run(ctx context.Context) error {
+	for _, name := range slices.Sorted(maps.Keys(r.shown)) {
+		r.print("New password of " + name + " " + r.shown[name])
+	}
+	if err := durable.WriteFile(r.plan, r.text, secretsFileMode); err != nil {
+		return err
+	}
+	for round := 1; round <= rekeyRounds; round++ {
+		for _, name := range slices.Sorted(maps.Keys(r.boards)) {
+			if err := r.advance(ctx, name, round); err != nil {
+				return fmt.Errorf("round %d of %d, %s: %w; revive it, or switch it off for good, and run the command again", round, rekeyRounds, name, err)
+			}
+			r.print(fmt.Sprintf("Round %d of %d: %s serves.", round, rekeyRounds, name))
+		}
+	}
+	text, err := r.applyToFile(r.secretsFor(rekeyRounds))
+	if err == nil {
+		err = durable.WriteFile(r.file, text, secretsFileMode)
+	}
+	if err != nil {
+		return fmt.Errorf("all boards have the new secrets, and %s has them, but %s has not: %w", r.plan, r.file, err)
+	}
+	if r.old.Orders.Enabled {
+		err := submitCommand(ctx, r.w, r.newClient(), orderservice.OperatorCommand{Action: "relink", Operator: "bramble rekey", Revoke: true}, false)
+		if err != nil && !errors.Is(err, console.ErrUnknownBoard) { // 404: the rack is in front of another shop
+			return fmt.Errorf("the rack has new keys, and the receipts' links are left: run the command again: %w", err)
+		}
+	}
+	r.print("Done: " + r.file + " has the new secrets. Make a new card image with it. Browsers warn of the consoles' new CA once; \"bramble console certificate\" prints it.")
+	return os.Remove(r.plan)
+}
+
+// advance leads a board through one round, and waits until it serves.
+func (r *rekeying) advance(ctx context.Context, name string, round int) error {
+	ctx, cancel := context.WithTimeout(ctx, rekeyWait)
+	defer cancel()
+	poll := time.NewTicker(rekeyPoll)
+	defer poll.Stop()
+	for {
+		var s secretsState
+		err := r.boards[name].Secrets(ctx, http.MethodGet, nil, &s)
+		switch {
+		case errors.Is(err, console.ErrUnknownBoard):
+			return fmt.Errorf("its program knows nothing of this: update it first: %w", err)
+		case err != nil:
+		case s.Board != name:
+			return fmt.Errorf("at its address is %s", s.Board)
+		case r.roundOf(s) >= round:
+			ready, why, unknown := r.boards[name].Ready(ctx)
+			if ready {
+				return nil
+			}
+			err = errors.Join(unknown, errors.New(why))
+		case s.Challenge != "":
+			signed, _ := cardinit.SignJSON(r.key, secretsStatement{secretsFormat, r.public, name, s.Challenge, r.secretsFor(round)})
+			if err = r.boards[name].Secrets(ctx, http.MethodPost, signed, nil); errors.Is(err, client.ErrRefused) {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-poll.C:
+		}
+	}
+}

@@ -1,0 +1,418 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"bramble/cluster/link"
+	"bramble/images/cardinit"
+	"bramble/node"
+	"bramble/node/config"
+	"bramble/node/console"
+	"bramble/node/lab"
+)
+
+// rekeyRack is a rack of three processes, as on three machines, and its owner's own file.
+type rekeyRack struct {
+	*operatorLab
+	program, owner string
+	old            *config.Config
+	boards         [3]*exec.Cmd
+	link           string // address of the first one's rack link
+}
+
+func (r *rekeyRack) file(i int) string {
+	return filepath.Join(r.folder, string(rune('a'+i)), "bramble.toml")
+}
+
+func (r *rekeyRack) startBoard(file string) *exec.Cmd {
+	r.t.Helper()
+	log, err := os.OpenFile(file+".log", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command(r.program, "node", "--config", file)
+	cmd.Stderr = log
+	if err := cmd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if r.t.Failed() {
+			text, _ := os.ReadFile(file + ".log")
+			r.t.Logf("%s:\n%s", file, text[max(0, len(text)-4000):])
+		}
+	})
+	return cmd
+}
+
+func startRekeyRack(t *testing.T) *rekeyRack {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it builds the program and runs boards")
+	}
+	r := &rekeyRack{operatorLab: &operatorLab{t: t, folder: t.TempDir()}}
+	r.client = &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	r.writeShop(500, "10.00", "", "")
+	r.program, r.owner = filepath.Join(r.folder, "bramble"), filepath.Join(r.folder, "bramble.toml")
+	builtAs(t, r.program, "rekey")
+	private, public := cardinit.NewUpdateKey()
+	writeTestFile(t, filepath.Join(r.folder, updateKeyFile), private)
+	secrets := fmt.Sprintf("# the owner's words\n[update]\nkeys = [%q]\n[rack]\nkey = %q # keep\nmdns = false\nexpected_boards = 3\n", public, config.NewRackKey().Reveal())
+	access := "[console]\n# and these\npassword = 'tell me more'\n[[console.accounts]]\nname = \"till\"\nrole = \"shop\"\npassword = \"till of the shop\"\n"
+	if err := os.WriteFile(r.owner, []byte(secrets+access), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if r.old, err = config.Load(r.owner); err != nil {
+		t.Fatal(err)
+	}
+	ports := freeTestPorts(t, 12)
+	r.link = ports[3]
+	for i := range 3 {
+		r.writeBoard(r.file(i), secrets, access, ports[4*i:], ports)
+		at := lab.BoardSummary{Name: string(rune('a' + i)), HTTPURL: "http://" + ports[4*i], ConsoleURL: "https://" + ports[4*i+1]}
+		r.Boards = append(r.Boards, at)
+		r.boards[i] = r.startBoard(r.file(i))
+	}
+	for i := range 3 {
+		waitUntil(t, "a ready board", func() bool { return r.get(r.Boards[i].ConsoleURL+"/readyz", "") == http.StatusOK })
+	}
+	return r
+}
+
+// writeBoard writes the file of a board that listens at four ports, pages first.
+func (r *rekeyRack) writeBoard(file, secrets, access string, own, ports []string) {
+	r.t.Helper()
+	_, consolePort, _ := strings.Cut(own[1], ":")
+	text := secrets + fmt.Sprintf("gossip_listen = %q\nlink_listen = %q\njoin = [%q, %q, %q]\n[board]\nname = %q\n[http]\nlisten = %q\n[shop]\ncatalogue = %q\n[cache]\nmemory = \"4MB\"\n",
+		own[2], own[3], ports[2], ports[6], ports[10], filepath.Base(filepath.Dir(file)), own[0], filepath.Join(r.folder, "shop.toml")) +
+		strings.Replace(access, "[console]\n", fmt.Sprintf("[console]\nlisten = \":%s\"\n", consolePort), 1)
+	writeTestFile(r.t, file, []byte(text))
+	if err := os.Chmod(file, 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// get returns the status of a page, 0 for none.
+func (r *rekeyRack) get(url, password string) int {
+	request, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if password != "" {
+		request.SetBasicAuth(console.UserName, password)
+	}
+	resp, err := r.client.Do(request)
+	if err != nil {
+		return 0
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+// rekey runs the command as a process, and calls seen with each line that it prints until that
+// returns false: then the command is killed.
+func (r *rekeyRack) rekey(seen func(line string) bool) (out string, err error) {
+	r.t.Helper()
+	cmd := exec.Command(r.program, "rekey", "--yes", "--config", r.owner, "--console", r.Boards[1].ConsoleURL)
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var failure strings.Builder
+	cmd.Stderr = &failure
+	if err := cmd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(pipe); lines.Scan(); {
+		out += lines.Text() + "\n"
+		if !seen(lines.Text()) {
+			_ = cmd.Process.Kill()
+		}
+	}
+	err = cmd.Wait()
+	return out + failure.String(), err
+}
+
+// TestRekeyOfARack rotates the secrets of a rack of three processes while buyers order. The command
+// is killed in each round and runs again, and a board dies in one. What is on a stolen card is
+// worth nothing afterwards.
+func TestRekeyOfARack(t *testing.T) {
+	r := startRekeyRack(t)
+	first := r.submitForm("Ada", "ada@buyer.example", 1, func(status int, _ string) bool { return status == http.StatusSeeOther })
+	stolen, err := os.ReadFile(r.file(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(r.owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, out, failure := bramble(t, nil, "rekey", "--dry-run", "--config", r.owner, "--console", r.Boards[0].ConsoleURL)
+	if code != 0 || !hasWords(out, "2 passwords of the console") || !hasWords(out, "c, at https://") {
+		t.Errorf("a dry run: exit %d\n%s%s", code, out, failure)
+	}
+	if after, _ := os.ReadFile(r.owner); string(after) != string(before) {
+		t.Error("a dry run changes the owner's file")
+	}
+	if code, _, failure := bramble(t, nil, "rekey", "--yes", "--stolen", "c", "--config", r.owner, "--console", r.Boards[0].ConsoleURL); code == 0 || !strings.Contains(failure, "c runs at https://") {
+		t.Errorf("the stolen card is in the rack, and the command goes on: exit %d\n%s", code, failure)
+	}
+
+	var references []string
+	done, shown := make(chan error, 1), make(chan string, 1)
+	go func() {
+		all := ""
+		for round := 1; round <= rekeyRounds; round++ { // killed in the middle of each
+			out, _ := r.rekey(func(line string) bool { return !strings.HasPrefix(line, fmt.Sprintf("Round %d of 3: a", round)) })
+			all += out
+		}
+		out, err := r.rekey(func(string) bool { return true })
+		shown <- all + out
+		done <- err
+	}()
+	killed := false
+	for n, ended := 0, false; !ended; n++ {
+		references = append(references, r.submit(fmt.Sprintf("Buyer%d", n), 1))
+		select {
+		case err = <-done:
+			ended = true
+		default:
+		}
+		if text, _ := os.ReadFile(r.file(2)); !killed && strings.Contains(string(text), "old_keys = [\"") {
+			killed = true // in its first round, with its new file
+			_ = r.boards[2].Process.Kill()
+			_ = r.boards[2].Wait()
+			r.boards[2] = r.startBoard(r.file(2))
+		}
+		time.Sleep(200 * time.Millisecond) // below the limit of one buyer's forms
+	}
+	log := <-shown
+	if err != nil || !killed {
+		t.Fatalf("the last run: %v, board killed: %v\n%s", err, killed, log)
+	}
+	t.Logf("%d orders during the rotation\n%s", len(references), log)
+
+	next, err := config.Load(r.owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, _ := os.ReadFile(r.owner)
+	if next.Rack.Key == r.old.Rack.Key || len(next.Rack.OldKeys) > 0 || next.Console.Password == r.old.Console.Password ||
+		!strings.Contains(string(after), "# the owner's words\n") || !strings.Contains(string(after), "\" # keep\n") || !strings.Contains(string(after), "# and these\n") {
+		t.Errorf("the owner's file is\n%s", after)
+	}
+	if !strings.Contains(log, "New password of till "+next.Console.Accounts[0].Password) {
+		t.Errorf("the new passwords were not shown:\n%s", log)
+	}
+	if _, err := os.Stat(r.owner + ".rekey"); err == nil {
+		t.Error("the plan is left behind")
+	}
+	for i := range 3 {
+		board, err := config.Load(r.file(i))
+		if err != nil || board.Rack.Key != next.Rack.Key || len(board.Rack.OldKeys) > 0 || board.Console.Accounts[0] != next.Console.Accounts[0] {
+			t.Errorf("board %d has other secrets: %v", i, err)
+		}
+		if got, want := r.get(r.Boards[i].ConsoleURL+"/api/v1/rack", r.old.Console.Password), http.StatusUnauthorized; got != want {
+			t.Errorf("the old password opens console %d: %d", i, got)
+		}
+	}
+	code, export, failure := bramble(t, nil, "orders", "export", "--config", r.owner, "--console", r.Boards[1].ConsoleURL)
+	for _, reference := range references {
+		if code != 0 || !strings.Contains(export, reference) {
+			t.Fatalf("the order %q is lost: exit %d, %s", reference, code, failure)
+		}
+	}
+	if got := r.get(r.Boards[1].HTTPURL+first, ""); got == http.StatusOK {
+		t.Error("a receipt's link from before opens still")
+	}
+	r.checkThief(string(stolen))
+}
+
+// checkThief starts a board from the stolen card, and knocks with its key.
+func (r *rekeyRack) checkThief(stolen string) {
+	ports := freeTestPorts(r.t, 4)
+	card := filepath.Join(r.folder, "thief", "bramble.toml")
+	for i, was := range r.ownPorts(stolen) {
+		key, _, _ := strings.Cut(was, "\"")
+		stolen = strings.Replace(stolen, was, key+"\""+ports[i], 1)
+	}
+	stolen = strings.Replace(stolen, "name = \"a\"", "name = \"thief\"", 1)
+	writeTestFile(r.t, card, []byte(stolen))
+	if err := os.Chmod(card, 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	r.startBoard(card)
+	waitUntil(r.t, "the thief to look for the rack", func() bool {
+		text, _ := os.ReadFile(card + ".log")
+		return strings.Contains(string(text), "no board of this rack answers")
+	})
+	code, out, failure := bramble(r.t, nil, "status", "--config", r.owner, "--console", r.Boards[1].ConsoleURL)
+	if code != 0 || strings.Contains(out, "thief") || !strings.Contains(out, "serving") {
+		r.t.Errorf("the rack is now: exit %d\n%s%s", code, out, failure)
+	}
+	knocker, err := link.New(link.Config{Name: "thief", Keys: [][]byte{r.old.Rack.Key.Bytes()}, Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer knocker.Close()
+	knocker.SetPeers([]link.Peer{{Name: "a", Addr: r.link}})
+	request, _ := http.NewRequest(http.MethodGet, "https://board"+link.PingPath, nil)
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
+	defer cancel()
+	if resp, err := knocker.Do(ctx, "a", request); err == nil {
+		resp.Body.Close()
+		r.t.Error("the old key opens the rack link")
+	}
+}
+
+// ownPorts returns the four addresses of a board's file that are its own: pages, console, gossip, link.
+func (r *rekeyRack) ownPorts(text string) (all []string) {
+	c, err := config.Parse("stolen", []byte(text))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return []string{"listen = \"" + c.HTTP.Listen, "listen = \"" + c.Console.Listen, "gossip_listen = \"" + c.Rack.GossipListen, "link_listen = \"" + c.Rack.LinkListen}
+}
+
+// Only the owner of an update key changes a board's secrets, and each statement works once, at one board.
+func TestSecretsNeedTheUpdateKey(t *testing.T) {
+	private, public := cardinit.NewUpdateKey()
+	key, _, err := cardinit.ReadUpdateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, _ := cardinit.NewUpdateKey()
+	foreignKey, foreignPublic, err := cardinit.ReadUpdateKey(foreign)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "bramble.toml")
+	text := fmt.Sprintf("[board]\nname = \"a\"\n[rack]\nkey = %q\n[update]\nkeys = [%q]\n", config.NewRackKey().Reveal(), public)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restarts := make(chan os.Signal, 1)
+	handler := newSecretsHandler(cfg, file, nil, restarts)
+	fresh := config.Secrets{Keys: []string{config.NewRackKey().Reveal()}}
+	good := secretsStatement{secretsFormat, public, "a", handler.challenge, fresh}
+	post := func(signed string) int {
+		w := httptest.NewRecorder()
+		body := strings.NewReader(fmt.Sprintf("%q", signed))
+		handler.ServeHTTP(w, httptest.NewRequest(http.MethodPost, console.SecretsPath, body))
+		return w.Code
+	}
+	signed, err := cardinit.SignJSON(key, good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := map[string]string{"nothing": "", "changed": strings.Replace(signed, fresh.Keys[0], config.NewRackKey().Reveal(), 1)}
+	for name, change := range map[string]func(*secretsStatement){
+		"another board's":  func(s *secretsStatement) { s.Board = "b" },
+		"an earlier start": func(s *secretsStatement) { s.Challenge = "OLD" },
+		"no challenge":     func(s *secretsStatement) { s.Challenge = "" },
+		"another purpose":  func(s *secretsStatement) { s.Format = "bramble card update 1, linux/arm" },
+		"no key":           func(s *secretsStatement) { s.Keys = nil },
+		"a bad key":        func(s *secretsStatement) { s.Keys = []string{"brk_x"} },
+		"signed by others": func(s *secretsStatement) { s.Board = "a" },
+	} {
+		s, by := good, key
+		if change(&s); name == "signed by others" {
+			by = foreignKey
+		}
+		if refused[name], err = cardinit.SignJSON(by, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	foreignStatement := good
+	foreignStatement.Key = foreignPublic
+	if refused["an unknown key"], err = cardinit.SignJSON(foreignKey, foreignStatement); err != nil {
+		t.Fatal(err)
+	}
+	for name, statement := range refused {
+		if code := post(statement); code != http.StatusForbidden {
+			t.Errorf("%s: status %d", name, code)
+		}
+	}
+	if now, _ := os.ReadFile(file); string(now) != text || len(restarts) > 0 {
+		t.Errorf("a refused statement changed something:\n%s", now)
+	}
+	if code := post(signed); code != http.StatusOK || len(restarts) != 1 {
+		t.Errorf("the owner gets status %d", code)
+	}
+	if now, err := config.Load(file); err != nil || now.Rack.Key.Reveal() != fresh.Keys[0] {
+		t.Errorf("the file has another key: %v", err)
+	}
+	if code := post(signed); code != http.StatusForbidden {
+		t.Errorf("a replay gets status %d", code)
+	}
+	again := newSecretsHandler(cfg, file, nil, restarts)
+	if handler = again; post(signed) != http.StatusForbidden {
+		t.Error("a replay works after a restart")
+	}
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, console.SecretsPath, nil))
+	body, _ := io.ReadAll(w.Body)
+	if !strings.Contains(string(body), node.RackTags(cfg.Rack)[0]) || strings.Contains(string(body), "brk_") {
+		t.Errorf("a stranger sees %s", body)
+	}
+}
+
+// Each password is replaced by one that only the owner sees; a hash stays a hash, and a token's hash,
+// which opens nothing, stays.
+func TestRekeyMakesPasswords(t *testing.T) {
+	token := console.HashToken(console.NewToken())
+	r := rekeying{old: config.Default()}
+	r.old.Console.Password = console.HashPassword("tell me more")
+	r.old.Console.Accounts = []config.ConsoleAccount{{Name: "till", Role: "shop", Password: "of the till"}, {Name: "graphs", Role: "look", Password: token}}
+	s := r.makeSecrets()
+	if len(s.Passwords) != 2 || !console.IsHash(s.Passwords[""]) || s.Passwords[""] == r.old.Console.Password || console.IsHash(s.Passwords["till"]) {
+		t.Errorf("the file gets %q", s.Passwords)
+	}
+	if len(r.shown) != 2 || r.shown["till"] != s.Passwords["till"] || len(r.shown[console.UserName]) != 26 {
+		t.Errorf("the owner sees %q", r.shown)
+	}
+}
+
+// Without the private key nothing is asked of any board, and the error says what to do.
+func TestRekeyWithoutTheUpdateKey(t *testing.T) {
+	dir := t.TempDir()
+	file, keyFile := filepath.Join(dir, "bramble.toml"), filepath.Join(dir, updateKeyFile)
+	if err := os.WriteFile(file, []byte("[rack]\nkey = \""+config.NewRackKey().Reveal()+"\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	private, _ := cardinit.NewUpdateKey()
+	for name, content := range map[string][]byte{"none": nil, "no key": []byte("x"), "another's": private} {
+		if content != nil {
+			if err := os.WriteFile(keyFile, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		code, out, err := bramble(t, nil, "rekey", "--yes", "--config", file, "--console", "https://127.0.0.1:1")
+		if code != exitFailed || out != "" || !strings.Contains(err, keyFile) || !strings.Contains(err, "change them by hand (images/README.md)") {
+			t.Errorf("%s: exit %d %s%s", name, code, out, err)
+		}
+	}
+}
