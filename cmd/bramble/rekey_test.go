@@ -170,8 +170,12 @@ func TestRekeyOfARack(t *testing.T) {
 	if code != 0 || !hasWords(out, "2 passwords of the console") || !hasWords(out, "c, at https://") {
 		t.Errorf("a dry run: exit %d\n%s%s", code, out, failure)
 	}
-	if after, _ := os.ReadFile(r.owner); string(after) != string(before) {
-		t.Error("a dry run changes the owner's file")
+	if code, _, failure := bramble(t, nil, "rekey", "--config", r.owner, "--console", r.Boards[0].ConsoleURL); code != exitUsage || !strings.Contains(failure, "nothing was changed") {
+		t.Errorf("without an answer: exit %d\n%s", code, failure)
+	}
+	_, planned := os.Stat(r.owner + ".rekey")
+	if after, _ := os.ReadFile(r.owner); string(after) != string(before) || planned == nil {
+		t.Error("a dry run, or one without an answer, leaves something")
 	}
 	if code, _, failure := bramble(t, nil, "rekey", "--yes", "--stolen", "c", "--config", r.owner, "--console", r.Boards[0].ConsoleURL); code == 0 || !strings.Contains(failure, "c runs at https://") {
 		t.Errorf("the stolen card is in the rack, and the command goes on: exit %d\n%s", code, failure)
@@ -414,5 +418,47 @@ func TestRekeyWithoutTheUpdateKey(t *testing.T) {
 		if code != exitFailed || out != "" || !strings.Contains(err, keyFile) || !strings.Contains(err, "change them by hand (images/README.md)") {
 			t.Errorf("%s: exit %d %s%s", name, code, out, err)
 		}
+	}
+}
+
+// A card has the settings twice: the file that people edit, and what its init has made of it.
+func TestSecretsOfACardAreWrittenToBothFiles(t *testing.T) {
+	private, public := cardinit.NewUpdateKey()
+	key, _, err := cardinit.ReadUpdateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	paths := cardinit.Paths{Boot: filepath.Join(dir, "boot"), Proc: filepath.Join(dir, "proc")}
+	writeTestFile(t, filepath.Join(paths.Proc, "cmdline"), []byte("bramble.slot=a\n"))
+	text := fmt.Sprintf("# of people\n[rack]\nkey = %q\n[update]\nkeys = [%q]\n[console]\npassword = \"tell me more\"\n[cards.1a2b.board]\nname = \"a\"\n", config.NewRackKey().Reveal(), public)
+	writeTestFile(t, paths.SettingsFile(), []byte(text))
+	doc, err := config.LoadCard(paths.SettingsFile(), "00001a2b", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := filepath.Join(dir, "run.toml")
+	writeTestFile(t, made, doc.Config.TOML(config.PrintOptions{Secrets: true}))
+	slots, err := cardinit.OpenSlots(cardMachine{}, paths, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := newSecretsHandler(doc.Config, made, ownCard{paths, slots}, make(chan os.Signal, 1))
+	fresh := config.Secrets{Keys: []string{config.NewRackKey().Reveal(), doc.Config.Rack.Key.Reveal()}, Passwords: map[string]string{"": "the new password"}}
+	signed, err := cardinit.SignJSON(key, secretsStatement{secretsFormat, public, "a", handler.challenge, fresh})
+	if err == nil {
+		err = handler.applySigned(signed)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{paths.SettingsFile(), made} {
+		c, err := config.Load(file)
+		if err != nil || c.Rack.Key.Reveal() != fresh.Keys[0] || len(c.Rack.OldKeys) != 1 || c.Console.Password != "the new password" {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	if now, _ := os.ReadFile(paths.SettingsFile()); !strings.HasPrefix(string(now), "# of people\n") || !strings.HasSuffix(string(now), "name = \"a\"\n") {
+		t.Errorf("the card has\n%s", now)
 	}
 }
