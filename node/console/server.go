@@ -148,7 +148,10 @@ func (c *Console) registerRoutes() {
 	c.mux.HandleFunc("GET /readyz", c.serveReady)
 
 	if c.cfg.Secrets != nil {
-		c.mux.Handle(SecretsPath, c.cfg.Secrets)
+		c.mux.HandleFunc(SecretsPath, func(w http.ResponseWriter, r *http.Request) {
+			setSecurityHeaders(w.Header())
+			c.cfg.Secrets.ServeHTTP(w, r)
+		})
 	}
 	read := func(pattern string, h http.HandlerFunc) { c.mux.Handle(pattern, c.protect(h)) }
 	read("GET /{$}", c.serveIndex)
