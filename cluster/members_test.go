@@ -48,9 +48,8 @@ func TestRackLife(t *testing.T) {
 	if e := await(t, events, Changed, "c"); e.Text != "c is now draining; it reports origin-down" {
 		t.Errorf("the event is %q", e.Text)
 	}
-	if got := ringOf(a); got != "a b" {
-		t.Errorf("a draining board is on the ring: %s", got)
-	}
+	// On a busy machine b may count as dead for a moment, here and below.
+	eventually(t, "the ring without the draining board", func() bool { return ringOf(a) == "a b" })
 	c.SetMeta(cfgC.Meta)
 	await(t, events, Changed, "c")
 
@@ -58,15 +57,17 @@ func TestRackLife(t *testing.T) {
 	addr := gossipAddr(c)
 	c.Close()
 	await(t, events, Died, "c")
-	if got := ringOf(a); got != "a b" {
-		t.Errorf("a dead board is on the ring: %s", got)
-	}
+	eventually(t, "the ring without the dead board", func() bool { return ringOf(a) == "a b" })
 	if got := board(a, "c"); got.Alive || got.Departed {
 		t.Errorf("the dead board: %+v", got)
 	}
-	if alive, known := a.Known(); alive != 2 || known != 3 {
-		t.Errorf("Known() = %d, %d; want 2, 3", alive, known)
+	knows := func(wantAlive, wantKnown int) func() bool {
+		return func() bool {
+			alive, known := a.Known()
+			return alive == wantAlive && known == wantKnown
+		}
 	}
+	eventually(t, "two of three known boards are alive", knows(2, 3))
 
 	// It returns at its address without any hint: the others find it.
 	cfgC.Bind, cfgC.Join = addr, nil
@@ -84,9 +85,7 @@ func TestRackLife(t *testing.T) {
 		if got := board(a, "c"); got.Alive || !got.Departed {
 			t.Errorf("the board that left: %+v", got)
 		}
-		if alive, known := a.Known(); alive != 2 || known != 2 {
-			t.Errorf("Known() = %d, %d; want 2, 2", alive, known)
-		}
+		eventually(t, "only two boards are known", knows(2, 2))
 	}
 	eventually(t, "c left, or died, for b too", func() bool { return !board(b, "c").Alive })
 	cfgC.Join = []string{gossipAddr(b)}
