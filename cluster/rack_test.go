@@ -39,7 +39,7 @@ func quick() GossipTiming {
 func rackKey(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
 
 // processKey is the rack key of this process's tests. Another process that runs them at the same time has boards
-// with the same names, and may get a port that a board here still searches.
+// with the same names, and may get a port that a board here still tries.
 func processKey() []byte { return binary.BigEndian.AppendUint64(rackKey(1)[:24], uint64(os.Getpid())) }
 
 // lines is a log that a test reads.
@@ -79,8 +79,8 @@ func testConfig(t *testing.T, name string, join ...string) (MembersConfig, *line
 	}, log
 }
 
-// mustStart starts a board. If it has its address from an earlier start, a connection of anybody may have got the
-// port meanwhile: it waits until that is free again.
+// mustStart starts a board. If its address comes from an earlier start, another connection may have taken the port
+// meanwhile. mustStart then waits until the port is free again.
 func mustStart(t *testing.T, cfg MembersConfig) *Members {
 	t.Helper()
 	m, err := Start(t.Context(), cfg)

@@ -28,8 +28,8 @@ const (
 var errStreamTooLong = errors.New("gossip stream is larger than any rack's state")
 
 // gossipTransport is memberlist's network transport with limits for strangers, and with dials that end with
-// the context. It delivers nothing before deliver is called: memberlist listens before it knows its own board, and
-// an earlier life of that board that another one gossips in between would become its own state, dead and with
+// the context. It delivers nothing before deliver is called. memberlist listens before it knows its own board; if
+// gossip about an earlier life of the board came in between, the board would take over that state, dead and with
 // the old metadata (memberlist 0.7, setAlive).
 type gossipTransport struct {
 	*memberlist.NetTransport

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"bramble/node/console"
+	"bramble/node/sockets/socketstest"
 )
 
 // serversFolder contains the programs of .ci/servers/go.mod once they are built.
@@ -86,7 +87,7 @@ type authority struct {
 func startAuthority(t *testing.T, httpPort, tlsPort string, validity int) *authority {
 	t.Helper()
 	pebble, dns := server(t, "pebble"), server(t, "pebble-challtestsrv")
-	ports := freePorts(t, 4)
+	ports := socketstest.FreePorts(t, 4)
 	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports+i) }
 	dir := t.TempDir()
 	cert, key, pool := selfSigned(t, dir)
@@ -230,7 +231,7 @@ func portPart(t *testing.T, addr string) string {
 func TestOneBoardGetsTheCertificateForAll(t *testing.T) {
 	server(t, "pebble") // skips the test before it prepares boards
 	const size = 3
-	probe := freePorts(t, 1)
+	probe := socketstest.FreePorts(t, 1)
 	r, addrs := secureRack(t, size, fmt.Sprintf("acme_domains = [%q]\nacme_email = \"ops@shop.example\"\nredirect_http = true\n", acmeName)+"acme_directory_url = \"DIRECTORY\"\nacme_ca_root = \"TRUST\"\n")
 	// The CA validates at a port that is forwarded to a board that did not request.
 	looked := fmt.Sprintf("127.0.0.1:%d", probe)
@@ -308,7 +309,7 @@ func TestOneBoardGetsTheCertificateForAll(t *testing.T) {
 // A CA that cannot validate by TLS does so by plain HTTP.
 func TestACMEChallengeByPlainHTTP(t *testing.T) {
 	server(t, "pebble")
-	closed := freePorts(t, 1)
+	closed := socketstest.FreePorts(t, 1)
 	r, addrs := secureRack(t, 2, fmt.Sprintf("acme_domains = [%q]\n", acmeName)+"acme_directory_url = \"DIRECTORY\"\nacme_ca_root = \"TRUST\"\n")
 	ca := startAuthority(t, portPart(t, strings.TrimPrefix(r.boards[1].http, "http://")), fmt.Sprint(closed), 3600)
 	r.fill(map[string]string{"DIRECTORY": ca.directory, "TRUST": ca.trust})

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"bramble/node/sockets/socketstest"
 )
 
 // The public test suite of HTTP caches (an npm package) against real boards. The
@@ -53,7 +55,7 @@ func startSuite(t *testing.T) suite {
 		}
 		t.Skipf("this test needs %s", missing)
 	}
-	port := freePorts(t, 1)
+	port := socketstest.FreePorts(t, 1)
 	s := suite{t: t, node: node, origin: fmt.Sprintf("http://127.0.0.1:%d", port)}
 	server := exec.Command(node, "server/server.mjs")
 	server.Dir = suiteFolder

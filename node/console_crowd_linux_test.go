@@ -25,7 +25,7 @@ func TestConsoleCrowdDoesNotStarveTheBoard(t *testing.T) {
 		return
 	}
 	origin := &countingOrigin{}
-	r := lanRack(t, 2, fmt.Sprintf("peer_timeout = %q\n[origin]\nurl = \"http://10.77.0.254:9000\"\n", patience)) // see patientConfig
+	r := lanRack(t, 2, patientPeers()+"[origin]\nurl = \"http://10.77.0.254:9000\"\n")
 	listener, err := net.Listen("tcp", "10.77.0.254:9000")
 	if err != nil {
 		t.Fatal(err)

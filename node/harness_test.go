@@ -11,8 +11,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -27,6 +25,7 @@ import (
 	"bramble/node"
 	"bramble/node/config"
 	"bramble/node/console"
+	"bramble/node/sockets/socketstest"
 )
 
 // The tests of this package run boards as separate processes: this test binary,
@@ -115,7 +114,7 @@ func newRack(t testing.TB, size int, extra string) *rack {
 // prepareRack is newRack for a test that is part of short runs.
 func prepareRack(t testing.TB, size int, extra string) *rack {
 	t.Helper()
-	r := &rack{t: t, dir: t.TempDir(), key: config.NewRackKey(), size: size, extra: extra, http: noFormLimits, ports: freePorts(t, 4*size)}
+	r := &rack{t: t, dir: t.TempDir(), key: config.NewRackKey(), size: size, extra: extra, http: noFormLimits, ports: socketstest.FreePorts(t, 4*size)}
 	for i := range size {
 		r.boards = append(r.boards, r.board(i, r.key))
 	}
@@ -148,56 +147,6 @@ func (r *rack) startAll() {
 			return serving == r.size
 		})
 	}
-}
-
-// Tests take ports in blocks, below those that labs take and below the ephemeral ones.
-const (
-	portsLow  = 10_000
-	portsHigh = 20_000
-	portBlock = 50
-)
-
-// freePorts returns the first of n consecutive ports that are the test's until it ends. A test
-// listens at the first port of its block meanwhile, so that no test that runs beside it, in
-// this process or another, takes ports that its boards do not yet listen at.
-func freePorts(t testing.TB, n int) int {
-	t.Helper()
-	const blocks = (portsHigh - portsLow) / portBlock
-	if n >= portBlock {
-		t.Fatalf("a block has %d ports, not %d", portBlock-1, n)
-	}
-	for _, block := range rand.Perm(blocks) {
-		first := portsLow + block*portBlock
-		guard, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first))
-		if err != nil {
-			continue
-		}
-		if arePortsFree(first+1, n) {
-			t.Cleanup(func() { guard.Close() })
-			return first + 1
-		}
-		guard.Close()
-	}
-	t.Fatalf("no %d free ports in a row on 127.0.0.1", n)
-	return 0
-}
-
-// arePortsFree reports whether no program listens at n ports from first on.
-func arePortsFree(first, n int) bool {
-	for port := first; port < first+n; port++ {
-		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		tcp, err := net.Listen("tcp", addr)
-		if err != nil {
-			return false
-		}
-		tcp.Close()
-		udp, err := net.ListenPacket("udp", addr)
-		if err != nil {
-			return false
-		}
-		udp.Close()
-	}
-	return true
 }
 
 func (r *rack) addr(board, kind int) string {
@@ -434,8 +383,8 @@ func (p *process) purge(body string) console.PurgeResult {
 	return result
 }
 
-// purgeOn purges by way of this board until all of these boards have applied it at once: one
-// of a busy machine may need longer than a purge waits.
+// purgeOn purges through this board, and repeats that until all of these boards have applied the same
+// purge: on a busy machine a board may take longer than a purge waits.
 func (p *process) purgeOn(body string, boards ...string) (result console.PurgeResult) {
 	p.rack.t.Helper()
 	eventually(p.rack.t, fmt.Sprintf("%v to apply %s", boards, body), func() (bool, string) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"bramble/node/config"
+	"bramble/node/sockets/socketstest"
 )
 
 func otherKey() config.RackKey { return config.NewRackKey() }
@@ -51,7 +52,7 @@ func TestErrorPagesOfAFailingOrigin(t *testing.T) {
 		name, url string
 		status    int
 	}{
-		{"dead", fmt.Sprintf("http://127.0.0.1:%d", freePorts(t, 1)), http.StatusBadGateway},
+		{"dead", fmt.Sprintf("http://127.0.0.1:%d", socketstest.FreePorts(t, 1)), http.StatusBadGateway},
 		{"silent", badOrigin(t, ""), http.StatusGatewayTimeout},
 		{"rubbish", badOrigin(t, "this is no HTTP\r\n\r\n"), http.StatusBadGateway},
 		{"two lengths", badOrigin(t, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!"), http.StatusBadGateway},

@@ -65,11 +65,9 @@ func originConfig(origin *countingOrigin, more string) string {
 	return fmt.Sprintf("[origin]\nurl = %q\n%s", origin.URL, more)
 }
 
-// patientConfig is originConfig for a test that counts what the origin is asked: no board
-// takes a board of a busy machine for silent, and asks the origin itself or keeps a copy back.
-func patientConfig(origin *countingOrigin) string {
-	return fmt.Sprintf("peer_timeout = %q\n", patience) + originConfig(origin, "")
-}
+// patientPeers is the configuration of a test that counts the origin's requests. With a long peer timeout
+// no board takes a peer on a busy machine for silent, and then fetches a page itself or withholds a copy.
+func patientPeers() string { return fmt.Sprintf("peer_timeout = %q\n", patience) }
 
 // crowd sends n clients at once to each board for one path and returns their replies.
 func crowd(t *testing.T, boards []*process, n int, path string) []page {
@@ -85,7 +83,7 @@ func crowd(t *testing.T, boards []*process, n int, path string) []page {
 
 func TestMissCostsTheOriginOneRequest(t *testing.T) {
 	origin := newOrigin(t, 300*time.Millisecond)
-	r := startRack(t, 5, patientConfig(origin))
+	r := startRack(t, 5, patientPeers()+originConfig(origin, ""))
 	for round := range 3 {
 		path := fmt.Sprintf("/cold/%d", round)
 		before := origin.asked.Load()
@@ -201,7 +199,7 @@ func TestKilledBoardCausesNoErrorsElsewhere(t *testing.T) {
 func TestKilledBoardsPagesStayInTheRack(t *testing.T) {
 	const pages = 200
 	origin := newOrigin(t, 0)
-	r := startRack(t, 4, patientConfig(origin))
+	r := startRack(t, 4, patientPeers()+originConfig(origin, ""))
 	path := func(n int) string { return fmt.Sprintf("/p/%d", n) }
 	for n := range pages {
 		r.boards[0].get(path(n))

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"bramble/node/sockets/socketstest"
 )
 
 var ratios = flag.Bool("ratios", false, "hold a board's CPU for a hit against nginx, Varnish and a C program")
@@ -42,7 +44,7 @@ func TestRatios(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	ports := freePorts(t, 3)
+	ports := socketstest.FreePorts(t, 3)
 	at := func(i int) string { return fmt.Sprintf("http://127.0.0.1:%d/page.html", ports+i) }
 	write(t, filepath.Join(dir, "page.html"), strings.Repeat("0123456789abcdef", 256))
 	write(t, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log %[1]s/errors;

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// firstLifetime is how long the first reply to each path is fresh: longer than it takes to
-// request one path of every board twice.
+// firstLifetime is how long the first reply for each path stays fresh. Requesting one path twice
+// from every board takes less.
 const firstLifetime = 4 * time.Second
 
 // numberedOrigin is an origin that numbers its replies to each path. The first is fresh for
@@ -49,8 +49,7 @@ func numberedOrigin(t *testing.T) (url string, asked func(path string) int) {
 func TestOneStaleReplyRefreshesThePageForTheRack(t *testing.T) {
 	const boards = 5
 	url, asked := numberedOrigin(t)
-	// A board that takes its page's owner for silent decides alone: no busy machine may cause that.
-	r := startRack(t, boards, fmt.Sprintf("peer_timeout = %q\n[origin]\nurl = %q\n", patience, url))
+	r := startRack(t, boards, patientPeers()+fmt.Sprintf("[origin]\nurl = %q\n", url))
 	c := keepAliveClient(t)
 	get := func(b *process, path string) string {
 		t.Helper()

@@ -20,6 +20,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"bramble/node/sockets/socketstest"
 )
 
 // secureRack prepares a rack whose boards speak TLS too; more is TOML for [tls].
@@ -27,7 +29,7 @@ import (
 func secureRack(t *testing.T, size int, more string) (r *rack, addrs []string) {
 	t.Helper()
 	r = newRack(t, size, "")
-	first := freePorts(t, size)
+	first := socketstest.FreePorts(t, size)
 	for i, b := range r.boards {
 		addr := fmt.Sprintf("127.0.0.1:%d", first+i)
 		addrs = append(addrs, addr)

@@ -48,8 +48,8 @@ type applier struct {
 	// evidence is in the log that it had at its start.
 	suspect string
 	fromLog bool
-	// replayEnd and replayTerm are the index of the last entry for the applier in the log at the start, and
-	// the last term there.
+	// replayEnd is the index of the last entry for the applier that the log had at the start, and replayTerm
+	// the last term in that log.
 	replayEnd, replayTerm uint64
 	// diverged: halted, because a majority had other digests.
 	diverged bool
@@ -225,7 +225,7 @@ type applierState struct {
 	haltTransient bool
 	suspect       bool
 	fromLog       bool // suspect because of its own log
-	vouches       bool // this board's digest counts for the others
+	vouches       bool // other boards may rely on this board's digest
 	diverged      bool
 	restores      int
 	changed       <-chan struct{} // closed at the next change

@@ -137,8 +137,8 @@ func (p *planner) isSilent(m clusterMember) bool {
 }
 
 // findClaimant returns a server that answers under the last name of a silent member, "" if there is
-// none. One that is no member is the member's board in a new life: it was wiped, or set its files
-// aside. A member, which counts only if asked for, is a board that was renamed, and has a name that was taken.
+// none. A server that is no member is the member's board in a new life: it was wiped, or set its files
+// aside. With orMember, members count too: such a member was renamed to a name that was taken.
 func (p *planner) findClaimant(m clusterMember, orMember bool) string {
 	if p.answers(p.Boards[m.ID]) {
 		return ""
@@ -178,8 +178,10 @@ func (p *planner) staysMajority(live int) bool { return live >= majorityOf(p.vot
 // earlier life, which goes first, or another board of the name.
 func (p *planner) planNonvoter() (membershipChange, bool) {
 	for _, m := range p.Members {
+		if m.Voter || m.ID == p.Leader {
+			continue
+		}
 		switch by := p.findClaimant(m, true); {
-		case m.Voter || m.ID == p.Leader:
 		case by != "":
 			return p.change(removeServer, m.ID, "silent, and "+by+" has its name"), true
 		case p.Boards[m.ID].Silent >= p.timing.RemoveAfter:
@@ -227,7 +229,7 @@ func (p *planner) nameConflicts() (all []string) {
 	return all
 }
 
-// presentSurveys is the number of surveys of which a board must have answered one to be present.
+// presentSurveys is the number of surveys after which a board that answered none of them counts as absent.
 const presentSurveys = 3
 
 // answersNow reports whether a board answered one of the last surveys.

@@ -13,8 +13,8 @@ import (
 
 const day = 24 * time.Hour
 
-// clockTolerance is less than half of the least difference between two clocks in these tests, and more than any
-// wait in them: a busy machine may pause a test between the commit of a time and its reading.
+// clockTolerance is less than half the smallest difference between two clocks in these tests, and longer than any
+// wait in them. A busy machine may pause a test between the commit of a time and its reading.
 const clockTolerance = time.Minute
 
 // wall returns a board's own clock, without its monotonic part.
@@ -76,8 +76,8 @@ func (b *board) lastAt() time.Time {
 	return notes[len(notes)-1].At
 }
 
-// setClock sets the ledger's clock to so much ahead of the real time by a command with a text of its own. It
-// returns when the board has applied that.
+// setClock sets the ledger's clock ahead of the real time, and returns when the board has applied the command. The
+// command's text is unique in a test.
 func (r *rack) setClock(name string, ahead time.Duration, command string) {
 	r.t.Helper()
 	r.setClockUntilKnown(name, func() time.Time { return time.Now().Add(ahead) }, command)
@@ -89,8 +89,8 @@ func (r *rack) confirmClock(name, command string) {
 	r.setClockUntilKnown(name, func() time.Time { return time.Time{} }, command)
 }
 
-// setClockUntilKnown repeats the command if it was not committed. After an uncertain outcome another command shows
-// that: this board applies the first one before it, or never. A second commit could confirm the first.
+// setClockUntilKnown repeats the command until it is committed. After an uncertain outcome it commits another command:
+// this board has applied the first one before that, or never will. A second commit of the first could confirm it.
 func (r *rack) setClockUntilKnown(name string, to func() time.Time, command string) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

@@ -34,7 +34,7 @@ type BoardStatus struct {
 // They are sorted by name.
 func (l *Ledger) Boards(ctx context.Context) []BoardStatus {
 	var all []BoardStatus
-	seen, replaced := map[string]bool{}, map[string]bool{} // by server id; by name, of boards that answer and are no members
+	seen, replaced := map[string]bool{}, map[string]bool{} // server ids; names of boards that answer as servers that are no members
 	members := listMembers(l.runningRaft())
 	for _, hello := range l.surveyAll(ctx) {
 		b := BoardStatus{Board: hello.Server.Name, Server: hello.Server.ID, Ledger: hello.Ledger.String(), Voter: hello.Voter,

@@ -74,7 +74,7 @@ func (l *Ledger) proposeBatch(ctx context.Context, request batchRequest) batchRe
 		return batchResponse{Status: batchHalted, Text: kept}
 	}
 	l.awaitClock(ctx, r, request.Term)
-	// Only now: until its term is open, this board applies its log, and may find that it differs from it.
+	// Not before: until its term is open, this board is still applying its log, and may find that it differs from it.
 	if st := l.applier.state(); st.halted != "" { // another board leads soon, if there is one that does not halt
 		return batchResponse{Status: batchRefused, Text: st.halted}
 	}

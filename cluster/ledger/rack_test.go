@@ -25,7 +25,7 @@ type board struct {
 	stop  func()
 }
 
-// terseDiary is a state machine that notes the beginnings of the commands.
+// terseDiary is a state machine that records only the first bytes of each command.
 type terseDiary struct{ ledgertest.Diary }
 
 func (d *terseDiary) Apply(b ledger.Batch) ([][]byte, error) {
@@ -321,8 +321,8 @@ func (r *rack) voters(n int) {
 	})
 }
 
-// submit submits a command to a board, which must take it. If the outcome is uncertain, and the board has applied the
-// command afterwards, it is not submitted again.
+// submit submits a command to a board until the board takes it. After an uncertain outcome it first looks whether the
+// board has applied the command.
 func (r *rack) submit(b *board, command string) uint64 {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -349,7 +349,7 @@ func (r *rack) submit(b *board, command string) uint64 {
 	}
 }
 
-// compact empties a board's log, which may get entries of the ledger's own meanwhile.
+// compact empties a board's log. It repeats, because the ledger may add entries of its own meanwhile.
 func (r *rack) compact(b *board) {
 	r.t.Helper()
 	r.until(b.name+"'s log is empty", func() bool { return b.Compact(context.Background()) == nil })

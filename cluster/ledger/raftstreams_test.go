@@ -42,16 +42,22 @@ func TestAHistoryIncludesTheStartsThatWereSeen(t *testing.T) {
 	}
 }
 
-// Messages of one start come in any order; entries are compared with those of the start
-// before.
-func TestAServerThatForgotIsNoticed(t *testing.T) {
+// storeAndStarts returns an empty state file, and a server's histories after its first and its second start.
+func storeAndStarts(t *testing.T) (store *stableStore, first, second startHistory) {
+	t.Helper()
 	store, err := openStableStore(filepath.Join(t.TempDir(), "state"), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.close()
-	first := startHistory{}.addStart(1)
-	second := first.addStart(2)
+	t.Cleanup(func() { store.close() })
+	first = startHistory{}.addStart(1)
+	return store, first, first.addStart(2)
+}
+
+// Messages of one start come in any order; entries are compared with those of the start
+// before.
+func TestAServerThatForgotIsNoticed(t *testing.T) {
+	store, first, second := storeAndStarts(t)
 	b := raftServer{"b.1", "b"}
 	k, err := readKnownServers(store)
 	if err != nil {
@@ -83,13 +89,7 @@ func TestAServerThatForgotIsNoticed(t *testing.T) {
 // A server has the name of its newest start, also after a restart of the board that knows it, whatever
 // comes late.
 func TestTheNewestNameStays(t *testing.T) {
-	store, err := openStableStore(filepath.Join(t.TempDir(), "state"), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.close()
-	first := startHistory{}.addStart(1)
-	second := first.addStart(2)
+	store, first, second := storeAndStarts(t)
 	if err := store.putJSON(keyStarts, map[string]map[string]int{"b.1": {"Count": 1, "Number": 1}}); err != nil { // of an older program
 		t.Fatal(err)
 	}

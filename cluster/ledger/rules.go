@@ -101,8 +101,8 @@ func (l *Ledger) chooseRules(r *raft.Raft) (rules uint32, heldBy []string) {
 	return rules, slices.Compact(heldBy) // a member and its next life have one name
 }
 
-// listRules returns the rules versions of the servers but one, by their ids: of all members, of silent ones the
-// last that they told, and of boards that answered since a time and are no members yet. mu is held.
+// listRules returns the rules version of each server but one, by server id: of all members, with the last version
+// that a silent one reported, and of boards that have answered since a time but are no members yet. mu is held.
 func (s *surveyState) listRules(members []raft.Server, without string, since time.Time) map[string]uint32 {
 	versions := map[string]uint32{}
 	for _, m := range members {

@@ -48,7 +48,7 @@ func (l *Ledger) HasSeenStart(other *Ledger) bool {
 	return l.known.starts[other.Status().Server] == newest
 }
 
-// HasHeard reports whether this board leads and has answers of so many boards, itself included.
+// HasHeard reports whether this board leads and has answers of at least a number of boards, itself included.
 func (l *Ledger) HasHeard(boards int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -50,8 +50,8 @@ func serveLink(t *testing.T, link *Link, handler http.Handler) {
 	})
 }
 
-// patience is the peer timeout of the tests that are about no timeout: a part of it bounds
-// each handshake and each ping.
+// patience is the peer timeout in tests that do not test timeouts. A fraction of it bounds each
+// handshake and each ping.
 const patience = 40 * time.Second
 
 // newTestLink makes a link; peerTimeout 0 stands for patience.

@@ -42,7 +42,7 @@ type consoleRack struct {
 func startConsoleRack(t *testing.T, size int) *consoleRack {
 	t.Helper()
 	r := &consoleRack{key: config.NewRackKey(), tokens: map[string]string{}, pool: x509.NewCertPool()}
-	ports := freeTestPorts(t, 4*size)
+	ports := testAddresses(t, 4*size)
 	accounts, join := "", ""
 	for _, role := range []string{"look", "shop", "steer"} {
 		r.tokens[role] = console.NewToken()

@@ -100,6 +100,7 @@ func mayImport() map[string][]string {
 		"node/shop":                  {"node/orders", "node/orders/draw", "node/tomlfile"},
 		"node/tomlfile":              nil,
 		"node/sockets":               nil,
+		"node/sockets/socketstest":   nil,
 		"node/certs":                 {"cluster/durable"},
 		"node/config":                {"node/tomlfile"},
 		"node/rackcache":             {"cache", "cluster/link", "cluster/purge", "node/front", "node/origin"},

@@ -84,7 +84,7 @@ func startRekeyRack(t *testing.T) *rekeyRack {
 	if r.old, err = config.Load(r.owner); err != nil {
 		t.Fatal(err)
 	}
-	ports := freeTestPorts(t, 12)
+	ports := testAddresses(t, 12)
 	r.link = ports[3]
 	for i := range 3 {
 		r.writeBoard(r.file(i), secrets, access, ports[4*i:], ports)
@@ -253,7 +253,7 @@ func TestRekeyOfARack(t *testing.T) {
 
 // checkThief starts a board from the stolen card, and knocks with its key.
 func (r *rekeyRack) checkThief(stolen string) {
-	ports := freeTestPorts(r.t, 4)
+	ports := testAddresses(r.t, 4)
 	card := filepath.Join(r.folder, "thief", "bramble.toml")
 	for i, was := range r.ownPorts(stolen) {
 		key, _, _ := strings.Cut(was, "\"")

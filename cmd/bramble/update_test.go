@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,6 +19,7 @@ import (
 	"bramble/node"
 	"bramble/node/config"
 	"bramble/node/console/client"
+	"bramble/node/sockets/socketstest"
 )
 
 // cardRack is a rack of boards in this process. Each has a folder for a card,
@@ -78,10 +77,20 @@ func signedFiles(t *testing.T, version string, private []byte) map[string][]byte
 	return files
 }
 
+// testAddresses returns the addresses of n free ports, which are the test's until it ends.
+func testAddresses(t *testing.T, n int) (list []string) {
+	t.Helper()
+	first := socketstest.FreePorts(t, n)
+	for i := range n {
+		list = append(list, fmt.Sprintf("127.0.0.1:%d", first+i))
+	}
+	return list
+}
+
 func startCardRack(t *testing.T, size int) *cardRack {
 	t.Helper()
 	r := &cardRack{t: t}
-	key, ports := config.NewRackKey(), freeTestPorts(t, 4*size)
+	key, ports := config.NewRackKey(), testAddresses(t, 4*size)
 	private, public := cardinit.NewUpdateKey()
 	r.signer = private
 	var join []string
@@ -165,41 +174,6 @@ func (c *testCard) firmware(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return slot + " " + strings.TrimSpace(string(version))
-}
-
-// freeTestPorts returns the addresses of n free ports, which are the test's until it ends. It
-// takes them from the blocks of the tests of package node, in their way: it listens at the
-// first port of a block meanwhile.
-func freeTestPorts(t *testing.T, n int) []string {
-	t.Helper()
-	const low, high, block = 10_000, 20_000, 50
-	for _, k := range rand.Perm((high - low) / block) {
-		first := low + k*block
-		guard, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first))
-		if err != nil {
-			continue
-		}
-		var list []string
-		for port := first + 1; len(list) < n && port < first+block; port++ {
-			addr := fmt.Sprintf("127.0.0.1:%d", port)
-			tcp, err := net.Listen("tcp", addr)
-			if err != nil {
-				continue
-			}
-			tcp.Close()
-			if udp, err := net.ListenPacket("udp", addr); err == nil {
-				udp.Close()
-				list = append(list, addr)
-			}
-		}
-		if len(list) == n {
-			t.Cleanup(func() { guard.Close() })
-			return list
-		}
-		guard.Close()
-	}
-	t.Fatalf("no %d free ports on 127.0.0.1", n)
-	return nil
 }
 
 // ready reports whether the board would be sent clients.

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// served is a bounded listener on which everything is answered with "ok", and a client that
-// reads nothing is cut off after limit. The test has no addresses but loopback's, so that all
-// but the first are strangers' here.
+// served returns a bounded listener that answers everything with "ok", and cuts off a client that
+// reads nothing after limit. The test has only loopback addresses, so all but the first count as
+// strangers here.
 func served(t *testing.T, limit time.Duration) (*limitedListener, *http.Server) {
 	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
