@@ -141,7 +141,7 @@ func sharedImage(t *testing.T) string {
 			return
 		}
 		built.image = filepath.Join(built.folder, "bramble.img")
-		built.options = Options{Config: built.settings, Shop: shop, Out: built.image, UpdateKey: private}
+		built.options = Options{Config: built.settings, Shop: shop, Out: built.image, UpdateKey: private, Released: "2026-01-01T00:00:00Z"}
 		built.report, built.err = Build(t.Context(), built.options)
 	})
 	if built.err != nil {

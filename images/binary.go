@@ -1,11 +1,13 @@
 package images
 
 import (
+	"cmp"
 	"context"
 	"debug/buildinfo"
 	"debug/elf"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -17,11 +19,11 @@ const module = "bramble"
 
 // goProgram is the card's Bramble program.
 type goProgram struct {
-	content   []byte
-	version   string
-	modules   []*debug.Module // linked into it, its own first
-	golang    string          // the compiler, such as "go1.26.8"
-	committed time.Time       // of the source; of the package index if the build does not tell
+	content  []byte
+	version  string
+	modules  []*debug.Module // linked into it, its own first
+	golang   string          // the compiler, such as "go1.26.8"
+	released time.Time       // of the source; zero if nothing tells
 }
 
 // loadProgram builds the card's program, or reads the one that the options name.
@@ -45,14 +47,32 @@ func (b *builder) loadProgram(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s was not built by Go: %w", file, err)
 	}
-	b.binary = goProgram{content: content, version: versionOf(info), golang: info.GoVersion, committed: b.lock.Dated}
-	for _, s := range info.Settings {
-		if at, err := time.Parse(time.RFC3339, s.Value); err == nil && s.Key == "vcs.time" {
-			b.binary.committed = at
-		}
+	b.binary = goProgram{content: content, version: versionOf(info), golang: info.GoVersion}
+	if b.binary.released, err = b.findReleased(ctx, info.Settings); err != nil {
+		return err
 	}
 	b.binary.modules = append([]*debug.Module{&info.Main}, info.Deps...)
 	return nil
+}
+
+// findReleased returns the time of the source: what the owner says, or the commit's time that the build has, or git. Go stamps
+// no program that it builds in a git worktree. Without any there is no signature.
+func (b *builder) findReleased(ctx context.Context, settings []debug.BuildSetting) (time.Time, error) {
+	text := b.options.Released
+	for _, s := range settings {
+		if s.Key == "vcs.time" {
+			text = cmp.Or(text, s.Value)
+		}
+	}
+	if _, err := os.Stat(".git"); err == nil && text == "" && b.options.Binary == "" { // a folder above may be another project's
+		out, _ := exec.CommandContext(ctx, "git", "log", "-1", "--format=%cI").Output()
+		text = strings.TrimSpace(string(out))
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil && (b.options.UpdateKey != nil || b.options.Released != "") {
+		return at, fmt.Errorf("the time of the source, by which boards refuse older versions, is %q: build in your own git checkout, or write the time of this version such as --released 2026-11-30T12:00:00Z", text)
+	}
+	return at.UTC(), nil
 }
 
 // compileProgram builds the program from the source in the current folder.

@@ -88,7 +88,7 @@ func (b *builder) addSlot(c *bootPartition, kernels []kernelPackage, initrd []by
 	}
 	if b.options.UpdateKey != nil {
 		r, err := release.New(files)
-		s := r.Statement(b.binary.committed)
+		s := r.Statement(b.binary.released)
 		signed, failed := s.Sign(b.options.UpdateKey)
 		if err := errors.Join(err, failed); err != nil {
 			return fmt.Errorf("signing the update: %w", err)

@@ -15,6 +15,9 @@ type Options struct {
 	Binary    string // Bramble for ARMv6; "" = built from the source in the current folder
 	UpdateKey []byte // a private key in PEM, to sign the update; nil: no board will accept one
 
+	// Released is the time of the source (RFC 3339), where the build does not tell; it counts before what the build tells.
+	Released string
+
 	PackageSource
 	// Progress receives one line per step, of at most 72 bytes. nil: no progress is shown.
 	Progress func(line string)

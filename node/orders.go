@@ -77,6 +77,9 @@ func (b *board) openOrders(catalogue *shop.Catalogue) (*orderStack, error) {
 		offers[i].Retain = time.Duration(b.cfg.Orders.Retention)
 	}
 	s.service = orderservice.New(orderservice.Config{
+		Link: func(id orders.ID, token string) string {
+			return strings.TrimSuffix(b.cfg.Orders.PublicURL, "/") + shop.ReceiptPath(id, token)
+		},
 		Ledger: s.ledger, Book: s.book, Offers: offers, Keys: rackKeys(b.cfg.Rack), Logger: b.log, Clock: time.Now,
 		Amount: formatMoney, OthersAccept: b.othersAcceptOrders, LogViewDir: filepath.Join(folder, viewFolder), PurgeTag: func(tag string) { b.cache.PurgeTag(tag) },
 		Board: b.cfg.Board.Name, Version: b.version, BackupStatus: func() []backup.TargetStatus { return s.backups.Status() },

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -114,12 +115,13 @@ func (k keyFlags) passphrase(w world) (string, error) {
 	if *k.passphraseFile == "" {
 		return w.getenv(passphraseVariable), nil
 	}
-	in, err := openInput(w, *k.passphraseFile, "the passphrase's file")
-	if err != nil {
-		return "", err
+	var text []byte
+	var err error
+	if *k.passphraseFile == "-" {
+		text, err = io.ReadAll(io.LimitReader(w.in, 4<<10))
+	} else {
+		text, err = readSecret(w, *k.passphraseFile)
 	}
-	defer in.Close()
-	text, err := io.ReadAll(io.LimitReader(in, 4<<10))
 	if err != nil {
 		return "", fmt.Errorf("reading the passphrase: %w", err)
 	}
@@ -159,12 +161,11 @@ func (k keyFlags) sealFor(w world, recipients []string) (*backup.Keyring, error)
 // open returns the keyring that decrypts.
 func (k keyFlags) open(w world) (*backup.Keyring, error) {
 	if *k.identity != "" {
-		f, err := os.Open(*k.identity)
+		text, err := readSecret(w, *k.identity)
 		if err != nil {
 			return nil, fmt.Errorf("opening the identity file: %w", err)
 		}
-		defer f.Close()
-		return backup.NewIdentitiesKeyring(f)
+		return backup.NewIdentitiesKeyring(bytes.NewReader(text))
 	}
 	text, err := k.passphrase(w)
 	switch {

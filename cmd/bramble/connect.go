@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -58,6 +59,18 @@ func warnExposed(w world, cfg *config.Config, file string) {
 	for _, text := range exposed {
 		printNote(w, "WARNING: "+text)
 	}
+}
+
+// readSecret reads the owner's file of a key or passphrase, and refuses one that everybody can read.
+func readSecret(w world, file string) ([]byte, error) {
+	text, isOpen := config.DescribeExposure(file)
+	if isOpen {
+		return nil, errors.New("a key that others know protects nothing: " + text)
+	}
+	if text != "" {
+		printNote(w, "WARNING: "+text)
+	}
+	return os.ReadFile(file)
 }
 
 // choose returns the console that the flags name. One on this machine is reached by its

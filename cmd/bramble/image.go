@@ -60,6 +60,7 @@ mirror's signed index and writes them to the file that --lock names.`,
 			fs.StringVar(&o.Suite, "suite", "", "`NAME` of the Debian release; any but bookworm needs a --lock made for it")
 			fs.StringVar(&o.Lock, "lock", "", "`FILE` of pinned packages, instead of the built-in one")
 			key := fs.String("update-key", "", "`FILE` with the private key to sign with, instead of update.key beside the configuration file")
+			fs.StringVar(&o.Released, "released", "", "`TIME` of the source, such as 2026-11-30T12:00:00Z, for a source without git: a board refuses older versions than its own")
 			relock := fs.Bool("relock", false, "write the file of --lock instead of making an image")
 			return func(ctx context.Context, w world, args []string) error {
 				if err := refuseArgs(args); err != nil {
@@ -90,7 +91,7 @@ func makeImage(ctx context.Context, w world, o images.Options, key string) error
 		return err
 	}
 	warnExposed(w, cfg, o.Config)
-	if o.UpdateKey, err = os.ReadFile(cmp.Or(key, filepath.Join(filepath.Dir(o.Config), updateKeyFile))); key == "" && errors.Is(err, fs.ErrNotExist) {
+	if o.UpdateKey, err = readSecret(w, cmp.Or(key, filepath.Join(filepath.Dir(o.Config), updateKeyFile))); key == "" && errors.Is(err, fs.ErrNotExist) {
 		printNote(w, "There is no "+updateKeyFile+" to sign the image with: it suits new cards, and no board will accept it from \"bramble update\".")
 	} else if s := new(cardinit.Statement); err != nil {
 		return fmt.Errorf("the private update key: %w", err)

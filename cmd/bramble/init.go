@@ -58,14 +58,21 @@ You alone can read them: keep a copy of both in a safe place.
 
 The console's password, for the user bramble, is %s
 
-Next, run a board here:  bramble node --config %s
-or make cards for Pis:   bramble image --config %s
-`, out, keyFile, cfg.Console.Password, out, out)
+Set [rack] expected_boards in it to the number of your boards: with %d there, no
+orders are accepted until %[4]d boards run.
+
+Next, run a board here:  bramble node --config %[1]s
+or make cards for Pis:   bramble image --config %[1]s
+`, out, keyFile, cfg.Console.Password, cfg.Rack.ExpectedBoards)
 	return err
 }
 
-// writeSecret writes a new file that its owner alone can read.
+// writeSecret writes a new file that its owner alone can read, in a folder that it makes if it is missing.
 func writeSecret(file string, content []byte) error {
+	err := os.MkdirAll(filepath.Dir(file), 0o700)
+	if err != nil {
+		return fmt.Errorf("the folder of a new file for a secret: %w", err)
+	}
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("writing a new file for a secret: %w; move an old one away, or name another", err)

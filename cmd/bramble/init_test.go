@@ -20,7 +20,7 @@ func runIn(t *testing.T, args ...string) (code int, output string) {
 }
 
 func TestInit(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "new")
 	file, key := filepath.Join(dir, "bramble.toml"), filepath.Join(dir, updateKeyFile)
 	code, out := runIn(t, "init", "--out", file)
 	if code != exitOK {
@@ -42,7 +42,10 @@ func TestInit(t *testing.T) {
 			t.Errorf("the file has no comment %q:\n%s", want, text)
 		}
 	}
-	for _, want := range []string{cfg.Console.Password, "bramble node --config", "bramble image --config", updateKeyFile} {
+	if info, err := os.Stat(dir); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o700 {
+		t.Errorf("the folder that it made has mode %v (%v)", info.Mode(), err)
+	}
+	for _, want := range []string{cfg.Console.Password, "orders are accepted until 5 boards run", "bramble node --config", "bramble image --config", updateKeyFile} {
 		if strings.Count(out, want) < 1 {
 			t.Errorf("the output does not name %q:\n%s", want, out)
 		}

@@ -31,7 +31,8 @@ List, export, send, return, cancel and erase orders. An order here is also a
 ballot entry, a registration of interest or a place on the waiting list:
 
   list          print one line per order, without personal data
-  show REF      print everything about one order
+  show REF      print everything about one order; --link: and the link of its
+                receipt, for a buyer who lost it
   export        write all orders, with names and addresses, as CSV or JSON lines
   sent REF …    mark orders as sent by hand; --note for a tracking number, which
                 the buyer sees. --from FILE names many orders ("-" is standard
@@ -74,6 +75,7 @@ no rack.`,
 			fs.BoolVar(&o.stale, "stale", false, "list, show, export, audit: accept one board's copy; without a leader, all that its log holds")
 			fs.BoolVar(&o.bom, "bom", false, "export: begin the CSV with a byte order mark, by which Excel recognises UTF-8")
 			fs.StringVar(&o.ledger, "ledger", "", "export: read this ledger `FOLDER` from a dead board's card")
+			fs.BoolVar(&o.link, "link", false, "show: print the receipt's link too, which opens and cancels the order; it needs the role steer")
 			fs.StringVar(&o.out, "out", "", "export: write this new `FILE` instead of standard output")
 			fs.StringVar(&o.reason, "reason", "", "cancel, return: `TEXT` for the note of the order, which show prints, without personal data")
 			fs.StringVar(&o.note, "note", "", "sent: `TEXT` such as a tracking number, which the buyer sees")
@@ -145,7 +147,7 @@ type ordersFlags struct {
 	note, from           string
 	json, stale, bom     bool
 	restock, revoke, yes bool
-	noWait               bool
+	noWait, link         bool
 }
 
 // forEachOrder calls each for every selected order, page by page. With --stale it ends with a
@@ -260,13 +262,25 @@ func (o *ordersFlags) showOrder(ctx context.Context, w world, c *client.Client, 
 	if err := readStale(ctx, w, func() error { return c.Shop(ctx, http.MethodGet, path, nil, &order) }); err != nil {
 		return err
 	}
+	shown := struct {
+		orderservice.OrderJSON
+		Link string `json:"link,omitempty"`
+	}{OrderJSON: order}
+	if o.link {
+		if err := c.Shop(ctx, http.MethodGet, "orders/"+url.PathEscape(ref)+"/link", nil, &shown); err != nil {
+			return err
+		}
+	}
 	if o.json {
-		return printJSON(w, order)
+		return printJSON(w, shown)
 	}
 	for i, cell := range order.Cells(formatAmount) {
 		if cell != "" {
 			fmt.Fprintf(w.out, "%-11s %s\n", orderservice.Columns()[i], cell)
 		}
+	}
+	if o.link {
+		fmt.Fprintf(w.out, "%-11s %s\n", "link", shown.Link)
 	}
 	return nil
 }

@@ -35,3 +35,25 @@ func TestAudit(t *testing.T) {
 		}
 	}
 }
+
+// The link of a receipt is shown only on request, to people and programs.
+func TestShowLink(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if strings.HasSuffix(r.URL.Path, "/shop/orders/REF/link") {
+			io.WriteString(w, `{"link":"https://shop.example/r/REF/token"}`)
+		} else {
+			io.WriteString(w, `{"reference":"REF","number":3}`)
+		}
+	}))
+	defer s.Close()
+	for _, tt := range []struct {
+		args []string
+		has  bool
+	}{{nil, false}, {[]string{"--json"}, false}, {[]string{"--link"}, true}, {[]string{"--link", "--json"}, true}} {
+		code, out, failure := bramble(t, nil, append([]string{"orders", "show", "REF", "--console", s.URL}, tt.args...)...)
+		if code != exitOK || strings.Contains(out, "https://shop.example/r/REF/token") != tt.has || !strings.Contains(out, "REF") || strings.Contains(out, "}\nlink") {
+			t.Errorf("%v: exit %d %s%s", tt.args, code, out, failure)
+		}
+	}
+}

@@ -20,9 +20,11 @@ import (
 	"bramble/cluster/durable"
 	"bramble/images/cardinit"
 	"bramble/node"
+	"bramble/node/certs"
 	"bramble/node/config"
 	"bramble/node/console"
 	"bramble/node/console/client"
+	"bramble/node/orders/draw"
 	"bramble/node/orderservice"
 )
 
@@ -46,11 +48,14 @@ with a card one can pose as a board, and would be given the new secrets.
 
 Boards believe only the private half of a key under their [update] keys, which
 is on no card, because the thief has the console's password. Without one, change
-the secrets by hand: images/README.md has the steps.
+the secrets by hand, with --out: images/README.md has the steps.
 
 Each board restarts three times: it accepts the new key, uses it, and drops the
 old one. Until the end the new settings are in a file beside --config, which
-ends in .rekey. If anything stops the command, run it again.`,
+ends in .rekey. If anything stops the command, run it again.
+
+With --out it asks no board, and writes the settings with new secrets to a new
+file, for the way by hand.`,
 		examples: `
   bramble rekey --dry-run --console https://192.168.1.5:8080
   bramble rekey --stolen bramble-1a2b --console https://192.168.1.5:8080`,
@@ -61,16 +66,27 @@ ends in .rekey. If anything stops the command, run it again.`,
 			fs.StringVar(&f.file, "config", "bramble.toml", "your copy of the boards' settings, a `FILE` that gets the new secrets")
 			keyFile := fs.String("update-key", "", "private update key, a `FILE` (default update.key beside --config)")
 			stolen := fs.String("stolen", "", "`BOARD` whose card was stolen: it gets no new secrets")
+			out := fs.String("out", "", "write the settings with new secrets to this new `FILE`, and ask no board")
 			dry := fs.Bool("dry-run", false, "print what would change, and change nothing")
 			yes := fs.Bool("yes", false, "do it without asking")
 			return func(ctx context.Context, w world, args []string) error {
-				r := rekeying{w: w, file: f.file, plan: f.file + ".rekey", account: f.account}
+				r := rekeying{w: w, file: f.file, plan: cmp.Or(*out, f.file+".rekey"), account: f.account, stolen: *stolen}
 				err := refuseArgs(args)
 				if err == nil {
-					err = r.load(cmp.Or(*keyFile, filepath.Join(filepath.Dir(f.file), updateKeyFile)))
+					err = r.load()
+				}
+				if err == nil && *out != "" {
+					if err = writeSecret(*out, r.text); err == nil {
+						r.printPasswords()
+						r.explain()
+					}
+					return err
 				}
 				if err == nil {
-					err = r.findBoards(ctx, f, *stolen)
+					err = r.loadKey(cmp.Or(*keyFile, filepath.Join(filepath.Dir(f.file), updateKeyFile)))
+				}
+				if err == nil {
+					err = r.findBoards(ctx, f)
 				}
 				if err != nil {
 					return err
@@ -94,7 +110,11 @@ ends in .rekey. If anything stops the command, run it again.`,
 type rekeying struct {
 	w          world
 	account    string
-	file, plan string // the owner's settings of now, and the new ones
+	stolen     string   // board
+	file, plan string   // the owner's settings of now, and the new ones
+	yours      []string // secrets that the owner replaces
+	oldCA      string   // name of the consoles' CA
+	ballots    []string // whose draw follows from a secret on the stolen card alone
 	old, next  *config.Config
 	text       []byte            // of plan
 	shown      map[string]string // new passwords by account, which only the run that makes them has
@@ -106,15 +126,42 @@ type rekeying struct {
 	off        []string // boards that do not answer
 }
 
-// load reads the owner's settings and key, and makes the new settings unless an earlier run has.
-func (r *rekeying) load(keyFile string) (err error) {
-	if r.old, err = config.Load(r.file); err != nil {
+func (r *rekeying) printPasswords() {
+	for _, name := range slices.Sorted(maps.Keys(r.shown)) {
+		r.print("New password of " + name + " " + r.shown[name])
+	}
+}
+
+// load reads the owner's settings, and makes the new ones unless an earlier run has.
+func (r *rekeying) load() error {
+	file, err := config.LoadFile(r.file)
+	if err == nil {
+		r.old, err = config.Load(r.file)
+	}
+	if err != nil {
 		return err
 	}
+	r.yours = file.OtherSecrets()
 	if len(r.old.Rack.OldKeys) > maxEarlierKeys {
 		return fmt.Errorf("%s has a change of the rack key that is not finished: take keys out of old_keys on all boards first", r.file)
 	}
-	private, err := os.ReadFile(keyFile)
+	ca, err := certs.NewConsoleCA(r.old.Rack.Key.Bytes())
+	if err != nil {
+		return err
+	}
+	r.oldCA = ca.Name()
+	if r.text, err = os.ReadFile(r.plan); errors.Is(err, fs.ErrNotExist) {
+		r.text, err = r.applyToFile(r.makeSecrets())
+	}
+	if err == nil {
+		r.next, err = config.Parse(r.file, r.text)
+	}
+	return err
+}
+
+// loadKey reads the owner's private update key.
+func (r *rekeying) loadKey(keyFile string) error {
+	private, err := readSecret(r.w, keyFile)
 	if err == nil {
 		r.key, r.public, err = cardinit.ReadUpdateKey(private)
 	}
@@ -124,13 +171,7 @@ func (r *rekeying) load(keyFile string) (err error) {
 	if err != nil {
 		return fmt.Errorf("boards accept new secrets only with the private update key, %s: %w; without it change them by hand (images/README.md)", keyFile, err)
 	}
-	if r.text, err = os.ReadFile(r.plan); errors.Is(err, fs.ErrNotExist) {
-		r.text, err = r.applyToFile(r.makeSecrets())
-	}
-	if err == nil {
-		r.next, err = config.Parse(r.file, r.text)
-	}
-	return err
+	return nil
 }
 
 // applyToFile returns the owner's settings, as they are now, with other secrets.
@@ -168,7 +209,7 @@ func passwordsOf(c *config.Config) map[string]string {
 }
 
 // findBoards asks one console for the boards of the rack.
-func (r *rekeying) findBoards(ctx context.Context, f consoleFlags, stolen string) (err error) {
+func (r *rekeying) findBoards(ctx context.Context, f consoleFlags) (err error) {
 	if r.base, r.access, err = f.choose(r.w); err == nil {
 		r.access.Rack, err = poolOf(append(slices.Clone(r.old.Rack.OldKeys), r.old.Rack.Key, r.next.Rack.Key))
 	}
@@ -187,11 +228,14 @@ func (r *rekeying) findBoards(ctx context.Context, f consoleFlags, stolen string
 		first = r.newClient()
 	}
 	rack, err := first.Rack(ctx)
+	if err == nil && r.old.Orders.Enabled {
+		err = r.findBallots(ctx, first)
+	}
 	r.boards = map[string]*client.Client{}
 	for _, b := range rack.Boards {
 		switch {
-		case b.State == "left" || b.Name == stolen && b.State == "dead":
-		case b.Name == stolen || slices.Contains(b.Faults, "name-taken"):
+		case b.State == "left" || b.Name == r.stolen && b.State == "dead":
+		case b.Name == r.stolen || slices.Contains(b.Faults, "name-taken"):
 			return fmt.Errorf("%s runs at %s with the stolen card, or beside another of its name: switch that off first", b.Name, b.ConsoleURL)
 		case b.State == "dead":
 			r.off = append(r.off, b.Name)
@@ -223,15 +267,37 @@ func (r *rekeying) print(text string) {
 	fmt.Fprintln(r.w.out, strings.Join(wrapText(text, helpWidth), "\n"))
 }
 
+// findBallots looks for ballots whose draw follows only from a secret that the stolen card has.
+func (r *rekeying) findBallots(ctx context.Context, c *client.Client) error {
+	var sales []orderservice.SaleJSON
+	err := c.Shop(ctx, http.MethodGet, "sales?stale=1", nil, &sales)
+	for _, s := range sales {
+		if s.Draw != nil && s.Draw.State != orderservice.Drawn && s.Draw.Promised.Kind == draw.None {
+			r.ballots = append(r.ballots, s.Product)
+		}
+	}
+	if errors.Is(err, console.ErrUnknownBoard) { // 404: the rack is in front of another shop
+		return nil
+	}
+	return err
+}
+
 // explain prints what the thief has, and what is replaced here and elsewhere.
 func (r *rekeying) explain() {
 	r.print("The thief has the orders and people of the card (\"bramble orders export\" lists them), and all of its bramble.toml.")
-	r.print(fmt.Sprintf("Replaced here: the rack key, with it the consoles' CA and the keys of session tickets; %d passwords of the console; the secret of the receipts' links.", len(passwordsOf(r.next))))
-	yours := r.old.OtherSecrets()
-	if r.old.TLS.Listen != "" {
-		yours = append(yours, "the certificates in [tls] key_files (revoke them)", "those from a CA (another [tls] acme_storage, with all boards off)")
+	links := "; the secret of the receipts' links."
+	if r.boards == nil {
+		links = ". When the boards run with them, end the receipts' links: bramble orders relink --revoke --yes"
 	}
-	r.print("Replace yourself, in the file of each board: " + cmp.Or(strings.Join(yours, ", "), "nothing") + ". Draws that are only committed to, and what was encrypted for a private key on the card, are no secret any more.")
+	r.print(fmt.Sprintf("Replaced here: the rack key, with it the consoles' CA and the keys of session tickets; %d passwords of the console%s", len(passwordsOf(r.next)), links))
+	r.print("Replace yourself, in the file of each board: " + cmp.Or(strings.Join(r.yours, ", "), "nothing") + ".")
+	r.print(fmt.Sprintf("Remove the consoles' old CA, %q, from browsers, --ca files and Prometheus: who trusts it trusts the thief. \"bramble console certificate\" prints the new one.", r.oldCA))
+	for _, product := range r.ballots {
+		r.print(fmt.Sprintf("The thief can compute the winners of the ballot %s, and choose entries that win. Its secret cannot be replaced: \"bramble sale close %[1]s\" ends that now, and draws.", product))
+	}
+	if r.stolen != "" {
+		r.print(fmt.Sprintf("Without the new key %s cannot vote on orders. Its vote counts as missing until a board with a new card takes it.", r.stolen))
+	}
 	if len(r.off) > 0 {
 		r.print("Off, and left out: " + strings.Join(r.off, ", ") + ". Write the new bramble.toml to their cards afterwards: with the old one they cannot join.")
 	}
@@ -270,9 +336,7 @@ func (r *rekeying) secretsFor(round int) (s config.Secrets) {
 
 // run leads all boards through the rounds. What each has done is known from the board itself.
 func (r *rekeying) run(ctx context.Context) error {
-	for _, name := range slices.Sorted(maps.Keys(r.shown)) {
-		r.print("New password of " + name + " " + r.shown[name])
-	}
+	r.printPasswords()
 	if err := durable.WriteFile(r.plan, r.text, secretsFileMode); err != nil {
 		return err
 	}
@@ -297,7 +361,7 @@ func (r *rekeying) run(ctx context.Context) error {
 			return fmt.Errorf("the rack has new keys, and the receipts' links are left: run the command again: %w", err)
 		}
 	}
-	r.print("Done: " + r.file + " has the new secrets. Make a new card image with it. Browsers warn of the consoles' new CA once; \"bramble console certificate\" prints it.")
+	r.print("Done: " + r.file + " has the new secrets. Make a new card image with it, and do what is listed above as yours.")
 	return os.Remove(r.plan)
 }
 

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -21,8 +22,10 @@ import (
 	"bramble/cluster/link"
 	"bramble/images/cardinit"
 	"bramble/node"
+	"bramble/node/certs"
 	"bramble/node/config"
 	"bramble/node/console"
+	"bramble/node/console/client"
 	"bramble/node/lab"
 )
 
@@ -462,3 +465,108 @@ func TestSecretsOfACardAreWrittenToBothFiles(t *testing.T) {
 		t.Errorf("the card has\n%s", now)
 	}
 }
+
+// Without an update key the command writes a file with new secrets for the way by hand: nothing that the thief has opens
+// anything, every other setting stays, and what the owner must do is named.
+func TestRekeyByHand(t *testing.T) {
+	dir := t.TempDir()
+	file, out := filepath.Join(dir, "bramble.toml"), filepath.Join(dir, "new", "bramble.toml")
+	old := config.NewRackKey()
+	text := fmt.Sprintf("# mine\n[rack]\nkey = %q\nmdns = false\n[console]\npassword = \"tell me more\"\n[[console.accounts]]\nname = \"till\"\nrole = \"steer\"\npassword = \"till of the shop\"\n"+
+		"[mail]\nserver = \"mail.example:587\"\nfrom = \"a@b.example\"\nuser = \"u\"\npassword = \"of the mail\"\n[cards.1a2b.console]\npassword = \"of one card\"\n", old.Reveal())
+	writeTestFile(t, file, []byte(text))
+	code, shown, failure := bramble(t, nil, "rekey", "--config", file, "--out", out, "--stolen", "b")
+	if code != exitOK {
+		t.Fatalf("exit %d: %s%s", code, shown, failure)
+	}
+	was, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := config.Load(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next.Rack.Key == old || len(next.Rack.OldKeys) > 0 || next.Console.Password == was.Console.Password || next.Console.Accounts[0].Password == was.Console.Accounts[0].Password {
+		t.Errorf("a secret is the old one: %+v", next.Console)
+	}
+	ca, err := certs.NewConsoleCA(old.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{next.Console.Password, next.Console.Accounts[0].Password, "[mail] password (change it at the mail server)", "[cards.1a2b.console] password", ca.Name(), "bramble orders relink --revoke --yes", "b cannot vote"} {
+		if !hasWords(shown, want) {
+			t.Errorf("the output does not name %q:\n%s", want, shown)
+		}
+	}
+	if again, _, failure := bramble(t, nil, "rekey", "--config", file, "--out", out); again == exitOK {
+		t.Errorf("a second time: %s", failure)
+	}
+	written, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next, err = config.Parse(file, written); err != nil {
+		t.Fatal(err)
+	}
+	if was, err = config.Parse(file, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	next.Rack, next.Console = was.Rack, was.Console
+	if all := (config.PrintOptions{Secrets: true}); string(next.TOML(all)) != string(was.TOML(all)) {
+		t.Error("another setting changed")
+	}
+}
+
+// The command names the ballots whose winners the thief can compute: those without public randomness that are not drawn.
+func TestRekeyNamesBallots(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `[{"product":"berry","mode":"shop"},{"product":"risky","draw":{"state":"not_due","promised":{"kind":""}}},`+
+			`{"product":"dice","draw":{"state":"not_due","promised":{"kind":"dice"}}},{"product":"done","draw":{"state":"drawn","promised":{"kind":""}}}]`)
+	}))
+	defer s.Close()
+	c, err := client.New(s.URL, client.Access{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	r := rekeying{w: world{out: &out}, old: config.Default(), next: config.Default()}
+	if err := r.findBallots(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if r.explain(); len(r.ballots) != 1 || !hasWords(out.String(), "winners of the ballot risky") || !hasWords(out.String(), "bramble sale close risky") {
+		t.Errorf("named: %q\n%s", r.ballots, out.String())
+	}
+}
+
+// A private key or a passphrase that everybody can read protects nothing, and no command uses it.
+func TestReadableOwnersKeys(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("it has no such modes")
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a.key")
+	writeTestFile(t, file, []byte("long enough a passphrase\n"))
+	for mode, want := range map[os.FileMode]string{0o644: "others know", 0o640: "WARNING: its group can read", 0o600: ""} {
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{
+			{"restore", "none.age", "--passphrase-file", file}, {"restore", "none.age", "--identity", file}, {"rekey", "--update-key", file},
+			{"image", "--update-key", file, "--binary", "none"},
+		} {
+			config := filepath.Join(dir, "bramble.toml")
+			if args[0] != "restore" {
+				writeTestFile(t, config, []byte("[rack]\nkey = \""+configKey()+"\"\n"))
+				args = append(args, "--config", config)
+			}
+			code, _, failure := bramble(t, nil, args...)
+			if code == exitOK || (want == "") == (hasWords(failure, "run chmod go= "+file)) || !hasWords(failure, want) {
+				t.Errorf("%v, mode %o: %s", args, mode, failure)
+			}
+		}
+	}
+}
+
+func configKey() string { return config.NewRackKey().Reveal() }

@@ -50,7 +50,7 @@ password). All boards must have the same password.`,
 				warnExposed(w, new(config.Config), args[0])
 				version, err := release.Open(args[0])
 				if err == nil && *downgrade != "" {
-					version.Signature, err = allowDowngrade(version.Signature, *downgrade)
+					version.Signature, err = allowDowngrade(w, version.Signature, *downgrade)
 				}
 				if err != nil {
 					return err
@@ -92,8 +92,8 @@ type cardBoard struct {
 }
 
 // allowDowngrade signs a version again, as one that may replace all those released until now.
-func allowDowngrade(signed, keyFile string) (string, error) {
-	private, err := os.ReadFile(keyFile)
+func allowDowngrade(w world, signed, keyFile string) (string, error) {
+	private, err := readSecret(w, keyFile)
 	if err != nil {
 		return "", fmt.Errorf("the private update key: %w", err)
 	}

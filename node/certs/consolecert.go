@@ -72,6 +72,9 @@ func (c *ConsoleCA) PEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.cert.Raw})
 }
 
+// Name returns the name under which a computer lists the certificate.
+func (c *ConsoleCA) Name() string { return c.cert.Subject.CommonName }
+
 // AddTo makes a pool trust the CA.
 func (c *ConsoleCA) AddTo(pool *x509.CertPool) { pool.AddCert(c.cert) }
 

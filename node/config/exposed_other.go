@@ -2,6 +2,11 @@
 
 package config
 
-import "runtime"
+import (
+	"os"
+	"runtime"
+)
 
 func lacksModes(string) bool { return runtime.GOOS == "windows" }
+
+func ownerOf(os.FileInfo) int { return -1 }

@@ -47,3 +47,36 @@ func TestExposedFiles(t *testing.T) {
 		}
 	}
 }
+
+// A file of another user, or one in a folder in which everybody can put another in its place, is named as ssh does.
+func TestReplaceableFiles(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("it has no such modes")
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "update.key")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for mode, want := range map[os.FileMode]string{
+		0o777:                 "everybody on this machine can replace " + file + ", which has secrets: run chmod o-w " + dir,
+		0o777 | os.ModeSticky: "",
+		0o755:                 "",
+	} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		if text, isOpen := DescribeExposure(file); text != want || isOpen {
+			t.Errorf("in a folder with %v: %q, %v", mode, text, isOpen)
+		}
+	}
+	if os.Getuid() != 0 || runtime.GOOS != "linux" {
+		t.Skip("only root can give a file away")
+	}
+	if err := os.Chown(file, 65534, -1); err != nil {
+		t.Fatal(err)
+	}
+	if text, isOpen := DescribeExposure(file); text != "another user (65534) owns "+file+", which has secrets, and can change it: run chown 0 "+file || isOpen {
+		t.Errorf("%q, %v", text, isOpen)
+	}
+}

@@ -3,11 +3,15 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"regexp"
 	"strings"
 
 	"bramble/node/tomlfile"
 )
+
+// byRekey is the renewal of the secrets that "bramble rekey" replaces: those in Secrets.
+const byRekey = "bramble rekey"
 
 // Secrets are the settings that let somebody into the rack, and that "bramble rekey" replaces.
 type Secrets struct {
@@ -69,14 +73,21 @@ func setOldKeys(text []byte, keys []string) []byte {
 	return bytes.Join(lines, nil)
 }
 
-// OtherSecrets returns the keys of other secrets that the file has, such as "[mail] password".
-func (c *Config) OtherSecrets() (names []string) {
+// OtherSecrets returns the keys of the secrets that the file has and that Apply does not replace, each with what to do, such
+// as "[mail] password (change it at the mail server)". Secrets that one card has otherwise are among them.
+func (p *ParsedFile) OtherSecrets() (names []string) {
 	for _, k := range allKeys() {
-		if !k.secret || k.table == "console" || k.table == "rack" {
+		if k.renewal == "" {
 			continue
 		}
-		if text, ok := k.at(c).(*string); ok && *text != "" {
-			names = append(names, fmt.Sprintf("[%s] %s", k.table, k.key))
+		shared := reflect.ValueOf(k.at(p.Config)).Elem()
+		if k.renewal != byRekey && shared.Len() > 0 && (k.key != "acme_storage" || len(p.Config.TLS.ACMEDomains) > 0) {
+			names = append(names, fmt.Sprintf("[%s] %s (%s)", k.table, k.key, k.renewal))
+		}
+		for _, card := range p.cards {
+			if own := reflect.ValueOf(k.at(card.doc.Config)).Elem(); !reflect.DeepEqual(own.Interface(), shared.Interface()) {
+				names = append(names, fmt.Sprintf("[%s.%s.%s] %s", cardsTable, card.digits, k.table, k.key))
+			}
 		}
 	}
 	return names

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -37,10 +38,37 @@ func TestSecretsAreReplacedAndNothingElse(t *testing.T) {
 }
 
 func TestOtherSecretsAreNamed(t *testing.T) {
-	c := Default()
-	c.Rack.Key, c.Console.Password, c.Mail.Password, c.Webhook.Secret = testKey(t, 1), "tell me more", "x", "y"
-	if got := strings.Join(c.OtherSecrets(), ", "); got != "[webhook] secret, [mail] password" {
-		t.Error(got)
+	head := "[rack]\nkey = \"" + testKey(t, 1).Reveal() + "\"\n[console]\npassword = \"tell me more\"\n"
+	for text, want := range map[string]string{
+		"": "",
+		"[mail]\nserver = \"mail.example:587\"\nfrom = \"a@b.example\"\nuser = \"u\"\npassword = \"x\"\n": "[mail] password (change it at the mail server)",
+		"[cards.1a2b.console]\npassword = \"of this card\"\n[cards.3c4d.board]\nname = \"till\"\n":        "[cards.1a2b.console] password",
+		"[tls]\nlisten = \":443\"\nacme_domains = [\"shop.example\"]\n":                                   "[tls] acme_storage (with all boards off write another folder, for a new account and new certificates, and revoke the old ones)",
+		"[tls]\nlisten = \":443\"\ncertificate_files = [\"a.pem\"]\nkey_files = [\"a.key\"]\n":            "[tls] key_files (make new keys, and have the old certificates revoked)",
+	} {
+		p, err := ParseFile("b.toml", []byte(head+text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(p.OtherSecrets(), ", "); got != want {
+			t.Errorf("%s\nnames %q, want %q", text, got, want)
+		}
+	}
+}
+
+// Every key that has a secret, or looks so, says what becomes of it after a card was stolen, and Apply replaces those that it should.
+func TestEverySecretHasARenewal(t *testing.T) {
+	looks := regexp.MustCompile("key|pass|secret|token|account|url|storage|credential|auth|recipient|identity|private")
+	public := " backup.recipients backup.url orders.public_url origin.url site.url tls.acme_directory_url update.keys "
+	for _, k := range allKeys() {
+		name := k.table + "." + k.key
+		isPublic := strings.Contains(public, " "+name+" ")
+		if (k.secret || looks.MatchString(k.key)) != (k.renewal != "" || isPublic) || isPublic && k.renewal != "" {
+			t.Errorf("%s: secret %v, after a theft %q: say what becomes of it with asSecret or namesSecret, or list it here as public", name, k.secret, k.renewal)
+		}
+		if k.renewal == byRekey && !strings.Contains(" rack.key rack.old_keys console.password console.accounts ", " "+name+" ") {
+			t.Errorf("%s: Secrets.Apply does not replace it", name)
+		}
 	}
 }
 

@@ -15,6 +15,8 @@ type keySpec struct {
 	defaultText string
 	// secret values are never repeated in a message, and only printed on request.
 	secret bool
+	// renewal is what becomes of the secret after a card was stolen: byRekey, or what its owner does. "" = no secret.
+	renewal string
 	// at returns a pointer to the field; nil for a key of [[site]].
 	at func(*Config) any
 	// check returns the problem with the value and its remedy, or "". It may be nil.
@@ -40,8 +42,14 @@ func (k keySpec) withDefault(text string) keySpec {
 	return k
 }
 
-func (k keySpec) asSecret() keySpec {
-	k.secret = true
+func (k keySpec) asSecret(renewal string) keySpec {
+	k.secret, k.renewal = true, renewal
+	return k
+}
+
+// namesSecret is asSecret for a key that only says where a secret is.
+func (k keySpec) namesSecret(renewal string) keySpec {
+	k.renewal = renewal
 	return k
 }
 
@@ -159,19 +167,19 @@ func boardKeys() []keySpec {
 		keyOf("console", "password", func(c *Config) *string { return &c.Console.Password }, nil,
 			"Password of the console's account bramble, which may do everything: 8 to 200 characters, and not the rack key; or its hash, which \"bramble console password\" prints. "+
 				"Empty, and without accounts: every client that reaches the listener may read, and only the board itself may make changes, which is a safe default.").
-			asSecret().checkedBy(func(c *Config) string { return checkPassword(c, c.Console.Password) }),
+			asSecret(byRekey).checkedBy(func(c *Config) string { return checkPassword(c, c.Console.Password) }),
 		keyOf("console", "accounts", func(c *Config) *[]ConsoleAccount { return &c.Console.Accounts }, nil,
 			"More accounts, at most 32: tables [[console.accounts]] with name, role and password. The role is look (read what has no people's data), shop (also orders, sales and fulfilment) or steer (everything). "+
 				"The password is as above, or the hash of a token for a program, which \"bramble console token\" prints. The audit trail has the account's name.").
-			asSecret().checkedBy(checkAccounts),
+			asSecret(byRekey).checkedBy(checkAccounts),
 		keyOf("rack", "key", func(c *Config) *RackKey { return &c.Rack.Key }, nil,
 			`The secret that boards of one rack share, the same on every board: the line that "bramble key" prints. `+
 				"It has no default, because a default would be public.").
-			withDefault("none, it must be set").asSecret(),
+			withDefault("none, it must be set").asSecret(byRekey),
 		keyOf("rack", "old_keys", func(c *Config) *[]RackKey { return &c.Rack.OldKeys }, nil,
 			"Keys accepted besides key while you change it, at most 4. "+
 				"Empty except during that change.").
-			asSecret().checkedBy(func(c *Config) string { return checkCount(len(c.Rack.OldKeys), maxOldKeys, "keys") }),
+			asSecret(byRekey).checkedBy(func(c *Config) string { return checkCount(len(c.Rack.OldKeys), maxOldKeys, "keys") }),
 		keyOf("rack", "gossip_listen", func(c *Config) *string { return &c.Rack.GossipListen }, checkListen,
 			"Address where boards exchange membership messages, host:port, both UDP and TCP. "+
 				"7946 is the default port of memberlist, the library for it."),

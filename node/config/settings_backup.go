@@ -37,7 +37,7 @@ func backupKeys() []keySpec {
 			withDefault(`"", no login`),
 		keyOf("backup", "password", func(c *Config) *string { return &c.Backup.Password }, nil,
 			"Password at the server of url.").
-			withDefault(`""`).asSecret(),
+			withDefault(`""`).asSecret("change it at that server"),
 		keyOf("backup", "recipients", func(c *Config) *[]string { return &c.Backup.Recipients }, nil,
 			"Public keys of age, \"age1…\", that the backups are encrypted for; \"age-keygen\" makes one. "+
 				"The secret key stays with you: no board can read a backup later. At most 20.").

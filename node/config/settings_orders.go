@@ -24,10 +24,10 @@ func orderKeys() []keySpec {
 		keyOf("webhook", "url", func(c *Config) *string { return &c.Webhook.URL }, nil,
 			"URL to which every order is posted when its fulfilment begins. If it is added later, orders from then on are posted; "+
 				"\"bramble sale fulfil\" posts those from before.").
-			withDefault(`"", none`).checkedBy(checkHook),
+			withDefault(`"", none`).checkedBy(checkHook).namesSecret("if the address itself is a secret"),
 		keyOf("webhook", "secret", func(c *Config) *string { return &c.Webhook.Secret }, nil,
 			`Secret that signs the posts: "whsec_" and 24 to 64 bytes in base64. The receiver has the same.`).
-			withDefault(`""`).asSecret(),
+			withDefault(`""`).asSecret("change it at the receiver"),
 		keyOf("webhook", "timeout", func(c *Config) *Duration { return &c.Webhook.Timeout }, checkDuration(time.Second, time.Minute),
 			"Time that the receiver has to answer, 1s to 1m."),
 		keyOf("mail", "server", func(c *Config) *string { return &c.Mail.Server }, nil,
@@ -41,7 +41,7 @@ func orderKeys() []keySpec {
 			withDefault(`"", no login`),
 		keyOf("mail", "password", func(c *Config) *string { return &c.Mail.Password }, nil,
 			"Password at the server; it is sent only inside TLS.").
-			withDefault(`""`).asSecret(),
+			withDefault(`""`).asSecret("change it at the mail server"),
 		keyOf("mail", "tls", func(c *Config) *string { return &c.Mail.TLS }, checkOneOf("starttls", "tls", "none"),
 			"How the connection is secured: starttls, tls (from the first byte), or none. "+
 				"none shows names and addresses to the network in between; use it only for a server on this machine."),

@@ -28,7 +28,8 @@ func tlsKeys() []keySpec {
 				"They are read again when they change.").
 			checkedBy(checkPairs),
 		keyOf("tls", "key_files", func(c *Config) *[]string { return &c.TLS.KeyFiles }, nil,
-			"PEM files with the private keys of certificate_files, in the same order."),
+			"PEM files with the private keys of certificate_files, in the same order.").
+			namesSecret("make new keys, and have the old certificates revoked"),
 		keyOf("tls", "acme_domains", func(c *Config) *[]string { return &c.TLS.ACMEDomains }, checkList(maxCertificates, "names", checkACMEDomain),
 			"Host names for which the rack gets certificates from a CA (ACME, RFC 8555), at most 64; one board does it for the whole rack. "+
 				"Each name must resolve to a board that the internet reaches at port 443 or 80. By listing one you accept the CA's terms of service."),
@@ -43,7 +44,8 @@ func tlsKeys() []keySpec {
 			withDefault(`"", the CAs that the system trusts`),
 		keyOf("tls", "acme_storage", func(c *Config) *string { return &c.TLS.ACMEStorage }, checkFolder(`certificates need a directory; write one such as "certificates"`),
 			"Directory for the certificates from the CA and their keys; a relative path starts at the directory of bramble.toml. "+
-				"Each board has all of them."),
+				"Each board has all of them.").
+			namesSecret("with all boards off write another folder, for a new account and new certificates, and revoke the old ones"),
 		keyOf("tls", "redirect_http", func(c *Config) *bool { return &c.TLS.RedirectHTTP }, nil,
 			"Whether plain HTTP redirects clients to https (308), for names that have a certificate from a file or a CA. "+
 				"Off, because TLS handshakes are the most expensive work for a board at a launch."),

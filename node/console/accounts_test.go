@@ -24,7 +24,8 @@ func wantedRoles() map[string]Role {
 		"GET shop/ledger/clock": RoleLook, "GET shop/backup/status": RoleLook, "GET shop/erasure": RoleLook,
 		"GET shop/orders": RoleShop, "GET shop/orders/{reference}": RoleShop, "GET shop/draw/{product}": RoleShop, "GET shop/audit": RoleShop,
 		"POST shop/commands": RoleShop, "GET shop/fulfilment": RoleShop, "POST shop/fulfilment": RoleShop, "GET shop/restore": RoleShop,
-		"GET shop/backup": RoleSteer, "POST shop/restore": RoleSteer, "PUT shop/restore/{op}/{number}": RoleSteer, "POST shop/ledger/clock": RoleSteer,
+		"GET shop/orders/{reference}/link": RoleSteer,
+		"GET shop/backup":                  RoleSteer, "POST shop/restore": RoleSteer, "PUT shop/restore/{op}/{number}": RoleSteer, "POST shop/ledger/clock": RoleSteer,
 		"POST shop/ledger/found": RoleSteer, "POST shop/ledger/choose": RoleSteer, "POST shop/ledger/recover": RoleSteer,
 		"GET card/slots": RoleSteer, "POST card/begin": RoleSteer, "PUT card/file/{name}": RoleSteer, "POST card/check": RoleSteer, "POST card/try": RoleSteer, "POST card/commit": RoleSteer,
 	}

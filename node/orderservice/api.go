@@ -39,6 +39,7 @@ func (s *Service) Handler(prefix string) http.Handler {
 	}
 	handle("GET", "orders", s.listOrders)
 	handle("GET", "orders/{reference}", s.showOrder)
+	handle("GET", "orders/{reference}/link", s.showLink)
 	handle("GET", "sales", s.listSales)
 	handle("GET", "sales/{product}", s.showSale)
 	handle("GET", "draw/{product}", s.showDraw)
@@ -194,6 +195,15 @@ func (s *Service) showOrder(r *http.Request) (any, error) {
 		o, err = book.Order(id)
 	}
 	return NewOrderJSON(o), err
+}
+
+// showLink answers with the link of an order's receipt, which opens and cancels the order without a password.
+func (s *Service) showLink(r *http.Request) (any, error) {
+	id, err := parseReference(r.PathValue("reference"))
+	if err == nil {
+		_, _, err = s.Order(r.Context(), id)
+	}
+	return map[string]string{"link": s.cfg.Link(id, s.Sign(id))}, err
 }
 
 func parseReference(text string) (orders.ID, error) {

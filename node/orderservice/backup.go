@@ -149,7 +149,7 @@ func (s *Service) restoreStep(ctx context.Context, r RestoreRequest) (result Ope
 	case "finish":
 		var a orders.Answer
 		a, err = s.submitRestore(ctx, orders.FinishRestore{Operation: by})
-		result.Text = fmt.Sprintf("Done. The rack has %d orders.", a.Count)
+		result.Text = fmt.Sprintf("Done. The rack has %d orders.\nLinks of receipts that ended after the backup open again. If they ended because of\na theft, end them again: bramble orders relink --revoke", a.Count)
 	case "cancel":
 		ended := s.cfg.Book.RestoreInProgress()
 		var a orders.Answer

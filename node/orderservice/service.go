@@ -44,7 +44,8 @@ type OrderLedger interface {
 type Config struct {
 	Ledger OrderLedger
 	Book   *orders.Book
-	Offers []orders.Offer // the catalogue's; the leader's board submits them
+	Link   func(id orders.ID, token string) string // URL of an order's receipt, from what Sign returns; a path if the shop's URL is unknown
+	Offers []orders.Offer                          // the catalogue's; the leader's board submits them
 	// Keys are the rack's keys, at least one. They sign the addresses of receipts until the ledger has a
 	// secret of its own: the first one signs, all are accepted.
 	Keys   [][]byte

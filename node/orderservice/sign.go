@@ -136,10 +136,7 @@ func (s *Service) Verify(id orders.ID, token string) bool {
 	if hasSigned(s.KeysFor(receiptPurpose), id, token) {
 		return true
 	}
-	isOurs := hasSigned(s.deriveRackKeys(receiptPurpose), id, token) || // from before the ledger had a secret
-		slices.ContainsFunc(s.cfg.Keys, func(key []byte) bool {
-			return hmac.Equal([]byte(s.markOrigin(key, id)), []byte(token[min(macLetters, len(token)):]))
-		})
+	isOurs := hasSigned(s.deriveRackKeys(receiptPurpose), id, token) || s.hasMark(id, token) // the first: from before the ledger had a secret
 	if _, err := s.cfg.Book.Order(id); isOurs && err != nil && s.Pause() == orders.NotPaused && !s.HasEnded(id, token) {
 		s.noteLostReceipt(id)
 	}
@@ -147,8 +144,17 @@ func (s *Service) Verify(id orders.ID, token string) bool {
 }
 
 // HasEnded reports whether a token was the one of an order until an operator ended all links.
+// Where the book is full and has dropped ended secrets, the mark of the rack counts.
 func (s *Service) HasEnded(id orders.ID, token string) bool {
-	return hasSigned(s.ledgerKeys(receiptPurpose, true), id, token)
+	return hasSigned(s.ledgerKeys(receiptPurpose, true), id, token) ||
+		len(s.cfg.Book.ReceiptKeys()) == orders.MaxReceiptKeys && s.hasMark(id, token) && !hasSigned(s.KeysFor(receiptPurpose), id, token)
+}
+
+// hasMark reports whether a board of this rack marked a token.
+func (s *Service) hasMark(id orders.ID, token string) bool {
+	return slices.ContainsFunc(s.cfg.Keys, func(key []byte) bool {
+		return hmac.Equal([]byte(s.markOrigin(key, id)), []byte(token[min(macLetters, len(token)):]))
+	})
 }
 
 // newReceiptSecret returns the command that gives the ledger a new secret.

@@ -2,6 +2,8 @@ package orderservice
 
 import (
 	"bytes"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -171,5 +173,56 @@ func TestRelink(t *testing.T) {
 	}
 	if err == nil || !strings.Contains(err.Error(), "--revoke") {
 		t.Errorf("one secret too many: %v", err)
+	}
+}
+
+// However often an operator has made new secrets, a link that ended says so, also when the book has dropped its secret.
+func TestALinkOfADroppedSecretHasEnded(t *testing.T) {
+	s, _ := newTestService(t)
+	s.offerCatalogue(t.Context())
+	if _, err := s.PlaceOrder(t.Context(), testOrder(7)); err != nil {
+		t.Fatal(err)
+	}
+	s.submitFirstSecret(t.Context())
+	first, op := s.Sign(7), uint64(100)
+	for range orders.MaxReceiptKeys + 2 {
+		c := newReceiptSecret(orders.Operation{Operator: "me", OpID: op})
+		c.Revoke = true
+		s.submitTask(t.Context(), c)
+		op++
+	}
+	now := s.Sign(7)
+	if s.Verify(7, first) || !s.HasEnded(7, first) {
+		t.Error("the first link does not say that it has ended")
+	}
+	if !s.Verify(7, now) || s.HasEnded(7, now) {
+		t.Error("the newest link is not valid")
+	}
+	for _, wrong := range []string{"", first[:macLetters], first[:len(first)-1] + "1", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"} {
+		if s.HasEnded(7, wrong) {
+			t.Errorf("%q counts as a link that ended", wrong)
+		}
+	}
+}
+
+// The operator gets the current link of a receipt, for a buyer whose link ended and who gets no mail.
+func TestShowLink(t *testing.T) {
+	s, _ := newTestService(t)
+	s.cfg.Link = func(id orders.ID, token string) string { return "https://shop.example/r/" + id.String() + "/" + token }
+	s.offerCatalogue(t.Context())
+	if _, err := s.PlaceOrder(t.Context(), testOrder(7)); err != nil {
+		t.Fatal(err)
+	}
+	get := func(reference string) (int, string) {
+		w := httptest.NewRecorder()
+		s.Handler("/shop/").ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/shop/orders/"+reference+"/link", nil))
+		return w.Code, w.Body.String()
+	}
+	want := s.cfg.Link(7, s.Sign(7))
+	if code, body := get(orders.ID(7).String()); code != http.StatusOK || !strings.Contains(body, want) {
+		t.Errorf("%d %s, want %s", code, body, want)
+	}
+	if code, body := get(orders.ID(8).String()); code != http.StatusNotFound || strings.Contains(body, "/r/") {
+		t.Errorf("of no order: %d %s", code, body)
 	}
 }
