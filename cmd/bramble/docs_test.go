@@ -56,6 +56,15 @@ func TestNamedTestsExist(t *testing.T) {
 	if len(names) < 500 {
 		t.Fatalf("only %d tests found under %s", len(names), root)
 	}
+	named := 0
+	for _, match := range regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)`").FindAllStringSubmatch(files[filepath.Join(root, ".github/SECURITY.md")], -1) {
+		if named++; !slices.Contains(names, match[1]) {
+			t.Errorf(".github/SECURITY.md names the test %s, and there is none: name there the one that shows the same now", match[1])
+		}
+	}
+	if named < 60 {
+		t.Errorf("only %d tests found in .github/SECURITY.md", named)
+	}
 	pattern := regexp.MustCompile("[`\\s]-(?:run|skip|bench) ('[^'\n]+'|[^\\s'`;),]+)")
 	for from, text := range files {
 		for _, match := range pattern.FindAllStringSubmatch(text, -1) {

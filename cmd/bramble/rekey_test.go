@@ -270,7 +270,7 @@ func (r *rekeyRack) checkThief(stolen string) {
 	r.startBoard(card)
 	waitUntil(r.t, "the thief to look for the rack", func() bool {
 		text, _ := os.ReadFile(card + ".log")
-		return strings.Contains(string(text), "no board of this rack answers")
+		return strings.Contains(string(text), "closes without a reply: it has another rack key")
 	})
 	code, out, failure := bramble(r.t, nil, "status", "--config", r.owner, "--console", r.Boards[1].ConsoleURL)
 	if code != 0 || strings.Contains(out, "thief") || !strings.Contains(out, "serving") {
