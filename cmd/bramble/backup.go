@@ -57,10 +57,7 @@ Backups by a schedule are set under [backup] in the boards' file.`,
 			status := fs.Bool("status", false, "print the state of the board's scheduled backups instead")
 			asJSON := fs.Bool("json", false, "print JSON instead of text")
 			stale := fs.Bool("stale", false, "also accept a board that may not have all orders")
-			return func(ctx context.Context, w world, args []string) error {
-				if err := refuseArgs(args); err != nil {
-					return err
-				}
+			return func(ctx context.Context, w world, _ []string) error {
 				ctx, cancel := context.WithTimeout(ctx, backupTimeout)
 				defer cancel()
 				if *verify != "" {

@@ -28,10 +28,7 @@ Set up a machine that was started from the card image (network, data partition,
 clock), then run "bramble node" and supervise it. Only the image should run it:
 it mounts, repairs and, if necessary, formats the card's second partition.`,
 		flags: func(*flagSet) runner {
-			return func(ctx context.Context, w world, args []string) error {
-				if err := refuseArgs(args); err != nil {
-					return err
-				}
+			return func(ctx context.Context, w world, _ []string) error {
 				if !cardinit.OnCard(cardinit.CardPaths()) {
 					return usagef("this machine was not started from the card image, and card-init would write over its card; to run a board here: bramble node")
 				}

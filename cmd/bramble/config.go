@@ -24,10 +24,7 @@ itself, except that secrets are left out unless --show-secrets is given.`,
 			secrets := fs.Bool("show-secrets", false, "print the rack key and the passwords too")
 			card := fs.String("card", "", "print the settings of the board with this `SERIAL` number; its last digits suffice")
 			markdown := fs.Bool("markdown", false, "print the reference of all keys as Markdown instead")
-			return func(_ context.Context, w world, args []string) error {
-				if err := refuseArgs(args); err != nil {
-					return err
-				}
+			return func(_ context.Context, w world, _ []string) error {
 				if *markdown {
 					_, err := io.WriteString(w.out, config.Reference())
 					return err

@@ -155,11 +155,3 @@ func openInput(w world, path, what string) (io.ReadCloser, error) {
 	}
 	return f, nil
 }
-
-// refuseArgs returns an error if there are words, for a command that takes none.
-func refuseArgs(args []string) error {
-	if len(args) > 0 {
-		return usagef("unexpected argument %q: this command takes only flags", args[0])
-	}
-	return nil
-}

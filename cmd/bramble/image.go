@@ -62,10 +62,7 @@ mirror's signed index and writes them to the file that --lock names.`,
 			key := fs.String("update-key", "", "`FILE` with the private key to sign with, instead of update.key beside the configuration file")
 			fs.StringVar(&o.Released, "released", "", "`TIME` of the source, such as 2026-11-30T12:00:00Z, for a source without git: a board refuses older versions than its own")
 			relock := fs.Bool("relock", false, "write the file of --lock instead of making an image")
-			return func(ctx context.Context, w world, args []string) error {
-				if err := refuseArgs(args); err != nil {
-					return err
-				}
+			return func(ctx context.Context, w world, _ []string) error {
 				o.Progress = func(line string) { fmt.Fprintln(w.err, line) }
 				ctx, stop := untilSignal(ctx, func() { os.Exit(exitInterrupted) })
 				defer stop()

@@ -27,10 +27,7 @@ and beside it update.key, which signs updates of cards. You alone can read both.
   bramble init --out shop/bramble.toml`,
 		flags: func(fs *flagSet) runner {
 			out := fs.String("out", "bramble.toml", "`FILE` to write")
-			return func(_ context.Context, w world, args []string) error {
-				if err := refuseArgs(args); err != nil {
-					return err
-				}
+			return func(_ context.Context, w world, _ []string) error {
 				return writeFirstConfig(w, *out)
 			}
 		},

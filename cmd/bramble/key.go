@@ -23,10 +23,7 @@ private half, with which "bramble image" signs, goes into a file for you alone.`
   bramble key --update update.key`,
 		flags: func(fs *flagSet) runner {
 			update := fs.String("update", "", "make an update key, its private half in this new `FILE`")
-			return func(_ context.Context, w world, args []string) error {
-				if err := refuseArgs(args); err != nil {
-					return err
-				}
+			return func(_ context.Context, w world, _ []string) error {
 				if *update != "" {
 					private, public := cardinit.NewUpdateKey()
 					if err := writeSecret(*update, private); err != nil {

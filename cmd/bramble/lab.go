@@ -37,10 +37,7 @@ boards' public pages, their consoles, their gossip and their rack link: for
 			file := fs.String("config", "", "`FILE` with settings for every board, such as [origin] or [cache]; the lab sets names and addresses, and the rack key if the file has none")
 			state := fs.String("state", "", "`FOLDER` for the key, settings and logs, which the next start uses again (default: a temporary one, removed at the end)")
 			asJSON := fs.Bool("json", false, "print one line of JSON with every board's URLs and process ID instead of the table")
-			return func(ctx context.Context, w world, args []string) error {
-				if err := refuseArgs(args); err != nil {
-					return err
-				}
+			return func(ctx context.Context, w world, _ []string) error {
 				if *boards < 1 || *boards > lab.MaxBoards {
 					return usagef("--boards %d: a lab has 1 to %d boards", *boards, lab.MaxBoards)
 				}

@@ -46,7 +46,7 @@ type world struct {
 // command is one subcommand.
 type command struct {
 	name  string
-	args  string // what follows the flags on the command line
+	args  string // what follows the flags on the command line; "" = nothing may
 	short string // one line for the list of all commands
 	long  string // for "bramble help NAME", in lines of at most 78 columns
 	// examples are command lines, each with two spaces in front.
@@ -107,6 +107,8 @@ func runCommand(ctx context.Context, args []string, w world) int {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(w.out, fs.helpText())
 		return exitOK
+	case err == nil && c.args == "" && len(left) > 0:
+		err = usagef("unexpected argument %q: this command takes only flags", left[0])
 	case err == nil:
 		err = do(ctx, w, left)
 	}

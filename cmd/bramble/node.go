@@ -34,10 +34,7 @@ its configuration is faulty, the log says why and the old one keeps serving.`,
 			withParent := fs.Bool("with-parent", false, "stop when standard input closes; the lab uses it so that no board outlives it")
 			check := fs.Bool("check", false, "only check the configuration file")
 			card := fs.Bool("card", false, "this machine runs from a card image, under \"bramble card-init\"")
-			return func(ctx context.Context, w world, args []string) error {
-				if err := refuseArgs(args); err != nil {
-					return err
-				}
+			return func(ctx context.Context, w world, _ []string) error {
 				cfg, err := config.Load(*file)
 				if err != nil {
 					return err

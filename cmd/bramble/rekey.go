@@ -69,12 +69,9 @@ file, for the way by hand.`,
 			out := fs.String("out", "", "write the settings with new secrets to this new `FILE`, and ask no board")
 			dry := fs.Bool("dry-run", false, "print what would change, and change nothing")
 			yes := fs.Bool("yes", false, "do it without asking")
-			return func(ctx context.Context, w world, args []string) error {
+			return func(ctx context.Context, w world, _ []string) error {
 				r := rekeying{w: w, file: f.file, plan: cmp.Or(*out, f.file+".rekey"), account: f.account, stolen: *stolen}
-				err := refuseArgs(args)
-				if err == nil {
-					err = r.load()
-				}
+				err := r.load()
 				if err == nil && *out != "" {
 					if err = writeSecret(*out, r.text); err == nil {
 						r.printPasswords()
@@ -135,13 +132,10 @@ func (r *rekeying) printPasswords() {
 // load reads the owner's settings, and makes the new ones unless an earlier run has.
 func (r *rekeying) load() error {
 	file, err := config.LoadFile(r.file)
-	if err == nil {
-		r.old, err = config.Load(r.file)
-	}
 	if err != nil {
 		return err
 	}
-	r.yours = file.OtherSecrets()
+	r.old, r.yours = file.Config, file.OtherSecrets()
 	if len(r.old.Rack.OldKeys) > maxEarlierKeys {
 		return fmt.Errorf("%s has a change of the rack key that is not finished: take keys out of old_keys on all boards first", r.file)
 	}

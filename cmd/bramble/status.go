@@ -31,10 +31,7 @@ Show the boards of the rack, as one board or the lab sees them now:
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
 			asJSON := fs.Bool("json", false, "print the answer of the console's API, as one line of JSON")
-			return func(ctx context.Context, w world, args []string) error {
-				if err := refuseArgs(args); err != nil {
-					return err
-				}
+			return func(ctx context.Context, w world, _ []string) error {
 				return connect(w, func(c *client.Client) error {
 					s, err := c.Rack(ctx)
 					if err != nil {

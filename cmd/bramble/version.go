@@ -13,10 +13,7 @@ func versionCommand() command {
 		short: "print the version of this program",
 		long:  `Print the version or commit of this program, and the Go version.`,
 		flags: func(*flagSet) runner {
-			return func(_ context.Context, w world, args []string) error {
-				if err := refuseArgs(args); err != nil {
-					return err
-				}
+			return func(_ context.Context, w world, _ []string) error {
 				_, err := fmt.Fprintf(w.out, "bramble %s, %s %s/%s\n", programVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 				return err
 			}
