@@ -48,6 +48,7 @@ func isRule(name string) bool {
 func upstreamRequest(r *http.Request, dropConditions bool) *http.Request {
 	q := r.Clone(r.Context())
 	dropHopByHop(q.Header)
+	q.Trailer = nil
 	if dropConditions {
 		for _, name := range [...]string{
 			"If-None-Match", "If-Modified-Since", "If-Match",
@@ -56,7 +57,6 @@ func upstreamRequest(r *http.Request, dropConditions bool) *http.Request {
 			delete(q.Header, name)
 		}
 		q.Body, q.ContentLength, q.TransferEncoding = http.NoBody, 0, nil
-		q.Trailer = nil
 	}
 	return q
 }

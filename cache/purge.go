@@ -67,6 +67,11 @@ func (c *Cache) purgeExcept(s Selector, except *Guard) int {
 	return n
 }
 
+// Holds reports whether a key has an object in memory, fresh or not, or a part of one.
+func (c *Cache) Holds(key string) bool {
+	return len(c.store.peek(key)) > 0 || len(c.store.peek(partsKey(key))) > 0
+}
+
 // PurgeTag drops every object that carries the tag; see [Cache.Purge].
 func (c *Cache) PurgeTag(tag string) int { return c.Purge(Selector{Tag: tag}) }
 

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"bramble/node/proxyfields"
 )
 
 // UserName is the account of Config.Password, which may steer.
@@ -85,6 +87,7 @@ func ConnContext(ctx context.Context, conn net.Conn) context.Context {
 type auth struct {
 	accounts    []Account
 	hasProxy    bool
+	fields      proxyfields.Table
 	hosts       map[string]bool // lower case
 	isBoard     func(name string) bool
 	deviceKey   []byte
@@ -107,7 +110,7 @@ type failedClient struct {
 // newAuth makes an auth; hosts are the console's own names.
 func newAuth(cfg Config, hosts []string, isBoard func(string) bool, now func() time.Time) *auth {
 	a := &auth{
-		accounts: cfg.Accounts, hasProxy: cfg.BehindProxy, hosts: make(map[string]bool), isBoard: isBoard,
+		accounts: cfg.Accounts, hasProxy: cfg.BehindProxy, fields: proxyfields.New(), hosts: make(map[string]bool), isBoard: isBoard,
 		deviceKey: cfg.DeviceKey, shareFailed: cfg.ShareFailure, now: now,
 		failures: make(map[string]*failedClient), verified: make(map[string]bool),
 	}
@@ -135,7 +138,7 @@ func (a *auth) checkRequest(r *http.Request) (viewer, authResult, time.Duration)
 		return viewer{}, authWrongHost, 0
 	}
 	if len(a.accounts) == 0 {
-		if !a.hasProxy && isFromHere(r) {
+		if !a.hasProxy && a.isFromHere(r) {
 			return viewer{name: localName, role: RoleSteer}, authOK, 0
 		}
 		return viewer{}, authOK, 0
@@ -202,18 +205,11 @@ func (a *auth) tryPassword(client string, account Account, password string, isKn
 
 // isFromHere reports whether a program on this machine sends a request for itself. A proxy here
 // sends those of others: it adds a field, or speaks HTTP/1.0 as nginx does.
-func isFromHere(r *http.Request) bool {
+func (a *auth) isFromHere(r *http.Request) bool {
 	if !clientOfRequest(r).Addr().IsLoopback() || !r.ProtoAtLeast(1, 1) {
 		return false
 	}
-	for name := range r.Header {
-		name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
-		if name == "via" || name == "forwarded" || strings.HasPrefix(name, "x-forwarded") || strings.HasPrefix(name, "x-original") ||
-			strings.HasPrefix(name, "cf-") || strings.HasSuffix(name, "-ip") {
-			return false
-		}
-	}
-	return true
+	return !a.fields.ProveProxy(r.Header)
 }
 
 // isOwnHost reports whether a Host header names this console: an IP address,

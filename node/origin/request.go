@@ -48,13 +48,16 @@ func (s *Sites) RewriteForSite(r *http.Request) (*http.Request, error) {
 	cloned := false
 	trusted := found.trustsPeer(r.RemoteAddr)
 	for name := range r.Header {
-		if !s.believed.contains(name) || trusted && name != "Proxy" && name != "Expect" {
+		isBelieved := s.believed.Contains(name) && !(trusted && name != "Proxy" && name != "Expect")
+		if !isBelieved && !(trusted && name == "Connection") {
 			continue
 		}
 		if !cloned {
 			out.Header, cloned = r.Header.Clone(), true
 		}
-		delete(out.Header, name)
+		if delete(out.Header, name); !isBelieved {
+			out.Header["Connection"] = s.believed.KeepListed(r.Header[name])
+		}
 	}
 	if r.Method == http.MethodOptions && len(out.Header["Max-Forwards"]) > 0 {
 		if !cloned {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"bramble/node/config"
+	"bramble/node/proxyfields"
 )
 
 // builtInHost is the host in the built-in shop's cache keys if no [[site]] names
@@ -35,7 +36,7 @@ type Options struct {
 // on the client's Host, and all boards share one cache key.
 type Sites struct {
 	via             string
-	believed        believedFields
+	believed        proxyfields.Table
 	shop            builtIn
 	builtInRequests atomic.Int64 // pages rendered by the built-in shop
 	sites           []*site      // the default site first
@@ -71,7 +72,7 @@ func WantsShop(cfg *config.Config) bool {
 // SharePermits has given this board a permit.
 func New(cfg *config.Config, opts Options) (*Sites, error) {
 	s := &Sites{
-		via: opts.Via, believed: newBelievedFields(), shop: builtIn{opts.Shop},
+		via: opts.Via, believed: proxyfields.New(), shop: builtIn{opts.Shop},
 		byName: map[string]*site{}, byKey: map[string]*site{}, permitHolders: map[*originServer][]string{},
 	}
 	if _, err := s.addSite("", cfg.Origin, opts.Logger); err != nil {

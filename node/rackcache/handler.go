@@ -100,9 +100,7 @@ func New(cfg Config) (*PageHandler, error) {
 	cfg.Cache.OnInvalidate = h.invalidator.purgeKey
 	cfg.Cache.AwaitInvalidation = h.invalidator.awaitPurge
 	var err error
-	if h.cache, err = cache.New(cfg.Cache); err == nil {
-		h.invalidator.now = h.cache.Now
-	}
+	h.cache, err = cache.New(cfg.Cache)
 	return h, err
 }
 
@@ -120,7 +118,7 @@ func (h *PageHandler) Run(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		h.invalidator.run(ctx, h.Purges)
+		h.invalidator.run(ctx, h.Purges, h.cache)
 	}()
 	h.replicator.run(ctx)
 	<-done

@@ -89,6 +89,10 @@ func (h *PageHandler) callPeer(ctx context.Context, board, path string, r *http.
 	out.URL = &url.URL{Path: path, RawQuery: q.encodeQuery()}
 	out.RequestURI = ""
 	out.Close = false // the client's wish for its own connection
+	if _, given := r.Header["User-Agent"]; !given {
+		out.Header = r.Header.Clone()
+		out.Header["User-Agent"] = nil // otherwise net/http adds its own, which the origin would get
+	}
 	resp, err := h.Link.Do(ctx, board, out)
 	if err != nil {
 		return nil, err

@@ -29,8 +29,6 @@ const (
 	invalidateInterval = 10 * time.Second
 	// invalidateSlots is the number of counters; pages share them by a hash. 100 KB.
 	invalidateSlots = 4096
-	// maxMerged bounds the pages whose purge waits, of at most purge.MaxTarget bytes each.
-	maxMerged = 256
 	// mergeInterval is the pause between two looks at what waits.
 	mergeInterval = time.Second
 )
@@ -47,10 +45,13 @@ type PurgeApplier struct {
 
 // Apply drops, or marks stale, what a purge names before it returns.
 func (a PurgeApplier) Apply(p purge.Purge) {
-	selector := cache.Selector{Soft: p.Soft, Invalid: p.Invalid}
-	if p.Invalid {
-		a.Pages.invalidator.countPurge(p.Target, a.Pages.cache.Now())
+	// The purge of a page that is not stored here costs nobody a wait: it counts for nothing, so that such
+	// purges, of which a client can cause any number, use up no bound.
+	if p.Invalid && a.Pages.cache.Holds(p.Target) && a.Pages.invalidator.mergeChange(p.Target, a.Pages.cache.Now()) {
+		a.Applied(p, 0)
+		return
 	}
+	selector := cache.Selector{Soft: p.Soft, Invalid: p.Invalid}
 	switch p.Kind {
 	case purge.URL:
 		selector.URL = p.Target
@@ -70,27 +71,25 @@ func (a PurgeApplier) Apply(p purge.Purge) {
 // a single cache would not show it the old page. From then on, a board that gets a
 // request over the link applies the purge before it answers (purge.Syncer.CatchUp).
 //
-// Changes of one page that come faster than maxInvalidations allows are merged into one purge, which
-// follows when the bound allows it: the last change counts, late.
+// Each board applies at most maxInvalidations of them to a page that it has; more are merged into one
+// purge of the rack, which follows when the bound allows it: the last change counts, late.
 type invalidator struct {
 	purges      atomic.Pointer[purge.Syncer] // nil until run
 	unconfirmed chan struct{}                // a signal that a board has not confirmed; holds one
-	now         func() time.Duration         // the cache's clock
 	seed        maphash.Seed
 
 	mu     sync.Mutex                                       // guards what follows
 	purged [invalidateSlots][maxInvalidations]time.Duration // when; oldest first, 0: never
-	merged map[string]struct{}                              // the pages whose purge waits
+	merged map[string]struct{}                              // the pages whose purge waits; bounded by the cache, which has them
 }
 
 func newInvalidator() *invalidator {
 	return &invalidator{unconfirmed: make(chan struct{}, 1), seed: maphash.MakeSeed(), merged: map[string]struct{}{}}
 }
 
-// purgeKey purges a key here, or notes that it must be purged; it does not wait for other boards.
-// awaitPurge follows.
+// purgeKey purges a key; it does not wait for other boards. awaitPurge follows.
 func (i *invalidator) purgeKey(key string) {
-	if purges := i.purges.Load(); purges != nil && !i.mergeChange(key, i.now()) {
+	if purges := i.purges.Load(); purges != nil {
 		issueInvalid(purges, key)
 	} // otherwise no client has been served yet
 }
@@ -100,15 +99,20 @@ func issueInvalid(purges *purge.Syncer, key string) {
 	_ = purges.Issue(purge.Purge{Kind: purge.URL, Target: key, Soft: true, Invalid: true})
 }
 
-// mergeChange reports whether the purge of a key must wait, and notes the key then.
+// mergeChange counts a purge of a key and returns false; or it notes the key and returns true, if the
+// purge must wait.
 func (i *invalidator) mergeChange(key string, now time.Duration) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.mayPurge(key, now) || len(i.merged) == maxMerged || len(key) > purge.MaxTarget {
-		return false
+	if !i.mayPurge(key, now) {
+		i.merged[key] = struct{}{}
+		return true
 	}
-	i.merged[key] = struct{}{}
-	return true
+	delete(i.merged, key)
+	times := i.purgesOf(key)
+	copy(times[:], times[1:])
+	times[maxInvalidations-1] = now
+	return false
 }
 
 // mayPurge reports whether the bound allows another purge of a key. It is called with mu held.
@@ -122,24 +126,20 @@ func (i *invalidator) purgesOf(key string) *[maxInvalidations]time.Duration {
 	return &i.purged[maphash.String(i.seed, key)%invalidateSlots]
 }
 
-// countPurge counts a purge of a key by an unsafe request to any board.
-func (i *invalidator) countPurge(key string, now time.Duration) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	times := i.purgesOf(key)
-	copy(times[:], times[1:])
-	times[maxInvalidations-1] = now
-}
-
-// takeDue removes and returns the waiting keys whose purge the bound allows now.
-func (i *invalidator) takeDue(now time.Duration) (due []string) {
+// takeDue removes and returns the waiting keys whose purge the bound allows now. It forgets those that
+// this board no longer holds.
+func (i *invalidator) takeDue(now time.Duration, holds func(key string) bool) (due []string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for key := range i.merged {
-		if i.mayPurge(key, now) {
+		switch {
+		case !holds(key):
+		case i.mayPurge(key, now):
 			due = append(due, key)
-			delete(i.merged, key)
+		default:
+			continue
 		}
+		delete(i.merged, key)
 	}
 	return due
 }
@@ -158,7 +158,7 @@ func (i *invalidator) awaitPurge(ctx context.Context) {
 }
 
 // run sends merged purges, and those that a board did not confirm in time, until ctx ends.
-func (i *invalidator) run(ctx context.Context, purges *purge.Syncer) {
+func (i *invalidator) run(ctx context.Context, purges *purge.Syncer, pages *cache.Cache) {
 	i.purges.Store(purges)
 	ticker := time.NewTicker(mergeInterval)
 	defer ticker.Stop()
@@ -167,7 +167,7 @@ func (i *invalidator) run(ctx context.Context, purges *purge.Syncer) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			due := i.takeDue(i.now())
+			due := i.takeDue(pages.Now(), pages.Holds)
 			for _, key := range due {
 				issueInvalid(purges, key)
 			}

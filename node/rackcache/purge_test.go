@@ -3,6 +3,7 @@ package rackcache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -10,107 +11,111 @@ import (
 	"net/http/httptrace"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"bramble/cache"
 	"bramble/cluster/link"
 	"bramble/cluster/purge"
 	"bramble/node/origin"
 )
 
-func newTestInvalidator() (i *invalidator, now *time.Duration) {
-	now = new(time.Duration)
-	*now = time.Hour
-	i = newInvalidator()
-	i.now = func() time.Duration { return *now }
-	return i, now
-}
-
 // Changes of one page over the bound are merged into one purge, which follows.
 func TestInvalidationsAreMerged(t *testing.T) {
-	i, now := newTestInvalidator()
-	change := func(key string) (atOnce bool) {
-		if i.mergeChange(key, *now) {
-			return false
-		}
-		i.countPurge(key, *now)
-		return true
-	}
+	i, now := newInvalidator(), time.Hour
+	takeDue := func() []string { return i.takeDue(now, func(string) bool { return true }) }
 	for n := range 50 { // twice a second
-		if atOnce := change("/slow"); atOnce != (n%20 < maxInvalidations) {
-			t.Errorf("change %d, after %v: purged at once %v", n, *now-time.Hour, atOnce)
+		if merged := i.mergeChange("/slow", now); merged == (n%20 < maxInvalidations) {
+			t.Errorf("change %d, after %v: merged %v", n, now-time.Hour, merged)
 		}
-		*now += invalidateInterval / 20
+		now += invalidateInterval / 20
 		if n%20 == 10 {
-			if !change("/other" + strings.Repeat("x", n)) {
+			if i.mergeChange("/other"+strings.Repeat("x", n), now) {
 				t.Errorf("a change of another page had to wait")
 			}
-			if due := i.takeDue(*now); due != nil {
+			if due := takeDue(); due != nil {
 				t.Errorf("%v is due too early", due)
 			}
 		}
-		for _, key := range i.takeDue(*now) {
+		for _, key := range takeDue() {
 			if n%20 != 19 || key != "/slow" {
 				t.Errorf("after change %d %s was due", n, key)
 			}
 		}
 	}
-	// The last change counts: once, when there is room.
-	change("/slow")
-	*now += 2 * invalidateInterval
-	if due := i.takeDue(*now); !slices.Equal(due, []string{"/slow"}) || i.takeDue(*now) != nil {
+	// The last change counts: once, when there is room, whichever board's purge it is.
+	i.mergeChange("/slow", now)
+	now += 2 * invalidateInterval
+	if due := takeDue(); !slices.Equal(due, []string{"/slow"}) || takeDue() != nil {
 		t.Errorf("at the end %v were due", due)
 	}
-}
-
-// The purges of other boards count too: over the whole rack a page has one bound.
-func TestInvalidationsOfOtherBoardsCount(t *testing.T) {
-	i, now := newTestInvalidator()
-	for range maxInvalidations {
-		i.countPurge("/slow", *now)
+	for range maxInvalidations + 1 {
+		i.mergeChange("/slow", now)
 	}
-	if !i.mergeChange("/slow", *now) {
-		t.Error("a fourth purge within the interval is not merged")
+	now += 2 * invalidateInterval
+	i.mergeChange("/slow", now)
+	if due := takeDue(); due != nil {
+		t.Errorf("after a purge from another board %v were due", due)
 	}
-}
-
-func TestMergedChangesAreBounded(t *testing.T) {
-	i, now := newTestInvalidator()
-	for n := range 10 * maxMerged {
-		key := "/" + strings.Repeat("x", n)
-		for range maxInvalidations {
-			i.countPurge(key, *now)
-		}
-		if merged := i.mergeChange(key, *now); merged != (n < maxMerged) {
-			t.Fatalf("change %d: merged %v; over the bound a change counts at once", n, merged)
-		}
+	// A page that has left the memory needs no purge.
+	for range maxInvalidations + 1 {
+		i.mergeChange("/gone", now)
 	}
-	if i.mergeChange(strings.Repeat("x", purge.MaxTarget+1), *now) {
-		t.Error("a key that cannot be purged waits for its purge")
+	if due := i.takeDue(now, func(string) bool { return false }); due != nil || len(i.merged) > 0 {
+		t.Errorf("%v were due, %v wait", due, i.merged)
 	}
 }
 
-// An applied purge of an unsafe request leaves a stand-in and is counted; an operator's is not.
-func TestApplyOfInvalidation(t *testing.T) {
-	h, err := New(Config{Self: "a", Logger: slog.New(slog.DiscardHandler)})
+// A page is invalidated at most maxInvalidations times in the interval, whatever else clients change; an operator's
+// purge always counts.
+func TestInvalidationsOfAPageAreBounded(t *testing.T) {
+	now := time.Now()
+	h, err := New(Config{Self: "a", Logger: slog.New(slog.DiscardHandler), Cache: cache.Config{Now: func() time.Time { return now }}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.cache.Close()
+	now = now.Add(time.Hour)
+	var fetches atomic.Int64
+	origin := upstreamFunc(func(r *http.Request) *http.Response {
+		fetches.Add(1)
+		return &http.Response{StatusCode: 200, Header: http.Header{"Cache-Control": {"max-age=600"}}, Body: io.NopCloser(strings.NewReader("x")), ContentLength: 1}
+	})
+	read := func(key string) {
+		h.cache.Serve(httptest.NewRecorder(), httptest.NewRequest("GET", key, nil), cache.Route{Upstream: origin})
+	}
 	apply := PurgeApplier{Pages: h, Applied: func(purge.Purge, int) {}}
-	const key = "http://shop.example/slow"
-	for range 2 * maxInvalidations {
-		apply.Apply(purge.Purge{Kind: purge.URL, Target: key, Soft: true})
-	}
-	if h.invalidator.mergeChange(key, h.cache.Now()) {
-		t.Error("operators' purges count")
-	}
-	for range maxInvalidations {
+	invalidate := func(key string) {
 		apply.Apply(purge.Purge{Kind: purge.URL, Target: key, Soft: true, Invalid: true})
 	}
-	if !h.invalidator.mergeChange(key, h.cache.Now()) {
-		t.Error("purges of unsafe requests do not count")
+	const key, others = "http://shop.example/slow", 20 * invalidateSlots
+	read(key)
+	for n := range others {
+		if n%(others/20) == 0 {
+			invalidate(key)
+			read(key)
+		}
+		invalidate(fmt.Sprintf("http://shop.example/%d", n))
 	}
+	if fetches.Load() != 1+maxInvalidations || len(h.invalidator.merged) != 1 {
+		t.Errorf("%d fetches, want the first and %d; %d wait", fetches.Load(), maxInvalidations, len(h.invalidator.merged))
+	}
+	apply.Apply(purge.Purge{Kind: purge.URL, Target: key, Soft: true})
+	read(key)
+	if fetches.Load() != 2+maxInvalidations {
+		t.Errorf("%d fetches after an operator's purge", fetches.Load())
+	}
+	now = now.Add(invalidateInterval)
+	if due := h.invalidator.takeDue(h.cache.Now(), h.cache.Holds); !slices.Equal(due, []string{key}) {
+		t.Errorf("%v are due", due)
+	}
+}
+
+type upstreamFunc func(r *http.Request) *http.Response
+
+func (f upstreamFunc) Fetch(_ context.Context, r *http.Request) (*http.Response, error) {
+	return f(r), nil
 }
 
 // brokenLink is a rack link on which each board breaks off after a part of the request was sent.
