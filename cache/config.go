@@ -82,6 +82,9 @@ type Config struct {
 	// replies that are not stored may stream. Each holds at most 128 KiB outside the
 	// budget, so 64 of them about 12 MB.
 	MaxFetches int
+	// SharesFetches: there are several sites, and one (the host of a URL) gets no more
+	// fetches than are free: half of all, if no other site wants any.
+	SharesFetches bool
 	// FetchWait limits the wait for one of these permits.
 	FetchWait time.Duration
 	// FetchTimeout limits a fetch whose reply will be stored, from its start to

@@ -291,6 +291,41 @@ func TestNoSlotInTime(t *testing.T) {
 	})
 }
 
+// Sites whose origins hang leave fetches for another, whatever their crowds ask for.
+func TestHangingSitesLeaveFetchesForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up, open := gate(func(int64, *http.Request) (*http.Response, error) {
+			return reply(200, "x", "Cache-Control: max-age=60"), nil
+		})
+		b := newBench(t, &fakeUpstream{answer: func(n int64, r *http.Request) (*http.Response, error) {
+			if r.URL.Host == "honest.example" {
+				return reply(200, "honest", "Cache-Control: max-age=60"), nil
+			}
+			return up.answer(n, r)
+		}}, func(c *Config) { c.SharesFetches = true })
+		var collect []func() []result
+		for n := range 5 {
+			collect = append(collect, b.crowd(200, func(i int) *http.Request {
+				return request("GET", fmt.Sprintf("http://hanging-%d.example/%d", n, i))
+			}))
+			synctest.Wait()
+			began := time.Now()
+			for i := range 50 {
+				if res := b.serve(request("GET", fmt.Sprintf("http://honest.example/%d-%d", n, i))); res.Code != 200 {
+					t.Fatalf("with %d hanging sites: %d", n+1, res.Code)
+				}
+			}
+			if waited := time.Since(began); waited > 0 { // the bubble's clock: it stands still while anything runs
+				t.Errorf("with %d hanging sites an honest one waited %v", n+1, waited)
+			}
+		}
+		close(open)
+		for _, c := range collect {
+			c()
+		}
+	})
+}
+
 func TestFillTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)

@@ -190,7 +190,7 @@ func (b *board) newRackCache(budget int64, via string) (*rackcache.PageHandler, 
 		Cache: cache.Config{
 			Budget: budget, MaxObject: min(int64(cfg.MaxObject), budget/16), // the largest that a cache can have
 			Via: via, NoCacheStatus: !cfg.CacheStatusHeader, ClientDirectives: cfg.ClientCacheControl, KeepSetCookie: cfg.StoreSetCookie,
-			StaleOnError: staleOnError, MaxVariants: cfg.MaxVariants, Compress: cfg.Compress,
+			SharesFetches: len(b.cfg.Sites) > 0, StaleOnError: staleOnError, MaxVariants: cfg.MaxVariants, Compress: cfg.Compress,
 			Logger: b.dedupLog, ClockTrusted: b.clockIsSet,
 		},
 		Logger: b.dedupLog,

@@ -46,8 +46,9 @@ const (
 	headerTimeout = 5 * time.Second
 	// The connections to one board are bounded, and of three kinds. Pings and
 	// purge messages have their own, so that pages cannot starve them; so do
-	// the ledger's calls, which wait for disks.
-	maxDataConns    = 32
+	// the ledger's calls, which wait for disks. 64: one site's fetches, whose origin may hang,
+	// take 48 at most (cache.Config.MaxFetches).
+	maxDataConns    = 64
 	maxControlConns = 4
 	maxLedgerConns  = 8
 	// maxHeaderBytes bounds a request's header between boards.

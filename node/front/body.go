@@ -56,6 +56,15 @@ func mustCloseAfter(r *http.Request) bool {
 	return r.ProtoMajor == 1 && (len(r.TransferEncoding) > 0 || r.ProtoMinor == 0)
 }
 
+var errNoLength = errors.New("a request of HTTP/1.0 without the length of its body")
+
+// lacksLength reports whether nobody can know where a request's body ends: HTTP/1.0 must say how long it is
+// (RFC 1945 §8.3), because it knows no chunks (RFC 9112 §6.1). net/http would take it for empty.
+func lacksLength(r *http.Request) bool {
+	isForm := r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch
+	return isForm && !r.ProtoAtLeast(1, 1) && r.Header.Get("Content-Length") == ""
+}
+
 // refuseBody answers a request whose body was too slow or broken.
 func refuseBody(w http.ResponseWriter, r *http.Request, err error) {
 	status, page := http.StatusBadRequest, brokenPage

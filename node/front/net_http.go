@@ -83,6 +83,10 @@ func (f *Front) admitRequest(w http.ResponseWriter, r *http.Request, from *hando
 	if mustCloseAfter(r) {
 		w.Header().Set("Connection", "close")
 	}
+	if lacksLength(r) {
+		refuseBody(w, r, errNoLength)
+		return
+	}
 	got, isComplete, err := f.receiveBody(w, r, from)
 	if err != nil {
 		refuseBody(w, r, err)

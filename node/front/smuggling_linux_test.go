@@ -21,7 +21,10 @@ func TestNothingIsReadBehindAnAmbiguousBody(t *testing.T) {
 	for name, c := range map[string]struct{ in, want string }{
 		"length and chunks":   {lines("POST /x HTTP/1.1", hostLine, "Content-Length: 80", "Transfer-Encoding: chunked") + "0\r\n\r\n", "200"},
 		"chunks alone":        {chunks + "1\r\na\r\n0\r\n\r\n", "200"},
-		"chunks of 1.0":       {lines("POST /x HTTP/1.0", hostLine, "Transfer-Encoding: chunked", "Connection: keep-alive"), "200"},
+		"chunks of 1.0":       {lines("POST /x HTTP/1.0", hostLine, "Transfer-Encoding: chunked", "Connection: keep-alive") + "1\r\na\r\n0\r\n\r\n", "400"},
+		"neither, in 1.0":     {lines("POST /x HTTP/1.0", hostLine, "Connection: keep-alive"), "400"},
+		"a length of 1.0":     {lines("POST /x HTTP/1.0", hostLine, "Content-Length: 1", "Connection: keep-alive") + "a", "200"},
+		"both, in 1.0":        {lines("POST /x HTTP/1.0", hostLine, "Content-Length: 1", "Transfer-Encoding: chunked", "Connection: keep-alive") + "a", "200"},
 		"no size":             {chunks + "g\r\na\r\n0\r\n\r\n", "400"},
 		"negative":            {chunks + "-1\r\na\r\n0\r\n\r\n", "400"},
 		"beyond 64 bits":      {chunks + "10000000000000001\r\na\r\n0\r\n\r\n", "400"},

@@ -36,6 +36,9 @@ func (s *Sites) RewriteForSite(r *http.Request) (*http.Request, error) {
 	if !found.allowsMethod(r.Method) {
 		return nil, fmt.Errorf("%w: %.40q", ErrUnknownMethod, r.Method)
 	}
+	if r.ProtoMajor > 1 && (r.URL.Scheme != "" || r.URL.Host != "") {
+		return nil, fmt.Errorf("%w: :path is a URL", ErrTarget) // RFC 9113 §8.3.1
+	}
 	target, err := found.targetURL(r.URL, r.Method)
 	if err != nil {
 		return nil, err

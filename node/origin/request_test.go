@@ -247,6 +247,23 @@ func TestRejectedRequests(t *testing.T) {
 	}
 }
 
+// A path of HTTP/2 is no URL (RFC 9113 §8.3.1); in HTTP/1.1 the target may be one.
+func TestURLAsPath(t *testing.T) {
+	s := newSet(t, func(c *config.Config) { c.Origin.URL = "http://192.0.2.1" })
+	for _, target := range []string{"http://a/x", "https://b/x", "http:///x", "/x"} {
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for major := 1; major <= 2; major++ {
+			_, err := s.RewriteForSite(&http.Request{Method: "GET", Host: "a", URL: u, ProtoMajor: major})
+			if refused := errors.Is(err, ErrTarget); refused != (major == 2 && target != "/x") {
+				t.Errorf("%s in HTTP/%d: %v", target, major, err)
+			}
+		}
+	}
+}
+
 func TestMaxForwardsCountsDown(t *testing.T) {
 	s := newSet(t, func(c *config.Config) { c.Origin.URL = "http://192.0.2.1" })
 	for sent, want := range map[string]string{"5": "4", "1": "0", "0": "", "x": ""} {
