@@ -62,18 +62,18 @@ const addressSuffix = "-Ip"
 // Contains reports whether a field is one of them. A name with another mark than "-" always is: servers make one
 // variable of Accept_Language and Accept-Language (RFC 3875 §4.1.18), but Vary, the rack and this table do not.
 // nginx and Apache drop such names too.
-func (f Table) Contains(name string) bool {
+func (t Table) Contains(name string) bool {
 	isMark := func(r rune) bool {
 		return r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 	}
-	return f.names[name] || strings.HasSuffix(name, addressSuffix) || strings.ContainsFunc(name, isMark) ||
-		slices.ContainsFunc(f.prefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+	return t.names[name] || strings.HasSuffix(name, addressSuffix) || strings.ContainsFunc(name, isMark) ||
+		slices.ContainsFunc(t.prefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
 // ProveProxy reports whether a request's fields show that a proxy has passed it on. Programs send Expect themselves.
-func (f Table) ProveProxy(h http.Header) bool {
+func (t Table) ProveProxy(h http.Header) bool {
 	for name := range h {
-		if name == "Via" || name == "Cdn-Loop" || name != "Expect" && f.Contains(name) {
+		if name == "Via" || name == "Cdn-Loop" || name != "Expect" && t.Contains(name) {
 			return true
 		}
 	}
@@ -82,11 +82,11 @@ func (f Table) ProveProxy(h http.Header) bool {
 
 // KeepListed returns the members of Connection without the fields in the table, and Via: a client could else have the
 // rack drop what the site's own proxy has added (RFC 9110 §7.6.1).
-func (f Table) KeepListed(lines []string) (kept []string) {
+func (t Table) KeepListed(lines []string) (kept []string) {
 	for _, line := range lines {
 		for member := range strings.SplitSeq(line, ",") {
 			member = strings.Trim(member, " \t")
-			if name := textproto.CanonicalMIMEHeaderKey(member); name != "Via" && !f.Contains(name) {
+			if name := textproto.CanonicalMIMEHeaderKey(member); name != "Via" && !t.Contains(name) {
 				kept = append(kept, member)
 			}
 		}
