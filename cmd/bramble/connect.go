@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -147,21 +146,6 @@ func isOpen(socket string) bool {
 	}
 	conn.Close()
 	return true
-}
-
-// requestForBoard sends a request about the one board that args name, and prints
-// text, a format for the board's name.
-func requestForBoard(w world, connect consoleUser, args []string, text string, send func(c *client.Client, board string) error) error {
-	if len(args) != 1 {
-		return usagef("name one board; \"bramble status\" lists them")
-	}
-	return connect(w, func(c *client.Client) error {
-		if err := send(c, args[0]); err != nil {
-			return err
-		}
-		fmt.Fprintf(w.out, text, args[0])
-		return nil
-	})
 }
 
 // localURL returns the URL of a console's listener for clients on the same machine.

@@ -36,10 +36,7 @@ Print what the consoles of a rack, and those who use them, need:
 		flags: func(fs *flagSet) runner {
 			file := fs.String("config", "bramble.toml", "certificate: the configuration `FILE` with the rack key")
 			return func(_ context.Context, w world, args []string) error {
-				action, _, err := chooseAction(args, "certificate, password or token", map[string]int{"certificate": 0, "password": 0, "token": 0})
-				if err == nil {
-					err = fs.refuseForeign(action)
-				}
+				action, _, err := fs.chooseAction(args, "certificate, password or token", map[string]int{"certificate": 0, "password": 0, "token": 0})
 				if err != nil {
 					return err
 				}

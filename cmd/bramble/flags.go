@@ -129,7 +129,7 @@ func (fs *flagSet) refuseEmpty() (err error) {
 // chooseAction returns the action that a command line begins with and the arguments of the
 // action. choices names the actions for a message, and counts has the number of arguments of
 // each, -1 for any number.
-func chooseAction(args []string, choices string, counts map[string]int) (action string, rest []string, err error) {
+func (fs *flagSet) chooseAction(args []string, choices string, counts map[string]int) (action string, rest []string, err error) {
 	if len(args) == 0 {
 		return "", nil, usagef("name an action: %s", choices)
 	}
@@ -140,7 +140,7 @@ func chooseAction(args []string, choices string, counts map[string]int) (action 
 	case n >= 0 && len(args)-1 != n:
 		return "", nil, usagef("%s needs %s, not %d", args[0], pluralize(n, "argument", "arguments"), len(args)-1)
 	}
-	return args[0], args[1:], nil
+	return args[0], args[1:], fs.refuseForeign(args[0])
 }
 
 // openInput opens a file that a command line names, "-" for standard input. what is in it is

@@ -66,11 +66,8 @@ as it is. The audit log has who did it.`,
 				if len(args) == 0 {
 					args = []string{"status"}
 				}
-				do, rest, err := chooseAction(args, "status, clock, found, recover or choose",
+				do, rest, err := fs.chooseAction(args, "status, clock, found, recover or choose",
 					map[string]int{"status": 0, "clock": 0, "found": 0, "recover": 1, "choose": 1})
-				if err == nil {
-					err = fs.refuseForeign(do)
-				}
 				if err != nil {
 					return err
 				}

@@ -86,11 +86,8 @@ no rack.`,
 			fs.BoolVar(&o.restock, "restock", false, "return: the units can be sold again")
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
-				do, rest, err := chooseAction(args, "list, show, export, sent, return, cancel, relink, erase or audit",
+				do, rest, err := fs.chooseAction(args, "list, show, export, sent, return, cancel, relink, erase or audit",
 					map[string]int{"list": 0, "show": 1, "export": 0, "sent": -1, "return": 1, "cancel": 1, "relink": 0, "erase": 1, "audit": 0})
-				if err == nil {
-					err = fs.refuseForeign(do)
-				}
 				if err != nil {
 					return err
 				}

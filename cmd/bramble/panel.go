@@ -8,7 +8,6 @@ import (
 	"bramble/gpio"
 	"bramble/node"
 	"bramble/node/config"
-	"bramble/node/console/client"
 )
 
 func panelCommand() command {
@@ -137,31 +136,4 @@ func ignoreInterrupt(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
-}
-
-func locateCommand() command {
-	return command{
-		name:  "locate",
-		args:  "BOARD",
-		short: "make a board blink, to find it in the rack",
-		long: `
-Make the health lamp of a board blink fast, to find it in the rack. A short
-press of its button or --undo stops it.`,
-		examples: `
-  bramble locate board-2
-  bramble locate board-2 --undo`,
-		flags: func(fs *flagSet) runner {
-			connect := addConsoleFlags(fs)
-			undo := fs.Bool("undo", false, "stop the blinking")
-			return func(ctx context.Context, w world, args []string) error {
-				text := "%[1]s blinks until its button is pressed, or until:\n  bramble locate %[1]s --undo\n"
-				if *undo {
-					text = "%s stops blinking.\n"
-				}
-				return requestForBoard(w, connect, args, text, func(c *client.Client, board string) error {
-					return c.Locate(ctx, board, *undo)
-				})
-			}
-		},
-	}
 }

@@ -65,10 +65,7 @@ operator's name.`,
 			asJSON := fs.Bool("json", false, "print JSON instead of text and tables")
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
-				o, err := f.buildCommand(args)
-				if err == nil {
-					err = fs.refuseForeign(o.Action)
-				}
+				o, err := f.buildCommand(fs, args)
 				if err != nil {
 					return err
 				}
@@ -100,8 +97,8 @@ type saleFlags struct {
 	dryRun, undo, all bool
 }
 
-func (f *saleFlags) buildCommand(args []string) (o orderservice.OperatorCommand, err error) {
-	o.Action, args, err = chooseAction(args, "list, stock, open, close, times, invite, revise, retire or fulfil",
+func (f *saleFlags) buildCommand(fs *flagSet, args []string) (o orderservice.OperatorCommand, err error) {
+	o.Action, args, err = fs.chooseAction(args, "list, stock, open, close, times, invite, revise, retire or fulfil",
 		map[string]int{"list": 0, "stock": 2, "open": 1, "close": 1, "times": 1, "invite": 1, "revise": 1, "retire": 1, "fulfil": 1})
 	if err != nil {
 		return o, err
