@@ -134,7 +134,18 @@ func TestBallotCanBeRedone(t *testing.T) {
 		list = append(list, reference(path)+" 1")
 	}
 	slices.Sort(list)
-	seed := sum("bramble draw 2\n" + f.Secret + "\n" + sum(fmt.Sprintln(units)+strings.Join(list, "\n")+"\n") + "\n" + rolled + "\n")
+	promise := sum(fmt.Sprintf("bramble draw promise\n3\nberry\n%s\n%s\ndice 20\n%s\n", f.Opens.Format(time.RFC3339Nano), f.Closes.Format(time.RFC3339Nano), f.Commitment))
+	hash := sum(fmt.Sprintf("%s\n%s\n%s\n%d\n%s\n", promise, f.Listed.Format(time.RFC3339Nano), f.Boards.Format(time.RFC3339Nano), units, strings.Join(list, "\n")))
+	if hash != f.List || f.Boards.IsZero() {
+		t.Errorf("by hand the list's hash is %s: %+v", hash, f)
+	}
+	for _, b := range r.boards { // so a false page of one board is seen
+		eventually(t, b.name+" to show the same hashes", func() (bool, string) {
+			page := b.get("/p/berry/draw")
+			return strings.Contains(page.body, ">"+promise+"<") && strings.Contains(page.body, ">"+hash+"<"), page.body
+		})
+	}
+	seed := sum("bramble draw 3\n" + f.Secret + "\n" + hash + "\n" + rolled + "\n")
 	for _, line := range list {
 		ref := strings.TrimSuffix(line, " 1")
 		tickets = append(tickets, sum(seed+" "+ref)+" "+ref)

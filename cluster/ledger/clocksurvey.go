@@ -72,6 +72,14 @@ type ClockReport struct {
 	Boards []BoardClock `json:"boards"`
 }
 
+// AgreedTime returns the time that most boards' own clocks agree on; zero if they do not.
+func (r ClockReport) AgreedTime() time.Time {
+	if r.Agreed == nil {
+		return time.Time{}
+	}
+	return r.Time.Add(time.Duration(*r.Agreed * float64(time.Second)))
+}
+
 // reportClock adds what this board knows of the clocks to a response.
 func (l *Ledger) reportClock(response *helloResponse, st applierState) {
 	now, known := l.clock.now()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"bramble/node/console/client"
@@ -33,8 +35,8 @@ ballot uses it, from public randomness:
   show PRODUCT   print the published file of a draw that was made
   make PRODUCT   supply a closed ballot's randomness: --dice with the digits as
                  rolled, as many as were promised, one die after another without
-                 blanks; or --drand with the beacon's record of the promised
-                 round. Then wait for the draw to end
+                 blanks. The promised round of drand is fetched from --from, or
+                 given with --drand. Then wait for the draw to end
 
 The product's page about the draw shows what is promised and, from the close on,
 the hash of the list of entries. Roll the dice after that.
@@ -45,11 +47,13 @@ show, and make after --wait, print how far it is and exit with status 3.`,
   bramble draw verify draw.json
   bramble draw show berry
   bramble draw make berry --dice 36144251632254611364
+  bramble draw make berry
   bramble draw make berry --drand "drand quicknet ROUND SIGNATURE"`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
 			dice := fs.String("dice", "", "make: the `DIGITS` as rolled, from 1 to 6, without blanks")
 			drand := fs.String("drand", "", "make: the `RECORD` of the promised drand round, in quotes: drand quicknet ROUND SIGNATURE")
+			from := fs.String("from", drandRelay, "make: fetch the round of drand from the relay at this `URL`")
 			wait := fs.Duration("wait", time.Minute, "make: wait at most this `DURATION` for the draw to end")
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
@@ -62,19 +66,25 @@ show, and make after --wait, print how far it is and exit with status 3.`,
 				if args[0] == "verify" {
 					return verifyDraw(w, args[1])
 				}
-				o := orderservice.OperatorCommand{Action: "draw", Operator: operator(w), Product: args[1], Text: *dice + *drand, Kind: string(draw.Dice)}
-				if *drand != "" {
-					o.Kind = string(draw.Drand)
+				o := orderservice.OperatorCommand{Action: "draw", Operator: operator(w), Product: args[1], Text: *dice + *drand, Kind: string(draw.Drand)}
+				if *dice != "" {
+					o.Kind = string(draw.Dice)
 				}
 				switch {
 				case args[0] != "show" && args[0] != "make":
 					return usagef("unknown action %q: it must be verify, show or make", args[0])
-				case args[0] == "make" && (*dice == "") == (*drand == ""):
+				case *dice != "" && *drand != "":
 					return usagef("make needs either --dice or --drand")
 				}
 				return connect(w, func(c *client.Client) error {
 					if args[0] == "show" {
 						return showDraw(ctx, w, c, args[1])
+					}
+					var err error
+					if o.Text == "" {
+						if o.Text, err = fetchPromised(ctx, c, *from, args[1]); err != nil {
+							return err
+						}
 					}
 					if err := submitCommand(ctx, w, c, o, false); err != nil {
 						return err
@@ -84,6 +94,18 @@ show, and make after --wait, print how far it is and exit with status 3.`,
 			}
 		},
 	}
+}
+
+// fetchPromised fetches the round of drand that a ballot was promised.
+func fetchPromised(ctx context.Context, c *client.Client, relay, product string) (string, error) {
+	var sale orderservice.SaleJSON
+	if err := c.Shop(ctx, http.MethodGet, "sales/"+url.PathEscape(product), nil, &sale); err != nil {
+		return "", err
+	}
+	if sale.Draw == nil || sale.Draw.Promised.Kind != draw.Drand {
+		return "", usagef("%s is no ballot with a round of drand to fetch; give dice with --dice", product)
+	}
+	return fetchRound(ctx, http.DefaultTransport, relay, sale.Draw.Promised.Round)
 }
 
 // showDraw prints the published file of a draw.
@@ -139,16 +161,65 @@ func verifyDraw(w world, path string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w.out, "The draw is correct: %s, %d drawn, from %d units.\n", pluralize(len(f.Entries), "entry", "entries"), len(f.Winners), f.Stock)
-	fmt.Fprintf(w.out, "Compare the commitment with the one published before the ballot opened:\n%s\n", f.Commitment)
-	fmt.Fprintf(w.out, "Compare the list's hash with the one published at %s:\n%s\n", f.Listed.Format(time.RFC3339), f.List)
+	p, says := f.Promised, "The draw is correct"
+	if f.Version == 2 {
+		says = "Not finished: no hash covers the promise"
+	}
+	promised := map[draw.Kind]string{draw.None: "the commitment alone", draw.Dice: fmt.Sprintf("%d dice", p.Dice),
+		draw.Drand: fmt.Sprintf("round %d of drand, made at %s", p.Round, draw.RoundTime(p.Round).Format(time.RFC3339))}[p.Kind]
+	fmt.Fprintf(w.out, "%s: %s, %d drawn, from %d units.\n", says, pluralize(len(f.Entries), "entry", "entries"), len(f.Winners), f.Stock)
+	fmt.Fprintf(w.out, "Compare this with what was published before the close:\nballot of %s, closed at %s\n%s\ncommitment\n%s\n",
+		f.Product, f.Closes.Format(time.RFC3339), promised, f.Commitment)
+	if f.Version > 2 {
+		fmt.Fprintf(w.out, "hash of the promise\n%s\n", f.PromiseHash())
+	}
+	fmt.Fprintf(w.out, "Compare the list's hash with the one published at %s:\n%s\n", f.Fixed().Format(time.RFC3339), f.List)
 	switch f.Public.Kind {
 	case draw.Dice:
 		fmt.Fprintf(w.out, "Compare these dice with those that were rolled after that:\n%s\n", f.Public.Text)
 	case draw.Drand:
 		fmt.Fprintf(w.out, "The beacon signed this round, the only one for this close:\n%s\n", f.Public.Text)
-	case draw.None:
-		fmt.Fprintln(w.out, "There was no public randomness: this does not protect against the people who run the rack.")
+	}
+	for _, doubt := range draw.Doubts(f) {
+		fmt.Fprintln(w.out, strings.Join(wrapText(doubt, helpWidth), "\n"))
 	}
 	return nil
+}
+
+const (
+	// drandRelay is where League of Entropy publishes the rounds.
+	drandRelay   = "https://api.drand.sh"
+	roundTimeout = 15 * time.Second
+	maxRound     = 4 << 10 // bytes; a round has about 350
+)
+
+// fetchRound returns the text of a drand round from a relay, which it does not need to trust: the round is signed.
+func fetchRound(ctx context.Context, transport http.RoundTripper, relay string, round uint64) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
+	defer cancel()
+	address := fmt.Sprintf("%s/%s/public/%d", strings.TrimSuffix(relay, "/"), draw.QuicknetChain, round)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil || request.URL.Scheme != "https" {
+		return "", usagef("--from needs an address that begins with https://")
+	}
+	var got struct {
+		Round     uint64
+		Signature string
+	}
+	reply, err := transport.RoundTrip(request)
+	if err == nil {
+		defer reply.Body.Close()
+		if err = json.NewDecoder(io.LimitReader(reply.Body, maxRound)).Decode(&got); reply.StatusCode != http.StatusOK {
+			err = errors.New(reply.Status)
+		}
+	}
+	public := draw.Public{Kind: draw.Drand, Text: fmt.Sprintf("drand quicknet %d %s", got.Round, got.Signature)}
+	if err == nil {
+		err = cmp.Or((draw.Promise{Kind: draw.Drand, Round: round}).Accepts(public), public.Genuine())
+	}
+	if err != nil {
+		return "", fmt.Errorf("fetching round %d of drand, which is made at %s, from %s: %w; another relay can be given with --from, or the round with --drand",
+			round, draw.RoundTime(round).Format(time.RFC3339), address, err)
+	}
+	return public.Text, nil
 }

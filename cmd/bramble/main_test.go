@@ -96,7 +96,7 @@ func TestCommandLines(t *testing.T) {
 		{"orders sent", 2, "", "bramble orders: sent needs references, or --from with a file of them\nFor help: bramble help orders\n"},
 		{"fulfilment frob", 2, "", "bramble fulfilment: unknown action \"frob\": it must be status or retry\nFor help: bramble help fulfilment\n"},
 		{"announce a b", 2, "", "bramble announce: name one text, in quotes\nFor help: bramble help announce\n"},
-		{"draw make berry", 2, "", "bramble draw: make needs either --dice or --drand\nFor help: bramble help draw\n"},
+		{"draw make berry --dice 1 --drand 2", 2, "", "bramble draw: make needs either --dice or --drand\nFor help: bramble help draw\n"},
 		{"draw verify " + bad, 1, "", "bramble draw: the file is not a correct draw: reading it: invalid character 'r' looking for beginning of value\n"},
 		{"image --relock", 2, "", "bramble image: --relock needs --lock, the file to write\nFor help: bramble help image\n"},
 		{"image --config " + bad, 2, "", bad + ":1: [rack] key is missing: run \"bramble key\" and paste its line under [rack]\n" +

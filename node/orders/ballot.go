@@ -22,7 +22,7 @@ const maxTickWork = 256
 
 // promiseDraw sets what is fixed of a ballot's draw, unless somebody may know its randomness already.
 func (a *applyTx) promiseDraw(s *storedSale) {
-	if s.Mode != Ballot || s.drawBegun || s.Draw.Public != (draw.Public{}) {
+	if s.Mode != Ballot || s.drawBegun || s.Draw.Public != (draw.Public{}) || s.Draw.List != "" {
 		return
 	}
 	s.Draw.Version = a.rules.drawVersion
@@ -53,7 +53,7 @@ func (a *applyTx) makeDraw(s *storedSale, c MakeDraw) (Answer, string) {
 		return Answer{Outcome: TooLate}, action
 	case s.CheckPublic(c.Public) != nil:
 		return Answer{Outcome: Malformed}, action
-	case s.awaitsList():
+	case s.awaitsList() || s.Draw.Version > 2 && a.now.Before(s.Draw.Listed): // the clock was set back since
 		return Answer{Outcome: NotOpen}, action
 	case s.Draw.Version > 1 && s.Draw.PublicKind == draw.Drand && a.now.Before(draw.RoundTime(s.Promise().Round)):
 		return Answer{Outcome: NotOpen, Opens: draw.RoundTime(s.Promise().Round)}, action
@@ -78,11 +78,7 @@ func (a *applyTx) advanceDraw(s *storedSale, work int) int {
 	a.touch(s)
 	switch s.drawStage {
 	case drawNotBegun:
-		if s.awaitsList() {
-			a.fixList(s)
-		} else {
-			a.computeSeed(s)
-		}
+		a.computeSeed(s)
 		return 1
 	case drawTickets:
 		return a.issueTickets(s, work, drawAwards)
@@ -90,22 +86,28 @@ func (a *applyTx) advanceDraw(s *storedSale, work int) int {
 	return a.awardTickets(s, work)
 }
 
-// fixList fixes the list of entries and the stock, and publishes its hash. If it is late, because the boards were off until the
-// promised round of drand was made, the close becomes now: a round that is known before the list does not count.
-func (a *applyTx) fixList(s *storedSale) {
-	if round := s.Promise().Round; round != 0 && !a.now.Before(draw.RoundTime(round)) {
-		s.Closes = a.now
+// fixList fixes the list of entries and the stock, and publishes its hash. If it is late, because the boards were off or the ledger's
+// clock was held back until the promised round of drand was made, the close becomes now, by the later of the ledger's clock and the boards':
+// a round that is known before the list does not count.
+func (a *applyTx) fixList(s *storedSale, boards time.Time) {
+	s.Draw.Stock, s.Draw.Listed = s.Free, a.now
+	if s.Draw.Version > 2 {
+		s.Draw.Boards = boards
+	}
+	fixed := (&draw.File{Listed: a.now, Boards: s.Draw.Boards}).Fixed()
+	if round := s.Promise().Round; round != 0 && !fixed.Before(draw.RoundTime(round)) {
+		s.Closes = fixed
 		a.appendAudit(ledgerOperator, fmt.Sprintf("times %s: closes %s, because the list was not fixed before round %d was made",
 			s.Product, formatTime(s.Closes), round))
 	}
-	s.Draw.Stock = s.Free
-	s.Draw.List, s.Draw.Listed = a.hashList(s), a.now
+	s.Draw.List = a.hashList(s)
 	a.appendAudit(ledgerOperator, fmt.Sprintf("list %s: %d entries, %s", s.Product, s.Entries, s.Draw.List))
 }
 
 // hashList returns the hash of a ballot's list in one step: about a second on an original board for a million entries.
 func (a *applyTx) hashList(s *storedSale) string {
-	list := draw.NewList(s.Draw.Version, s.Draw.Stock)
+	file := s.DrawFile()
+	list := file.NewList()
 	prefix := uint16Key(s.number)
 	c := a.ballotEntries.Cursor()
 	for k, v := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {

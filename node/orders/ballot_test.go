@@ -162,6 +162,72 @@ func TestAListIsNeverLaterThanItsRound(t *testing.T) {
 	}
 }
 
+// Who sets the ledger's clock back until the round is known gains nothing: the close becomes the time by most boards' own
+// clocks, and while they agree on none the list waits. A draw that does not need them says that it had none.
+func TestAHeldClockMovesTheRound(t *testing.T) {
+	for _, ahead := range []time.Duration{-time.Hour, 0, draw.ListTime - time.Minute, draw.ListTime + time.Minute, time.Hour} {
+		d, _ := aClosedBallot(t, draw.Drand)
+		before, closed := d.promise(), d.sale().Closes
+		if a := d.want(Done, Tick{Until: d.now}); a.Count != 0 || d.sale().Draw.List != "" {
+			t.Fatalf("the list is fixed although the boards agree on no time: %+v", a)
+		}
+		d.ahead = ahead
+		d.ticks()
+		f, err := d.book.Draw("pi")
+		if err != nil || !f.Listed.Equal(d.now) || !f.Boards.Equal(d.now.Add(ahead)) || !errors.Is(draw.Verify(f), draw.ErrUndrawn) {
+			t.Fatalf("%v: %+v, %v", ahead, f, draw.Verify(f))
+		}
+		if isLate := ahead > draw.ListTime; isLate && (!f.Closes.Equal(f.Boards) || f.Promised.Round != draw.RoundAfter(f.Boards)) || !isLate && (f.Promised != before || !f.Closes.Equal(closed)) {
+			t.Errorf("%v: %+v", ahead, f)
+		}
+		if doubts := draw.Doubts(f); (len(doubts) == 1 && strings.HasPrefix(doubts[0], "The ledger's clock was held")) != (ahead != 0) {
+			t.Errorf("%v: %q", ahead, doubts)
+		}
+		known := MakeDraw{d.by(), "pi", draw.Public{Kind: draw.Drand, Text: fmt.Sprintf("drand quicknet %d %096x", before.Round, 7)}}
+		if ahead > draw.ListTime {
+			d.want(Malformed, known)
+		}
+		d.now = d.now.Add(-time.Minute)
+		d.want(NotOpen, MakeDraw{d.by(), "pi", draw.Public{Kind: draw.Drand, Text: fmt.Sprintf("drand quicknet %d %096x", f.Promised.Round, 7)}})
+		d.recount()
+	}
+	d, _ := aClosedBallot(t, draw.Dice)
+	d.want(Done, Tick{Until: d.now})
+	if f, err := d.book.Draw("pi"); err != nil || f.List == "" || len(draw.Doubts(f)) != 1 || !errors.Is(draw.Verify(f), draw.ErrUndrawn) {
+		t.Errorf("%+v, %v", f, err)
+	}
+	d.now = d.now.Add(-time.Minute)
+	d.want(NotOpen, MakeDraw{d.by(), "pi", draw.Public{Kind: draw.Dice, Text: twentyDice}})
+}
+
+// A list that was fixed under rules 3 stays as it is when the rules rise; one that was not gets the new form.
+func TestAFixedListKeepsItsVersion(t *testing.T) {
+	for _, isFixed := range []bool{false, true} {
+		d := newTestBook(t)
+		d.rules = 3
+		o := d.ballotOffer()
+		o.PublicKind = draw.Dice
+		d.want(Done, o)
+		d.want(Placed, d.newOrder(1, KindEntry))
+		d.now = o.Closes
+		if isFixed {
+			d.ticks()
+		}
+		before := d.sale().Draw
+		d.rules = 4
+		d.want(Done, Announce{d.by(), "hello"})
+		d.ticks()
+		d.want(Done, MakeDraw{d.by(), "pi", draw.Public{Kind: draw.Dice, Text: twentyDice}})
+		d.ticks()
+		f, err := d.book.Draw("pi")
+		want := map[bool]int{true: 2, false: 3}[isFixed]
+		if err != nil || f.Version != want || isFixed && f.List != before.List || draw.Verify(f) != nil || (len(draw.Doubts(f)) == 1) != isFixed {
+			t.Errorf("%+v, %v, %v", f, err, draw.Verify(f))
+		}
+		d.recount()
+	}
+}
+
 // The commitment alone: the list is public with the draw, and the secret not before the list.
 func TestASecretIsNotPublicBeforeTheList(t *testing.T) {
 	d, _ := aClosedBallot(t, draw.None)

@@ -54,7 +54,7 @@ func everyCommand() []Command {
 		SetReceiptSecret{Operation: by, Secret: [32]byte{1}, Revoke: true},
 		Confirm{9},
 		Offer{Operation: by, Product: "pi-c", Mode: FirstCome, Stock: 1, Limit: 1, Currency: "EUR", Countries: []Country{{Code: "DE"}}, Mail: true, Confirm: time.Minute},
-		Tick{}, Tick{Until: start}, SetClock{by, start, start.Add(-time.Hour)},
+		Tick{}, Tick{Until: start}, Tick{Until: start, Boards: start.Add(time.Hour)}, SetClock{by, start, start.Add(-time.Hour)},
 	}
 }
 

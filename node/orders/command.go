@@ -253,4 +253,7 @@ type Tick struct {
 	// Until is the latest time by which something must be due; zero: the ledger's clock. The
 	// sender trusts the clock until then. The ledger may apply the Tick after a step of it.
 	Until time.Time
+	// Boards is the time that most boards' own clocks agree on; zero: they do not, or the sender has not asked. A list is never
+	// fixed by an earlier time. With Until only.
+	Boards time.Time
 }

@@ -62,6 +62,7 @@ var commandReaders = [...]func(*decoder) Command{
 	opErase:            readCommand[Erase],
 	opTick:             func(*decoder) Command { return Tick{} },
 	opTickUntil:        readCommand[Tick],
+	opTickBoards:       func(d *decoder) Command { return Tick(readFields[boardsTick](d)) },
 	opSetClock:         readCommand[SetClock],
 	opBeginRestore:     readCommand[BeginRestore],
 	opAddRestoreChunk:  readCommand[AddRestoreChunk],

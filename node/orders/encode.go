@@ -20,6 +20,7 @@ const (
 	opErase            = 14
 	opTick             = 15
 	opTickUntil        = 30 // Tick with Until
+	opTickBoards       = 48 // Tick with Boards
 	opSetClock         = 31
 	opBeginRestore     = 40
 	opAddRestoreChunk  = 41
@@ -175,10 +176,22 @@ func (e Erase) encodeCommand() []byte    { return encodeAs(opErase, &e) }
 func (e *Erase) codeFields(c fieldCodec) { c.codeAll(&e.Operation, &e.ID, &e.Email) }
 
 func (t Tick) encodeCommand() []byte {
-	if t.Until.IsZero() {
+	switch {
+	case t.Until.IsZero():
 		return []byte{opTick}
+	case !t.Boards.IsZero():
+		return encodeAs(opTickBoards, (*boardsTick)(&t))
 	}
 	return encodeAs(opTickUntil, &t)
+}
+
+// boardsTick is a Tick with Boards.
+type boardsTick Tick
+
+func (t *boardsTick) codeFields(c fieldCodec) {
+	(*Tick)(t).codeFields(c)
+	c.codeAll(&t.Boards)
+	c.require(!t.Boards.IsZero())
 }
 
 func (t *Tick) codeFields(c fieldCodec) {

@@ -21,7 +21,8 @@ type testBook struct {
 	index uint64
 	op    uint64
 	id    ID
-	rules uint32 // 0 = MaxRules
+	rules uint32        // 0 = MaxRules
+	ahead time.Duration // of most boards' own clocks
 }
 
 func newTestBook(t testing.TB) *testBook {
@@ -85,6 +86,18 @@ func (t *testBook) newID() ID {
 	return t.id * 7919
 }
 
+// tick returns the Tick that a leader would send now.
+func (t *testBook) tick() Tick {
+	c := Tick{Until: t.now, Boards: t.now.Add(t.ahead)}
+	switch rules := cmp.Or(t.rules, MaxRules); {
+	case rules < TickUntilRules:
+		return Tick{}
+	case rules < BoardsRules:
+		c.Boards = time.Time{}
+	}
+	return c
+}
+
 // ticks sends Ticks until none is due.
 func (t *testBook) ticks() {
 	t.t.Helper()
@@ -93,7 +106,7 @@ func (t *testBook) ticks() {
 		if !ok || at.After(t.now) {
 			return
 		}
-		t.want(Done, Tick{})
+		t.want(Done, t.tick())
 	}
 	t.t.Fatal("a Tick is due forever")
 }

@@ -313,7 +313,10 @@ func (m *model) tick() {
 		return
 	}
 	m.drawn = true
-	list := draw.NewList(2, m.free())
+	f := draw.File{
+		Version: 3, Product: m.offer.Product, Opens: m.offer.Opens, Closes: m.offer.Closes, Stock: m.free(), Commitment: draw.Commitment(m.offer.Secret), Listed: m.now, Boards: m.now.Add(time.Minute),
+	}
+	list := f.NewList()
 	byID := map[string]*modelOrder{}
 	for _, p := range m.orders {
 		if p.kind == KindEntry && p.state == StateOpen {
@@ -325,7 +328,7 @@ func (m *model) tick() {
 		list.Add(e.Reference, e.Quantity)
 	}
 	secret := storedSale{secret: m.offer.Secret}
-	winners, losers := draw.Run(draw.Seed(2, secret.secretHex(), list.Hash(), ""), m.entries, m.free())
+	winners, losers := draw.Run(draw.Seed(3, secret.secretHex(), list.Hash(), ""), m.entries, m.free())
 	for _, ref := range winners {
 		byID[ref].state = StateWon
 	}
@@ -498,7 +501,7 @@ func (m *model) step(rt *rapid.T, d *testBook) (Command, Outcome) {
 		}
 	}
 	m.tick() // everything here is less than one Tick's work
-	return Tick{}, Done
+	return Tick{Until: m.now, Boards: m.now.Add(time.Minute)}, Done
 }
 
 func (m *model) some(rt *rapid.T) ID {

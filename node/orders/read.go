@@ -194,18 +194,11 @@ func (b *Book) Draw(product string) (draw.File, error) {
 		if s.Mode != Ballot || s.Draw.Version < 2 && !isDrawn {
 			return ErrNoDraw
 		}
-		f = draw.File{
-			Version: s.Draw.Version, Product: s.Product, Opens: s.Opens.UTC(), Closes: s.Closes.UTC(), Stock: s.Free,
-			Commitment: s.Draw.Commitment, Public: s.Draw.Public,
-			Promised: draw.Promise{Kind: s.Draw.PublicKind}, Entries: []draw.Entry{}, Winners: []string{}, Losers: []string{},
-		}
-		if f.Version > 1 {
-			f.Promised, f.List, f.Listed, f.Taken = s.Promise(), s.Draw.List, s.Draw.Listed, s.Draw.Taken
-		}
+		f = s.DrawFile()
 		if !isDrawn && f.List == "" {
 			return nil
 		}
-		f.Stock, f.Entries = s.Draw.Stock, make([]draw.Entry, 0, s.Entries)
+		f.Entries = make([]draw.Entry, 0, s.Entries)
 		won := 0
 		prefix := uint16Key(s.number)
 		c := r.bucket(bucketBallotEntries).Cursor()

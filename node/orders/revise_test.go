@@ -197,7 +197,7 @@ func TestABallotsReturnedUnitGoesToTheNextRank(t *testing.T) {
 }
 
 func listOf(f draw.File) *draw.List {
-	list := draw.NewList(f.Version, f.Stock)
+	list := f.NewList()
 	for _, e := range f.Entries {
 		list.Add(e.Reference, e.Quantity)
 	}

@@ -21,7 +21,7 @@ import (
 // letters of its inputs.
 
 // MaxRules is the highest version of the rules that this program knows.
-const MaxRules uint32 = 3
+const MaxRules uint32 = 4
 
 // TickUntilRules is the version from which a Tick can have an Until.
 const TickUntilRules = 2
@@ -53,7 +53,8 @@ type ruleSet struct {
 	// limitsMail: see maxMailsPerHour.
 	limitsMail bool
 	// drawVersion is that of a new ballot's draw: see draw.File. From 2 on the list is fixed before the
-	// randomness is taken, and then neither an entry nor a time changes, also if the clock is set back.
+	// randomness is taken, and then neither an entry nor a time changes, also if the clock is set back. From 3 on
+	// the list covers the promise and the boards' own clocks.
 	drawVersion int
 }
 
@@ -72,6 +73,9 @@ func rulesOf(version uint32) ruleSet {
 	if version >= 3 {
 		r.version, r.form, r.lastOp, r.lastMail = 3, recordForm3, opConfirm, JobMailConfirm
 		r.isNeutral, r.limitsMail, r.drawVersion = true, true, 2
+	}
+	if version >= 4 {
+		r.version, r.form, r.lastOp, r.drawVersion = 4, recordForm4, opTickBoards, 3
 	}
 	return r
 }
@@ -123,7 +127,7 @@ func (a *applyTx) raiseRules(to uint32) {
 				a.touch(s)
 			}
 		}
-		if a.rules.version == 3 {
+		if a.rules.version > 2 {
 			for _, s := range a.b.sales {
 				a.promiseDraw(s)
 			}
@@ -173,6 +177,6 @@ func (a *applyTx) reindexPeople(old *ruleSet) {
 	}
 }
 
-// RestoreRules, SecretRules, DrawRules and ConfirmRules are the versions from which there is a restore, a SetReceiptSecret, an Offer
-// with Dice, one with Confirm.
-const RestoreRules, SecretRules, DrawRules, ConfirmRules = 2, 3, 3, 3
+// RestoreRules, SecretRules, DrawRules, ConfirmRules and BoardsRules are the versions from which there is a restore, a SetReceiptSecret,
+// an Offer with Dice, one with Confirm, a Tick with Boards.
+const RestoreRules, SecretRules, DrawRules, ConfirmRules, BoardsRules = 2, 3, 3, 3, 4

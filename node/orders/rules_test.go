@@ -25,6 +25,7 @@ func TestOldRulesStayAsTheyAre(t *testing.T) {
 		{0x2efa8c4d7d6e8c37, 0x2592e8f3e90d2768},
 		{0xf5201738390ad68, 0xc5db82230ed0272f},
 		{0xf5201738390ad68, 0x481f41461e9615c3},
+		{0xf5201738390ad68, 0x7ce32c94b431ab75},
 	}
 	for version := uint32(1); version <= MaxRules; version++ {
 		texts, book := hashTexts(version), hashBook(t, version)
@@ -222,6 +223,16 @@ func hashBook(t *testing.T, version uint32) uint64 {
 		do(SetReceiptSecret{Operation: d.by(), Secret: [32]byte{1}, Former: [][32]byte{{2}}, First: true})
 		do(SetReceiptSecret{Operation: d.by(), Secret: [32]byte{3}, Revoke: true})
 		do(Tick{})
+	}
+	if version >= 4 {
+		late := d.ballotOffer()
+		late.Product, late.PublicKind, late.Opens, late.Closes = "pi-l", draw.Drand, d.now, d.now.Add(time.Hour)
+		do(late)
+		d.now = late.Closes
+		do(Tick{Until: d.now})
+		do(Tick{Until: d.now, Boards: d.now.Add(time.Hour)})
+		f, err := d.book.Draw("pi-l")
+		fmt.Fprintf(h, "%+v %v\n", f, err)
 	}
 	d.recount()
 	if s, _ := d.book.Sale("pi-b"); s.Draw.At.IsZero() {

@@ -14,6 +14,7 @@ const (
 	recordForm1 = 1
 	recordForm2 = 2 // under rules 2
 	recordForm3 = 3 // under rules 3
+	recordForm4 = 4 // under rules 4
 )
 
 type storedOrder struct {
@@ -146,7 +147,7 @@ func (o *storedOrder) decode(r *decoder) error {
 	if o.form != recordForm1 {
 		o.Split.Total = o.Total
 	}
-	if o.form < recordForm1 || o.form > recordForm3 || !r.done() || o.sale >= MaxSales {
+	if o.form < recordForm1 || o.form > recordForm4 || !r.done() || o.sale >= MaxSales {
 		return fmt.Errorf("%w: a stored order cannot be read", ErrBroken)
 	}
 	return nil
@@ -219,6 +220,9 @@ func (s *storedSale) codeFields(c fieldCodec, form byte) {
 	if form > recordForm2 {
 		c.codeAll(&s.Draw.Version, &s.Draw.Dice, &s.Draw.List, &s.Draw.Listed, &s.Draw.Taken, &s.Confirm)
 	}
+	if form > recordForm3 {
+		c.codeAll(&s.Draw.Boards)
+	}
 }
 
 func decodeSale(number uint16, data []byte) (*storedSale, error) {
@@ -229,7 +233,7 @@ func decodeSale(number uint16, data []byte) (*storedSale, error) {
 	if form == recordForm1 {
 		s.webhook1, s.price1, s.countries1 = s.Webhook, s.Price, s.Countries
 	}
-	if form < recordForm1 || form > recordForm3 || !r.done() {
+	if form < recordForm1 || form > recordForm4 || !r.done() {
 		return nil, fmt.Errorf("%w: a stored sale cannot be read", ErrBroken)
 	}
 	s.drawBegun = s.drawStage != drawNotBegun

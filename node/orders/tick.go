@@ -30,7 +30,7 @@ func (a *applyTx) runTick(c Tick) Answer {
 	answer.Count += a.queueLinkMails(maxTickWork - answer.Count)
 	for _, s := range a.b.active {
 		for answer.Count < maxTickWork && a.err == nil {
-			done := a.advanceSale(s, until, maxTickWork-answer.Count)
+			done := a.advanceSale(s, until, c.Boards, maxTickWork-answer.Count)
 			if answer.Count += done; done == 0 {
 				break
 			}
@@ -40,9 +40,16 @@ func (a *applyTx) runTick(c Tick) Answer {
 }
 
 // advanceSale does the next part of what a sale has to do by a time, for at most work orders, and returns
-// their number.
-func (a *applyTx) advanceSale(s *storedSale, until time.Time, work int) int {
+// their number. boards is the time by most boards' own clocks.
+func (a *applyTx) advanceSale(s *storedSale, until, boards time.Time, work int) int {
 	switch {
+	case s.canAdvanceDraw(until) && s.awaitsList():
+		if s.NeedsBoards() && boards.IsZero() {
+			return 0
+		}
+		a.touch(s)
+		a.fixList(s, boards)
+		return 1
 	case s.canAdvanceDraw(until):
 		return a.advanceDraw(s, work)
 	case s.canRank():

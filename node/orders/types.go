@@ -312,6 +312,7 @@ type DrawInfo struct {
 	Dice       int       // their number, if it waits for dice; 0 in version 1
 	List       string    // hex; the hash of the list, once it is fixed; "" before, and in version 1
 	Listed     time.Time // when the list was fixed; zero before
+	Boards     time.Time // the same moment by most boards' own clocks: see draw.File
 	Public     draw.Public
 	Taken      time.Time // when the book accepted Public; zero before, and in version 1
 	At         time.Time // when the draw was finished; zero before
@@ -326,6 +327,28 @@ func (s *Sale) Promise() draw.Promise {
 		p.Round = draw.RoundAfter(s.Closes)
 	}
 	return p
+}
+
+// NeedsBoards reports whether the list of a ballot is still to be fixed, and only by a Tick with Boards: whether it is earlier than its round
+// of drand must not depend on a clock that one operator can set.
+func (s *Sale) NeedsBoards() bool {
+	return s.Draw.Version > 2 && s.Draw.PublicKind == draw.Drand && s.Draw.List == ""
+}
+
+// DrawFile returns the published record of a ballot's draw without secret, entries and result.
+func (s *Sale) DrawFile() draw.File {
+	f := draw.File{
+		Version: s.Draw.Version, Product: s.Product, Opens: s.Opens.UTC(), Closes: s.Closes.UTC(), Stock: s.Free,
+		Commitment: s.Draw.Commitment, Public: s.Draw.Public,
+		Promised: draw.Promise{Kind: s.Draw.PublicKind}, Entries: []draw.Entry{}, Winners: []string{}, Losers: []string{},
+	}
+	if f.Version > 1 {
+		f.Promised, f.List, f.Listed, f.Boards, f.Taken = s.Promise(), s.Draw.List, s.Draw.Listed, s.Draw.Boards, s.Draw.Taken
+	}
+	if !s.Draw.Listed.IsZero() || !s.Draw.At.IsZero() {
+		f.Stock = s.Draw.Stock
+	}
+	return f
 }
 
 // CheckPublic returns a draw.ErrPublic unless the randomness is what the ballot was promised.

@@ -8,6 +8,7 @@ import (
 
 	"bramble/cluster/ledger"
 	"bramble/node/orders"
+	"bramble/node/orders/draw"
 )
 
 const setClockTimeout = 15 * time.Second
@@ -62,10 +63,10 @@ func (s *Service) SetClock(ctx context.Context, c ClockCommand) (ClockResult, er
 	}
 	command := orders.SetClock{Operation: orders.Operation{Operator: nameOperator(ctx, c.Operator), OpID: c.OpID}, Before: result.Before.Time, After: result.Before.Time}
 	if c.Follow {
-		if result.Before.Agreed == nil {
+		agreed := result.Before.AgreedTime()
+		if agreed.IsZero() {
 			return result, fmt.Errorf("%w: most boards do not agree on a time that the ledger's clock could follow; see \"bramble ledger clock\"", errRefused)
 		}
-		agreed := result.Before.Time.Add(time.Duration(*result.Before.Agreed * float64(time.Second)))
 		c.Set = &agreed
 	}
 	var to time.Time
@@ -159,6 +160,19 @@ const (
 // board's own: the ledger's is held, or this board's differs from it.
 func ClockFault(c ledger.ClockStatus) bool {
 	return c.Held != "" && c.HeldFor >= clockHoldShown && !c.Override || c.MustConfirm || c.OwnDiffers()
+}
+
+// drawNotices returns the ballots whose round of drand is known, by this board's own clock, before their list is fixed.
+func (s *Service) drawNotices(board string, c ledger.ClockStatus) (notices []string) {
+	own := c.Time.Add(time.Duration(c.OwnAhead * float64(time.Second)))
+	for _, sale := range s.Sales() {
+		isOver := sale.State != orders.SaleOpen && sale.State != orders.SaleDrawing
+		if round := sale.Promise().Round; !isOver && c.OwnSet && sale.NeedsBoards() && !own.Before(draw.RoundTime(round)) {
+			notices = append(notices, fmt.Sprintf("The ballot of %s has no list yet, and by the own clock of %s round %d of drand is made. Its list waits until most boards agree on a time, "+
+				"and that becomes the close, with a later round: see \"bramble ledger clock\".", sale.Product, board, round))
+		}
+	}
+	return notices
 }
 
 // clockNotices returns the problems of the ledger's clock and of this board's, a sentence

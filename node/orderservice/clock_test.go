@@ -3,6 +3,7 @@ package orderservice
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -221,6 +222,44 @@ func TestDueTicksWaitForATrustedClock(t *testing.T) {
 	s.runDueTicks(t.Context())
 	if sale, _ := s.Sale("ballot"); sale.Draw.At.IsZero() {
 		t.Error("not drawn")
+	}
+}
+
+// A list is fixed with the time that most boards' clocks agree on. A ballot by drand waits for that, and a board whose own clock is past
+// the round says so.
+func TestAListHasTheBoardsTime(t *testing.T) {
+	s, l := newTestService(t)
+	l.set(func() { l.now = time.Date(2027, 2, 27, 6, 0, 0, 0, time.UTC) }) // drand has rounds then
+	offer := berry()
+	offer.Product, offer.Mode, offer.Opens, offer.Closes = "ballot", orders.Ballot, l.now, l.now.Add(time.Hour)
+	offer.OpID, offer.PublicKind, offer.Secret = 99, draw.Drand, [32]byte{1}
+	if _, ok := s.submitTask(t.Context(), offer); !ok {
+		t.Fatal("no offer")
+	}
+	promised, _ := s.Sale("ballot")
+	ahead := time.Hour.Seconds()
+	l.set(func() {
+		l.now = l.now.Add(time.Hour)
+		l.status = &ledger.Status{Founded: true, Leading: true, Leader: "b1", Rules: orders.MaxRules,
+			Clock: ledger.ClockStatus{Time: l.now, Known: true, Trusted: true, Override: true, OwnSet: true, OwnAhead: ahead}}
+	})
+	before := l.index
+	s.runDueTicks(t.Context())
+	if sale, _ := s.Sale("ballot"); sale.Draw.List != "" || l.index != before {
+		t.Fatalf("the list is fixed, or a Tick was sent: %+v", sale.Draw)
+	}
+	round := fmt.Sprintf("round %d of drand is made", promised.Promise().Round)
+	if notices := strings.Join(s.Notices("b1"), "\n"); !strings.Contains(notices, round) {
+		t.Errorf("%s: no %q", notices, round)
+	}
+	l.set(func() { l.agreed = &ahead })
+	s.runDueTicks(t.Context())
+	sale, _ := s.Sale("ballot")
+	if !sale.Draw.Boards.Equal(l.now.Add(time.Hour)) || !sale.Closes.Equal(sale.Draw.Boards) || sale.Promise().Round <= promised.Promise().Round {
+		t.Errorf("%+v, closes %v", sale.Draw, sale.Closes)
+	}
+	if notices := strings.Join(s.Notices("b1"), "\n"); strings.Contains(notices, "of drand") {
+		t.Error(notices)
 	}
 }
 

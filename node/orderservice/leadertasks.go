@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"time"
 
@@ -113,11 +114,21 @@ func (s *Service) runDueTicks(ctx context.Context) {
 		if !status.Clock.Trusted {
 			return
 		}
+		if status.Rules >= orders.BoardsRules && slices.ContainsFunc(s.Sales(), awaitsList) {
+			report, err := s.readClock(ctx)
+			tick.Boards = report.AgreedTime().Truncate(time.Millisecond)
+			if err != nil || tick.Boards.IsZero() && slices.ContainsFunc(s.Sales(), func(sale orders.Sale) bool { return awaitsList(sale) && sale.NeedsBoards() }) {
+				return
+			}
+		}
 		if _, ok := s.submitTask(ctx, tick); !ok {
 			return
 		}
 	}
 }
+
+// awaitsList reports whether the next Tick would fix a ballot's list.
+func awaitsList(s orders.Sale) bool { return s.State == orders.SaleDrawing && s.Draw.List == "" }
 
 // submitTask submits one of this package's own commands. ok is false if it is not known to be
 // committed: runTasks submits it again at the next interval. An outcome other than Done and

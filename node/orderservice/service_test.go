@@ -34,6 +34,7 @@ type fakeLedger struct {
 	compact  int
 	through  uint64
 	logSince time.Time
+	agreed   *float64 // what the boards agree on, ahead of the ledger
 }
 
 func (f *fakeLedger) Submit(ctx context.Context, command []byte) ([]byte, uint64, error) {
@@ -82,7 +83,7 @@ func (f *fakeLedger) Status() ledger.Status {
 }
 
 func (f *fakeLedger) Clock(context.Context) (ledger.ClockReport, error) {
-	return ledger.ClockReport{ClockStatus: f.Status().Clock, Leader: "b1"}, nil
+	return ledger.ClockReport{ClockStatus: f.Status().Clock, Leader: "b1", Agreed: f.agreed}, nil
 }
 
 func (f *fakeLedger) SetClock(context.Context, time.Time, []byte) ([]byte, uint64, error) {

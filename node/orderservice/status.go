@@ -87,7 +87,7 @@ func (s *Service) Notices(board string) []string {
 		add(fmt.Sprintf("The ledger still works by rules %d although this program knows %d; install the newer program on every board, or take the missing ones out of the rack. These have or may have the older one, or have not been up with the newer one for 10 minutes: ",
 			status.Rules, status.MaxRules), strings.Join(status.RulesHeldBy, ", "))
 	}
-	notices = append(notices, clockNotices(board, status.Clock)...)
+	notices = append(append(notices, clockNotices(board, status.Clock)...), s.drawNotices(board, status.Clock)...)
 	return append(s.appendRefused(notices), s.catalogueNotices()...)
 }
 

@@ -12,6 +12,9 @@ import (
 type drawData struct {
 	orders.DrawInfo
 	Promised  draw.Promise
+	Hash      string // of the promise; "" in version 1 and 2
+	Kind      string // as the hash of the promise has it
+	Doubts    []string
 	RoundTime time.Time // of the promised round
 	Done      bool
 	Stock     int
@@ -21,7 +24,11 @@ type drawData struct {
 
 // newDrawData returns the data of a ballot. The secret comes from the published file.
 func (s *Shop) newDrawData(sale *productSale) *drawData {
-	data := &drawData{DrawInfo: sale.book.Draw, Promised: sale.book.Promise(), Entries: sale.Entries}
+	file := sale.book.DrawFile()
+	data := &drawData{DrawInfo: sale.book.Draw, Promised: file.Promised, Entries: sale.Entries, Doubts: draw.Doubts(file)}
+	if file.Version > 2 {
+		data.Hash, data.Kind = file.PromiseHash(), file.Promised.String()
+	}
 	data.RoundTime = draw.RoundTime(data.Promised.Round)
 	if sale.State != orders.SaleDrawn || s.orderService == nil {
 		return data

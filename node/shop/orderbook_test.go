@@ -193,7 +193,7 @@ func openSale(t testing.TB, change func(*Product)) shopTest {
 		Opens: o.Opens, Closes: o.Closes, WaitingList: o.WaitingList, Price: o.Price, Currency: o.Currency,
 		Countries: o.Countries, FulfilmentDelay: o.FulfilmentDelay, Version: 1}
 	if o.Mode == orders.Ballot {
-		sale.Draw = orders.DrawInfo{Version: 2, Commitment: strings.Repeat("c0ffee42", 8), PublicKind: o.PublicKind, Dice: o.Dice}
+		sale.Draw = orders.DrawInfo{Version: 3, Commitment: strings.Repeat("c0ffee42", 8), PublicKind: o.PublicKind, Dice: o.Dice}
 	}
 	book := &fakeOrderBook{now: opening, sales: map[string]*orders.Sale{slug: sale}, orders: map[orders.ID]orders.Order{},
 		places: map[orders.ID]int{}, files: map[string]draw.File{}}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"strings"
@@ -217,7 +218,8 @@ func TestReceiptsAreSecret(t *testing.T) {
 
 func TestTheDrawIsPublished(t *testing.T) {
 	x := openSale(t, func(p *Product) { p.Mode, p.Draw, p.Dice = orders.Ballot, draw.Dice, 20 })
-	if html := request(x.Shop, "GET", boardPath+"/draw").Body.String(); !strings.Contains(html, strings.Repeat("c0ffee42", 8)) || strings.Contains(html, "Secret") {
+	if html := request(x.Shop, "GET", boardPath+"/draw").Body.String(); !strings.Contains(html, strings.Repeat("c0ffee42", 8)) || strings.Contains(html, "Secret") ||
+		!strings.Contains(html, (&draw.File{Version: 3, Product: slug, Opens: x.sale.Opens, Closes: x.sale.Closes, Commitment: x.sale.Draw.Commitment, Promised: x.sale.Promise()}).PromiseHash()) {
 		t.Errorf("before: %s", textOf(html))
 	}
 	if w := request(x.Shop, "GET", boardPath+"/draw.json"); w.Code != 404 {
@@ -232,13 +234,21 @@ func TestTheDrawIsPublished(t *testing.T) {
 	if html := textOf(request(x.Shop, "GET", boardPath+"/draw").Body.String()); !strings.Contains(html, "the draw is waiting for the dice") || !strings.Contains(html, list) || strings.Contains(html, "Secret") {
 		t.Errorf("listed: %s", html)
 	}
-	x.sale.Draw.At, x.sale.Draw.Public, x.sale.Draw.Winners, x.sale.Version = x.sale.Closes, draw.Public{Kind: draw.Dice, Text: "6 1 4"}, 1, 3
-	file := draw.File{Version: 2, Product: slug, Stock: 1, Secret: "5ec4e7", Public: draw.Public{Kind: draw.Dice, Text: "6 1 4"},
+	for boards, says := range map[time.Time]string{{}: "most boards' own clocks agreed on no time", x.sale.Closes: "", x.sale.Closes.Add(10 * time.Minute): "The ledger's clock was held"} {
+		x.sale.Draw.Boards = boards
+		x.sale.Version++
+		html := html.UnescapeString(textOf(request(x.Shop, "GET", boardPath+"/draw").Body.String()))
+		if says == "" && (strings.Contains(html, "was held") || strings.Contains(html, "agreed on no time")) || !strings.Contains(html, says) || strings.Contains(html, "before anybody can know") {
+			t.Errorf("fixed by %v: %s", boards, html)
+		}
+	}
+	x.sale.Draw.At, x.sale.Draw.Public, x.sale.Draw.Winners, x.sale.Version = x.sale.Closes, draw.Public{Kind: draw.Dice, Text: "6 1 4"}, 1, x.sale.Version+1
+	file := draw.File{Version: 3, Product: slug, Stock: 1, Secret: "5ec4e7", Public: draw.Public{Kind: draw.Dice, Text: "6 1 4"},
 		Entries: []draw.Entry{{Reference: "A", Quantity: 1}, {Reference: "B", Quantity: 1}}, Winners: []string{"B"}, Losers: []string{"A"}}
 	x.book.files[slug] = file
 	html := textOf(request(x.Shop, "GET", boardPath+"/draw").Body.String())
 	for _, want := range []string{"5ec4e7", "6 1 4", "Entries 2", "Entries that won 1", "draw.json",
-		"Commitment : the hash of bramble draw secret , a line feed", "four lines: bramble draw 2 ; the secret"} {
+		"Commitment : the hash of bramble draw secret , a line feed", "four lines: bramble draw 3 ; the secret"} {
 		if !strings.Contains(html, want) {
 			t.Errorf("after: no %q in %s", want, html)
 		}

@@ -20,9 +20,9 @@ var closes = time.Date(2012, 2, 29, 7, 0, 0, 0, time.UTC)
 func small() File {
 	secret := strings.Repeat("ab", 32)
 	f := File{
-		Version: 2, Product: "pi", Opens: closes.Add(-time.Hour), Closes: closes, Stock: 3,
+		Version: 3, Product: "pi", Opens: closes.Add(-time.Hour), Closes: closes, Stock: 3,
 		Commitment: commitmentOf(secret), Secret: secret,
-		Promised: Promise{Kind: Dice, Dice: 10}, Listed: closes.Add(time.Second), Taken: closes.Add(time.Hour),
+		Promised: Promise{Kind: Dice, Dice: 10}, Listed: closes.Add(time.Second), Boards: closes.Add(2 * time.Second), Taken: closes.Add(time.Hour),
 		Public: Public{Kind: Dice, Text: "3611524661"},
 		Entries: []Entry{
 			{"0000-0000-014", 1}, {"0000-0000-028", 2}, {"4T2M-9XWQ-7H3", 1},
@@ -35,19 +35,19 @@ func small() File {
 
 // redraw makes a file's list and result those of its entries and randomness.
 func redraw(f *File) {
-	list := NewList(2, f.Stock)
+	list := f.NewList()
 	for _, e := range f.Entries {
 		list.Add(e.Reference, e.Quantity)
 	}
 	f.List = list.Hash()
-	f.Winners, f.Losers = Run(Seed(2, f.Secret, f.List, f.Public.Text), f.Entries, f.Stock)
+	f.Winners, f.Losers = Run(Seed(f.Version, f.Secret, f.List, f.Public.Text), f.Entries, f.Stock)
 }
 
 // drandFile returns the small ballot with the drand round 1,000, which it was promised.
 func drandFile() File {
 	f := small()
 	f.Closes = RoundTime(1000).Add(-ListTime)
-	f.Opens, f.Listed, f.Taken = f.Closes.Add(-time.Hour), f.Closes.Add(time.Second), RoundTime(1000).Add(time.Minute)
+	f.Opens, f.Listed, f.Boards, f.Taken = f.Closes.Add(-time.Hour), f.Closes.Add(time.Second), f.Closes.Add(time.Second), RoundTime(1000).Add(time.Minute)
 	f.Promised, f.Public = Promise{Kind: Drand, Round: 1000}, Public{Drand, round1000}
 	redraw(&f)
 	return f
@@ -84,6 +84,8 @@ func TestByHand(t *testing.T) {
 	}
 	// Handed in out of order: the lines sort them.
 	write("entries", "ZZZZ-ZZZZ-ZZ7 1\n"+strings.TrimSuffix(references.String(), "ZZZZ-ZZZZ-ZZ7 1\n"))
+	write("promise", fmt.Sprintf("pi\n2012-02-29T06:00:00Z\n2012-02-29T07:00:00Z\ndice 10\n%s\n", f.Commitment))
+	write("times", "2012-02-29T07:00:01Z\n2012-02-29T07:00:02Z\n")
 	write("units", fmt.Sprintln(f.Stock))
 	write("secret", f.Secret+"\n")
 	write("public", f.Public.Text+"\n")
@@ -94,13 +96,13 @@ func TestByHand(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	lines := strings.Fields(string(out))
-	if len(lines) != 2+len(f.Entries) || lines[0] != f.Commitment || lines[1] != f.List {
-		t.Fatalf("commitment and list: got %s, want %s, %s", out, f.Commitment, f.List)
+	if len(lines) != 3+len(f.Entries) || lines[0] != f.Commitment || lines[1] != f.PromiseHash() || lines[2] != f.List {
+		t.Fatalf("commitment, promise and list: got %s, want %s, %s, %s", out, f.Commitment, f.PromiseHash(), f.List)
 	}
 	// Then come all references in the order drawn; the winners are counted off.
 	var winners, losers []string
 	left := f.Stock
-	for _, ref := range lines[2:] {
+	for _, ref := range lines[3:] {
 		i := slices.IndexFunc(f.Entries, func(e Entry) bool { return e.Reference == ref })
 		if q := int64(f.Entries[i].Quantity); q <= left {
 			left -= q

@@ -34,17 +34,19 @@ type Entry struct {
 // File is the published record of a draw; as JSON it is the file that Verify and
 // `bramble draw verify` read. Times are RFC 3339 in UTC, in whole milliseconds. It is public from
 // the offer on, and has what is public so far: the entries from Listed on, secret and result after
-// the draw. A draw that was begun by rules 1 or 2 has version 1, without List, Listed and Taken.
+// the draw. A draw that was begun by rules 1 or 2 has version 1, without List, Listed and Taken; by rules 3,
+// version 2, without Boards, and its List does not cover the promise.
 type File struct {
-	Version    int       `json:"version"` // 2
+	Version    int       `json:"version"` // 3
 	Product    string    `json:"product"`
 	Opens      time.Time `json:"opens"`
 	Closes     time.Time `json:"closes"`
 	Stock      int64     `json:"stock"`      // units in the draw
 	Commitment string    `json:"commitment"` // hex, published before the ballot opened
 	Promised   Promise   `json:"promised"`
-	List       string    `json:"list,omitempty"`  // hex, see List; published before the randomness was known
-	Listed     time.Time `json:"listed,omitzero"` // when the list was fixed, by the ledger's clock
+	List       string    `json:"list,omitempty"`  // hex, see NewList; published before the randomness was known
+	Listed     time.Time `json:"listed,omitzero"` // when the list was fixed, by the ledger's clock, which an operator can set
+	Boards     time.Time `json:"boards,omitzero"` // the same moment by most boards' own clocks; zero if they agreed on no time
 	Taken      time.Time `json:"taken,omitzero"`  // when the rack took Public, by the ledger's clock; not of None
 	Secret     string    `json:"secret"`          // hex, not published before the close
 	Public     Public    `json:"public"`

@@ -158,20 +158,53 @@ func commitmentOf(secretHex string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// List hashes a line with the units in a draw and a line for each entry, in ascending order: reference, blank and
-// quantity. In version 1 the lines were the references.
+// String returns the promise as its hash has it: "commitment", "dice 20" or "drand", the chain and the round.
+func (p Promise) String() string {
+	switch p.Kind {
+	case Dice:
+		return fmt.Sprintf("dice %d", p.Dice)
+	case Drand:
+		return fmt.Sprintf("drand %s %d", QuicknetChain, p.Round)
+	}
+	return "commitment"
+}
+
+// PromiseHash returns the hash in hex of all that is fixed while entries are taken: the SHA-256 of seven lines, see below. Anybody
+// can save it before the close. It changes if the shop moves a time, and only then.
+func (f *File) PromiseHash() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "bramble draw promise\n%d\n%s\n%s\n%s\n%s\n%s\n",
+		f.Version, f.Product, spellTime(f.Opens), spellTime(f.Closes), f.Promised, f.Commitment))
+	return hex.EncodeToString(sum[:])
+}
+
+// spellTime writes a time as JSON does.
+func spellTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// List hashes lines: the hash of the promise, Listed, Boards, the units in the draw, and for each entry, in ascending order, its
+// reference, a blank and its quantity. Version 2 began with the units. In version 1 the lines were the references.
 type List struct {
 	sum     hash.Hash
 	version int
 }
 
-// NewList returns a list without entries.
-func NewList(version int, stock int64) *List {
-	l := &List{sha256.New(), version}
-	if version > 1 {
-		fmt.Fprintln(l.sum, stock)
+// NewList returns a list of the file without its entries.
+func (f *File) NewList() *List {
+	l := &List{sha256.New(), f.Version}
+	if f.Version > 2 {
+		fmt.Fprintf(l.sum, "%s\n%s\n%s\n", f.PromiseHash(), spellTime(f.Listed), spellTime(f.Boards))
+	}
+	if f.Version > 1 {
+		fmt.Fprintln(l.sum, f.Stock)
 	}
 	return l
+}
+
+// Fixed returns when the list was fixed, by the later of the two clocks: nobody gains by holding one of them back.
+func (f *File) Fixed() time.Time {
+	if f.Boards.After(f.Listed) {
+		return f.Boards
+	}
+	return f.Listed
 }
 
 // Add adds the next entry.

@@ -21,7 +21,7 @@ var ErrUndrawn = errors.New("nothing is drawn yet")
 // MaxFile bounds the JSON of a file, in bytes: about two million entries.
 const MaxFile = 200 << 20
 
-// Read parses a file's JSON. It is strict: a file of version 2 must be what the rack published, except for white
+// Read parses a file's JSON. It is strict: a file from version 2 on must be what the rack published, except for white
 // space, so that no two programs read it differently. It does not verify the draw.
 func Read(r io.Reader) (File, error) {
 	data, err := io.ReadAll(io.LimitReader(r, MaxFile))
@@ -38,7 +38,7 @@ func Read(r io.Reader) (File, error) {
 		return File{}, fmt.Errorf("%w: reading it: there is data after its end", ErrFile)
 	}
 	var compact bytes.Buffer
-	if again, err := json.Marshal(f); f.Version == 2 && (err != nil || json.Compact(&compact, data) != nil || !bytes.Equal(again, compact.Bytes())) {
+	if again, err := json.Marshal(f); f.Version > 1 && (err != nil || json.Compact(&compact, data) != nil || !bytes.Equal(again, compact.Bytes())) {
 		return File{}, fmt.Errorf("%w: reading it: it is not written as the rack writes it: a field is missing, doubled, moved or spelt differently", ErrFile)
 	}
 	return f, nil
@@ -46,7 +46,8 @@ func Read(r io.Reader) (File, error) {
 
 // Verify repeats the draw of a file. nil means that promise, list, randomness and result follow from
 // each other, and that the list was fixed before the randomness, by the file's own times. Whether these are as published, the
-// list is complete, and the dice fell as written is for people to compare; an ErrUndrawn says what to save for that. The shop's
+// list is complete, and the dice fell as written is for people to compare; an ErrUndrawn says what to save for that, and Doubts what
+// comparing does not help with. The shop's
 // page verify.html gives the same sentences in the same order; only it cannot check drand's signature.
 func Verify(f File) error {
 	var first error
@@ -62,28 +63,33 @@ func Verify(f File) error {
 	hasResult := f.Secret != "" || len(f.Winners)+len(f.Losers) > 0
 	require(f.Version != 1, "version 1 proves too little: the same dice had many spellings, any drand round after the close counted, "+
 		"and the list was not published before the randomness. So whoever ran the rack could choose among many results")
-	require(f.Version == 2, "version %d is unknown", f.Version)
+	require(f.Version == 2 || f.Version == 3, "version %d is unknown", f.Version)
 	require(strings.Trim(f.Product, "abcdefghijklmnopqrstuvwxyz0123456789-") == "", "the product is not a slug")
 	require(isHash(f.Commitment), "the commitment is not 64 small hex digits")
-	require(isPlainTime(f.Opens) && isPlainTime(f.Closes) && isPlainTime(f.Listed) && isPlainTime(f.Taken), "a time is not in UTC and whole milliseconds")
+	require(isPlainTime(f.Opens) && isPlainTime(f.Closes) && isPlainTime(f.Listed) && isPlainTime(f.Boards) && isPlainTime(f.Taken), "a time is not in UTC and whole milliseconds")
+	require(f.Version > 2 || f.Boards.IsZero(), "version 2 has no time by the boards' clocks")
 	require(p.Kind.Known(), "the promised kind of randomness is unknown")
 	require(p.Kind == Dice && p.Dice >= LeastDice && p.Dice <= MostDice || p.Kind != Dice && p.Dice == 0, "the promised number of dice is not %d to %d", LeastDice, MostDice)
 	require(p.Round == round, "round %d was promised, but this close needs round %d", p.Round, round)
 	if first == nil && f.List == "" && len(f.Entries) == 0 && f.Public == (Public{}) && !hasResult {
-		return fmt.Errorf("%w: the list is not fixed yet. Save the commitment and the promise", ErrUndrawn)
+		if f.Version == 2 {
+			return fmt.Errorf("%w: the list is not fixed yet. Save the commitment and the promise", ErrUndrawn)
+		}
+		return fmt.Errorf("%w: the list is not fixed yet. Save the hash of the promise, %s", ErrUndrawn, f.PromiseHash())
 	}
 	require(f.List != "", "the list's hash is missing")
-	require(!f.Listed.Before(f.Closes), "the list was fixed before the close")
-	require(p.Kind != Drand || f.Listed.Before(RoundTime(round)), "the list was fixed at %s, when round %d was known", formatTime(f.Listed), round)
+	require(!f.Fixed().Before(f.Closes), "the list was fixed before the close")
+	require(f.Version == 2 || p.Kind != Drand || !f.Boards.IsZero(), "most boards' own clocks agreed on no time, so nobody knows whether the list was fixed before the round")
+	require(p.Kind != Drand || f.Fixed().Before(RoundTime(round)), "the list was fixed at %s, when round %d was known", formatTime(f.Fixed()), round)
 	require(f.Stock >= 0 && f.Stock <= math.MaxInt32, "the stock is negative or too large")
-	list := NewList(2, f.Stock)
+	list := f.NewList()
 	for i, e := range f.Entries {
 		require(len(e.Reference) == 13 && strings.Trim(e.Reference, "-0123456789ABCDEFGHJKMNPQRSTVWXYZ") == "", "entry %d has no reference", i+1)
 		require(i == 0 || e.Reference > f.Entries[i-1].Reference, "entry %d is not in order or is a duplicate", i+1)
 		require(e.Quantity >= 1 && e.Quantity <= math.MaxInt32, "entry %d wants no unit or too many", i+1)
 		list.Add(e.Reference, e.Quantity)
 	}
-	require(list.Hash() == f.List, "the list is not the one whose hash was published")
+	require(list.Hash() == f.List, "the list, or the promise that its hash covers, is not the one that was published")
 	if hasResult || f.Public != (Public{}) {
 		err := p.Accepts(f.Public)
 		require(err == nil, "%w", err)
@@ -99,7 +105,7 @@ func Verify(f File) error {
 	if first != nil {
 		return first
 	}
-	winners, losers := Run(Seed(2, f.Secret, f.List, f.Public.Text), f.Entries, f.Stock)
+	winners, losers := Run(Seed(f.Version, f.Secret, f.List, f.Public.Text), f.Entries, f.Stock)
 	i, j := firstDifference(winners, f.Winners), firstDifference(losers, f.Losers)
 	require(i < 0, "winner %d is not the one that the draw results in", i+1)
 	require(j < 0, "loser %d is not the one that the draw results in", j+1)
@@ -108,6 +114,29 @@ func Verify(f File) error {
 		require(err == nil, "%w", err)
 	}
 	return first
+}
+
+// clockMargin is the difference between the ledger's clock and the boards' that is not worth a word: the ledger corrects it gradually.
+const clockMargin = 5 * time.Second
+
+// Doubts returns what nobody can see from a file of which Verify finds nothing wrong, a sentence each. The page has the same ones.
+func Doubts(f File) []string {
+	var list []string
+	if f.Version == 2 {
+		list = append(list, "No hash of a version 2 draw covers the promise, and it does not say what the boards' own clocks showed: "+
+			"only who saw the promise before the close can tell whether it is the one in this file.")
+	}
+	if f.Promised.Kind == None {
+		list = append(list, "There is no public randomness: this does not protect against the people who run the rack.")
+	}
+	switch {
+	case f.Version == 2 || f.List == "":
+	case f.Boards.IsZero():
+		list = append(list, "When the list was fixed, most boards' own clocks agreed on no time: its time is by the ledger's clock alone, which an operator can set.")
+	case f.Boards.Sub(f.Listed).Abs() > clockMargin:
+		list = append(list, fmt.Sprintf("The ledger's clock was held: when it showed %s and the list was fixed, most boards' own clocks showed %s.", formatTime(f.Listed), formatTime(f.Boards)))
+	}
+	return list
 }
 
 // isPlainTime reports whether a time has one spelling in JSON, and the precision of the ledger's clock.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -56,9 +57,27 @@ func changedFiles() map[string]string {
 	dice("holds-none", none)
 	dice("holds-empty", func(f *File) { f.Entries = []Entry{}; redraw(f) })
 	dice("version-1", func(f *File) {
-		f.Version, f.Promised, f.List, f.Listed, f.Taken = 1, Promise{}, "", time.Time{}, time.Time{}
+		f.Version, f.Promised, f.List, f.Listed, f.Boards, f.Taken = 1, Promise{}, "", time.Time{}, time.Time{}, time.Time{}
 	})
-	dice("version-3", func(f *File) { f.Version = 3 })
+	dice("version-4", func(f *File) { f.Version = 4 })
+	older := func(f *File) { f.Version, f.Boards = 2, time.Time{}; redraw(f) }
+	dice("holds-dice-2", older)
+	drand("holds-drand-2", older)
+	dice("version-2-boards", func(f *File) { f.Version = 2; redraw(f) })
+	dice("version-2-of-3", func(f *File) { f.Version, f.Boards = 2, time.Time{} })
+	drand("version-3-of-2", func(f *File) { older(f); f.Version, f.Boards = 3, f.Listed })
+	dice("holds-dice-held-clock", func(f *File) { f.Boards = f.Listed.Add(10 * time.Minute); redraw(f) })
+	dice("holds-dice-no-clock", func(f *File) { f.Boards = time.Time{}; redraw(f) })
+	drand("drand-no-clock", func(f *File) { f.Boards = time.Time{}; redraw(f) })
+	drand("drand-held-clock", func(f *File) { f.Boards = RoundTime(1000); redraw(f) })
+	drand("holds-drand-moved", func(f *File) { f.Listed, f.Boards = f.Closes.Add(-time.Hour), f.Closes; redraw(f) })
+	dice("promised-more-dice", func(f *File) { f.Promised.Dice, f.Public.Text = 12, "361152466136" })
+	dice("promised-commitment", func(f *File) { f.Promised, f.Public, f.Taken = Promise{}, Public{}, time.Time{} })
+	dice("promised-earlier", func(f *File) { f.Closes = f.Closes.Add(-time.Hour) })
+	dice("opened-earlier", func(f *File) { f.Opens = f.Opens.Add(-time.Hour) })
+	dice("another-product", func(f *File) { f.Product = "po" })
+	dice("listed-later", func(f *File) { f.Listed = f.Listed.Add(time.Second) })
+	dice("boards-later", func(f *File) { f.Boards = f.Boards.Add(time.Second) })
 	dice("product", func(f *File) { f.Product = "<Pi>" })
 	dice("commitment-spelt", func(f *File) { f.Commitment = strings.ToUpper(f.Commitment) })
 	dice("time-of-a-zone", func(f *File) { f.Closes = f.Closes.In(time.FixedZone("", 3600)) })
@@ -70,7 +89,10 @@ func changedFiles() map[string]string {
 	drand("close-moved", func(f *File) { f.Closes = f.Closes.Add(-3 * time.Second) })
 	dice("promised-round-without", func(f *File) { f.Promised.Round = 1000 })
 	dice("undrawn-open", func(f *File) {
-		f.List, f.Listed, f.Taken, f.Secret, f.Public, f.Entries, f.Winners, f.Losers = "", time.Time{}, time.Time{}, "", Public{}, []Entry{}, []string{}, []string{}
+		f.List, f.Listed, f.Boards, f.Taken, f.Secret, f.Public, f.Entries, f.Winners, f.Losers = "", time.Time{}, time.Time{}, time.Time{}, "", Public{}, []Entry{}, []string{}, []string{}
+	})
+	dice("undrawn-open-2", func(f *File) {
+		*f = File{Version: 2, Product: f.Product, Opens: f.Opens, Closes: f.Closes, Stock: f.Stock, Commitment: f.Commitment, Promised: f.Promised, Entries: []Entry{}, Winners: []string{}, Losers: []string{}}
 	})
 	undrawn := func(f *File) {
 		f.Taken, f.Secret, f.Public, f.Winners, f.Losers = time.Time{}, "", Public{}, []string{}, []string{}
@@ -79,7 +101,7 @@ func changedFiles() map[string]string {
 	dice("undrawn-dice", func(f *File) { f.Secret, f.Winners, f.Losers = "", []string{}, []string{} })
 	dice("undrawn-wrong-list", func(f *File) { undrawn(f); f.Entries[0].Quantity = 2 })
 	dice("no-list", func(f *File) { f.List = "" })
-	dice("listed-before-close", func(f *File) { f.Listed = f.Closes.Add(-time.Millisecond) })
+	dice("listed-before-close", func(f *File) { f.Listed = f.Closes.Add(-time.Millisecond); f.Boards = f.Listed })
 	drand("listed-late", func(f *File) { f.Listed = RoundTime(1000) })
 	dice("stock-negative", func(f *File) { f.Stock = -1 })
 	dice("stock-more", func(f *File) { f.Stock = 4 })
@@ -118,7 +140,7 @@ func changedFiles() map[string]string {
 	replace("json-unknown-key", `"list"`, `"seed": "x", "list"`)
 	replace("json-doubled-key", `"stock": 3`, `"stock": 99, "stock": 3`)
 	replace("json-key-in-capitals", `"stock": 3`, `"Stock": 3`)
-	replace("json-moved-key", `"version": 2,`+"\n"+`  "product": "pi"`, `"product": "pi", "version": 2`)
+	replace("json-moved-key", `"version": 3,`+"\n"+`  "product": "pi"`, `"product": "pi", "version": 3`)
 	replace("json-number-spelt", `"stock": 3`, `"stock": 3.0`)
 	replace("json-number-as-text", `"stock": 3`, `"stock": "3"`)
 	replace("json-text-spelt", `"pi"`, `"\u0070i"`)
@@ -164,6 +186,59 @@ func TestSharedFiles(t *testing.T) {
 	}
 	if len(list) != len(files) || len(list) < 60 {
 		t.Errorf("%d files in says.txt, %d changes", len(list), len(files))
+	}
+}
+
+// A board in strange hands knows everything that the others know, and can publish what it likes. But whatever it changes and
+// makes consistent again, one of the two hashes that every other board shows is another one; or Verify refuses the file. Only the dice
+// that fell, and when they were typed in, are for the witnesses.
+func TestOneBoardCannotChangeTheDraw(t *testing.T) {
+	for name, honest := range map[string]File{"dice": small(), "drand": drandFile()} {
+		changes := map[string]func(*File){
+			"version": func(f *File) { f.Version, f.Boards = 2, time.Time{} },
+			"product": func(f *File) { f.Product = "po" },
+			"opens":   func(f *File) { f.Opens = f.Opens.Add(-time.Millisecond) },
+			"closes": func(f *File) {
+				f.Closes = f.Closes.Add(-time.Millisecond)
+				f.Promised.Round += map[bool]uint64{true: RoundAfter(f.Closes) - f.Promised.Round}[f.Promised.Kind == Drand]
+			},
+			"stock":            func(f *File) { f.Stock++ },
+			"secret":           func(f *File) { f.Secret = strings.Repeat("cd", 32); f.Commitment = commitmentOf(f.Secret) },
+			"to commitment":    func(f *File) { f.Promised, f.Public, f.Taken = Promise{}, Public{}, time.Time{} },
+			"to another kind":  func(f *File) { f.Promised, f.Public = Promise{Kind: Dice, Dice: 12}, Public{Dice, "361152466136"} },
+			"listed":           func(f *File) { f.Listed = f.Listed.Add(time.Millisecond) },
+			"boards":           func(f *File) { f.Boards = f.Boards.Add(time.Millisecond) },
+			"boards dropped":   func(f *File) { f.Boards = time.Time{} },
+			"an entry less":    func(f *File) { f.Entries = f.Entries[1:] },
+			"an entry more":    func(f *File) { f.Entries = append(slices.Clone(f.Entries), Entry{"ZZZZ-ZZZZ-ZZ8", 1}) },
+			"another quantity": func(f *File) { f.Entries = slices.Clone(f.Entries); f.Entries[0].Quantity++ },
+		}
+		for what, change := range changes {
+			f := honest
+			change(&f)
+			if Verify(f) == nil {
+				t.Errorf("%s, %s: a file with one change holds", name, what)
+			}
+			redraw(&f)
+			if err := Verify(f); f.PromiseHash() == honest.PromiseHash() && f.List == honest.List {
+				t.Errorf("%s, %s: the same hashes, %v", name, what, err)
+			}
+		}
+		for what, change := range map[string]func(*File){
+			"commitment": func(f *File) { f.Commitment = strings.Repeat("0", 64) },
+			"round":      func(f *File) { f.Promised.Round++ },
+			"winners":    func(f *File) { f.Winners = f.Losers[:1] },
+			"losers":     func(f *File) { f.Losers = nil },
+			"public":     func(f *File) { f.Public.Text = strings.ReplaceAll(f.Public.Text, "5", "4") },
+			"kind":       func(f *File) { f.Public.Kind = None },
+			"list":       func(f *File) { f.List = strings.Repeat("0", 64) },
+			"taken":      func(f *File) { f.Taken = f.Listed.Add(-time.Millisecond) },
+		} {
+			f := honest
+			if change(&f); Verify(f) == nil {
+				t.Errorf("%s, %s: a file with one change holds", name, what)
+			}
+		}
 	}
 }
 
