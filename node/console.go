@@ -53,7 +53,7 @@ func (b *board) newConsole() (*console.Console, error) {
 			}
 		},
 	}
-	cfg.BehindProxy = len(b.cfg.Origin.TrustedProxies) > 0 || slices.ContainsFunc(b.cfg.Sites, func(s config.SiteSettings) bool { return len(s.Origin.TrustedProxies) > 0 })
+	cfg.LocalSteers = b.shared && len(b.cfg.Origin.TrustedProxies) == 0 && !slices.ContainsFunc(b.cfg.Sites, func(s config.SiteSettings) bool { return len(s.Origin.TrustedProxies) > 0 })
 	for _, a := range own.Accounts {
 		cfg.Accounts = append(cfg.Accounts, console.Account{Name: a.Name, Role: console.Role(a.Role), Secret: a.Password})
 	}

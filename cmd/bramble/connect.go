@@ -5,9 +5,12 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"bramble/node"
@@ -21,8 +24,11 @@ import (
 // user of the machine could see an argument.
 const passwordVariable = "BRAMBLE_CONSOLE_PASSWORD"
 
-// defaultConsole is the default console of both a lab and a board.
-const defaultConsole = "http://127.0.0.1:8080"
+// The default consoles of a lab, and of a board of a known rack.
+const (
+	defaultConsole = "http://127.0.0.1:8080"
+	boardConsole   = "https://127.0.0.1:8080"
+)
 
 // consoleUser calls use with a client of the console that a command's flags name.
 type consoleUser func(w world, use func(*client.Client) error) error
@@ -33,7 +39,7 @@ type consoleFlags struct{ address, file, ca, account string }
 // addConsoleFlags declares the flags that name a console.
 func addConsoleFlags(fs *flagSet) consoleUser {
 	var f consoleFlags
-	fs.StringVar(&f.address, "console", "", "`URL` of the console of the lab or of any board (default "+defaultConsole+")")
+	fs.StringVar(&f.address, "console", "", "`URL` of the console of the lab or of any board (default "+defaultConsole+", with --ca "+boardConsole+")")
 	fs.StringVar(&f.file, "config", "", "read the console's address, its password and the rack key, by which consoles are recognised, from this configuration `FILE`; "+
 		"the password in "+passwordVariable+" has priority")
 	fs.StringVar(&f.ca, "ca", "", "recognise consoles by the CA in this PEM `FILE` instead: what \"bramble console certificate\" prints")
@@ -73,7 +79,8 @@ func readSecret(w world, file string) ([]byte, error) {
 }
 
 // choose returns the console that the flags name. One on this machine is reached by its
-// unix socket, if that can be opened, which needs no password.
+// unix socket, if there is one, which needs no password. Plain http gets a password only if
+// somebody has typed its address: another user's program could listen there.
 func (f *consoleFlags) choose(w world) (base string, access client.Access, err error) {
 	base, access.User, access.Secret = f.address, f.account, w.getenv(passwordVariable)
 	folder, local := config.Default().Orders.Directory, defaultConsole
@@ -106,13 +113,44 @@ func (f *consoleFlags) choose(w world) (base string, access client.Access, err e
 			return "", access, usagef("--ca: %s is not a PEM file that can be read; \"bramble console certificate\" prints one", f.ca)
 		}
 	}
+	if f.account != "" && access.Secret == "" {
+		return "", access, usagef("--account: set %s to the password of %s", passwordVariable, f.account)
+	}
 	if base != "" {
 		return base, access, nil
 	}
-	if socket := node.ConsoleSocket(folder); f.account == "" && isOpen(socket) {
-		access.Socket = socket
+	if f.ca != "" && f.file == "" {
+		local = boardConsole
+	}
+	if f.account == "" {
+		isProven := access.Secret != "" && access.Rack != nil && strings.HasPrefix(local, "https:")
+		if access.Socket, err = findSocket(node.ConsoleSocket(folder), isProven); err != nil {
+			return "", access, err
+		}
+	}
+	if access.Socket == "" && strings.HasPrefix(local, "http:") {
+		access.Secret, access.Device = "", ""
 	}
 	return local, access, nil
+}
+
+// findSocket returns the socket of the board whose folder this is; "" if there is none, or if
+// another user's socket has an alternative.
+func findSocket(socket string, hasOther bool) (string, error) {
+	_, err := os.Lstat(socket)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	conn, err := net.Dial("unix", socket)
+	switch {
+	case err == nil:
+		return socket, conn.Close()
+	case errors.Is(err, fs.ErrPermission) && hasOther:
+		return "", nil
+	case errors.Is(err, fs.ErrPermission):
+		return "", fmt.Errorf("%s is for the board's own user: run this as that user or with sudo, or name a console with --console", socket)
+	}
+	return "", fmt.Errorf("the board of this folder does not run: nobody listens at %s. Start it, or name another console with --console", socket)
 }
 
 // poolOf returns the CAs of rack keys.
@@ -128,24 +166,17 @@ func poolOf(keys []config.RackKey) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// secretOf returns what a board's file has as an account's password.
+// secretOf returns what a board's file has as an account's password; "" if it has none.
 func secretOf(c config.ConsoleSettings, account string) string {
 	for _, a := range c.Accounts {
 		if a.Name == account {
 			return a.Password
 		}
 	}
-	return c.Password
-}
-
-// isOpen reports whether a program listens at a socket that this user may open.
-func isOpen(socket string) bool {
-	conn, err := net.Dial("unix", socket)
-	if err != nil {
-		return false
+	if cmp.Or(account, console.UserName) == console.UserName {
+		return c.Password
 	}
-	conn.Close()
-	return true
+	return ""
 }
 
 // localURL returns the URL of a console's listener for clients on the same machine.

@@ -299,7 +299,8 @@ func TestConsoleOfARackIsSafe(t *testing.T) {
 			{"ledger status", "look shop steer"},
 			{"orders list", "shop steer"},
 			{"orders audit", "shop steer"},
-			{"announce hello", "shop steer"},
+			{"announce hello", "steer"},
+			{"orders relink --revoke", "steer"},
 			{"fulfilment", "shop steer"},
 			{"purge --all", "steer"},
 			{"locate board-1 --undo", "steer"},
@@ -321,15 +322,15 @@ func TestConsoleOfARackIsSafe(t *testing.T) {
 	})
 
 	t.Run("the audit trail has true names", func(t *testing.T) {
-		claim := []string{"announce", "who said this?", "--operator", "the-steer"}
-		if code, _, err := r.from(t, r.consoles[0], r.tokens["shop"], claim...); code != 0 {
+		claim := []string{"announce", "who said this?", "--operator", "the-look"}
+		if code, _, err := r.from(t, r.consoles[0], r.tokens["steer"], claim...); code != 0 {
 			t.Fatal(err)
 		}
 		if code, _, err := r.run(t, 1, claim...); code != 0 {
 			t.Fatal(err)
 		}
 		code, out, err := r.run(t, 2, "orders", "audit")
-		if code != 0 || !strings.Contains(out, " the-shop (the-steer): announce") || !strings.Contains(out, " local (the-steer): announce") || strings.Contains(out, " the-steer: announce \"who") {
+		if code != 0 || !strings.Contains(out, ` the-steer ("the-look"): announce`) || !strings.Contains(out, ` local ("the-look"): announce`) || strings.Contains(out, ` the-look: announce "who`) {
 			t.Errorf("exit %d\n%s%s", code, out, err)
 		}
 	})

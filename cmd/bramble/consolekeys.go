@@ -47,6 +47,10 @@ Print what the consoles of a rack, and those who use them, need:
 						return usagef("type the password, or redirect a file with it to standard input")
 					}
 					fmt.Fprintf(w.out, "password = %q\n", console.HashPassword(text))
+					printNote(w, "Put this line under [console], or under its [[console.accounts]], in bramble.toml on all boards.")
+					if !console.IsGenerated(text) {
+						printNote(w, "A guesser at its owner's address can slow this password down, but not one of \"bramble console token\".")
+					}
 				case "token":
 					token := console.NewToken()
 					fmt.Fprintf(w.out, "%s\n\n[[console.accounts]]\nname = \"program\"\nrole = \"look\"\npassword = %q\n", token, console.HashToken(token))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +10,7 @@ import (
 
 	"bramble/images/cardinit"
 	"bramble/node/config"
+	"bramble/node/console"
 )
 
 // updateKeyFile is the private update key beside the configuration file.
@@ -37,7 +37,7 @@ and beside it update.key, which signs updates of cards. You alone can read both.
 func writeFirstConfig(w world, out string) error {
 	cfg := config.Default()
 	private, public := cardinit.NewUpdateKey()
-	cfg.Rack.Key, cfg.Console.Password, cfg.Update.Keys = config.NewRackKey(), strings.ToLower(rand.Text()), []string{public} // 130 bits
+	cfg.Rack.Key, cfg.Console.Password, cfg.Update.Keys = config.NewRackKey(), console.NewPassword(), []string{public}
 	only := func(table, key string) bool {
 		return strings.Contains(" rack.key rack.expected_boards console.password update.keys ", " "+table+"."+key+" ")
 	}

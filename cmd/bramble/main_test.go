@@ -212,8 +212,12 @@ func TestConsoleCommands(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, out, err := bramble(t, nil, "status", "--config", file); code != 0 {
+	if code, out, err := bramble(t, nil, "status", "--config", file, "--console", s.URL); code != 0 {
 		t.Errorf("with the board's file: exit %d\n%s%s", code, out, err)
+	}
+	// Nobody has typed that address, so it gets no password.
+	if code, out, err := bramble(t, env, "status", "--config", file); code != exitFailed || !strings.Contains(err, "add --console "+s.URL) {
+		t.Errorf("with the board's file alone: exit %d\n%s%s", code, out, err)
 	}
 	want := "purge url /status, purge tag news, purge all, drain board-2, undrain board-2"
 	if got := strings.Join(fake.Calls(), ", "); !strings.HasPrefix(got, want) {

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -182,7 +181,7 @@ func (r *rekeying) makeSecrets() config.Secrets {
 	s := config.Secrets{Keys: []string{config.NewRackKey().Reveal()}, Passwords: passwordsOf(r.old)}
 	r.shown = map[string]string{}
 	for name, was := range s.Passwords {
-		fresh := strings.ToLower(rand.Text()) // 130 bits
+		fresh := console.NewPassword()
 		r.shown[cmp.Or(name, console.UserName)] = fresh
 		if s.Passwords[name] = fresh; console.IsHash(was) {
 			s.Passwords[name] = console.HashPassword(fresh)

@@ -169,12 +169,13 @@ func checkJoin(s string) string {
 
 // checkAccounts returns the problem of [[console.accounts]].
 func checkAccounts(c *Config) string {
-	names := map[string]bool{"bramble": true, "local": true} // the account of password, and the board's own user
+	// The account of password, the board's own user, and whom else the audit trail names.
+	names := map[string]bool{"bramble": true, "local": true, "catalogue": true, "ledger": true}
 	for _, a := range c.Console.Accounts {
 		switch {
 		case checkName(a.Name) != "":
 			return "name: " + checkName(a.Name)
-		case names[a.Name]:
+		case names[strings.ToLower(a.Name)]:
 			return "the name " + quote(a.Name) + " is taken; write another"
 		case checkOneOf("look", "shop", "steer")(a.Role) != "":
 			return a.Name + ": role: " + checkOneOf("look", "shop", "steer")(a.Role)
@@ -183,7 +184,7 @@ func checkAccounts(c *Config) string {
 		case checkPassword(c, a.Password) != "":
 			return a.Name + ": password: " + checkPassword(c, a.Password)
 		}
-		names[a.Name] = true
+		names[strings.ToLower(a.Name)] = true
 	}
 	return checkCount(len(c.Console.Accounts), maxAccounts, "accounts")
 }

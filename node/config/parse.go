@@ -82,7 +82,7 @@ func readConfigFile(path string) ([]byte, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return fail(`there is no such file; write one that holds [rack] and below it the line of "bramble key", or name another file with --config`, err)
 	case err != nil:
-		return fail("cannot be opened: "+systemReason(err)+"; make it readable, or name another file with --config", err)
+		return fail("cannot be opened: "+systemReason(err)+"; run this as its owner or with sudo, or name another file with --config", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
@@ -9,6 +10,8 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -33,16 +36,39 @@ func (r Role) includes(other Role) bool {
 	return slices.Index(order, r) >= slices.Index(order, other)
 }
 
-// roleTable has the role that a request needs, by its pattern (http.ServeMux). A request that it
-// does not have needs RoleSteer.
+// commandsPattern is the pattern of an operator's commands, whose actions have roles of their own.
+const commandsPattern = "POST " + ShopPath + "commands"
+
+// actionKey stands in the table of roles before an action.
+const actionKey = "command"
+
+// maxCommand bounds an operator's command, in bytes; the shop reads no longer one.
+const maxCommand = 128 << 10
+
+// roleTable has the role that each request needs, by its pattern (http.ServeMux), and that each
+// action of an operator's command needs. What it does not have needs RoleSteer.
 func roleTable() map[string]Role {
-	table := map[string]Role{"GET /{$}": roleNone, "GET /{file}": roleNone, "GET /api/v1/rack": roleNone, "GET /api/v1/events": roleNone}
-	for _, path := range []string{"sales", "sales/{product}", "ledger", "ledger/boards", "ledger/clock", "backup/status", "erasure"} {
-		table["GET "+ShopPath+path] = RoleLook
-	}
-	for _, path := range []string{"GET orders", "GET orders/{reference}", "GET draw/{product}", "GET audit", "GET restore", "GET fulfilment", "POST fulfilment", "POST commands"} {
-		method, path, _ := strings.Cut(path, " ")
-		table[method+" "+ShopPath+path] = RoleShop
+	table := map[string]Role{}
+	for role, requests := range map[Role][]string{
+		roleNone: {"GET /{$}", "GET /{file}", "GET /api/v1/rack", "GET /api/v1/events"},
+		RoleLook: {"GET shop/sales", "GET shop/sales/{product}", "GET shop/ledger", "GET shop/ledger/boards", "GET shop/ledger/clock",
+			"GET shop/backup/status", "GET shop/erasure"},
+		RoleShop: {"GET shop/orders", "GET shop/orders/{reference}", "GET shop/draw/{product}", "GET shop/audit", "GET shop/restore",
+			"GET shop/fulfilment", "POST shop/fulfilment", "POST shop/commands",
+			"command cancel", "command sent", "command return", "command fulfil", "command stock"},
+		RoleSteer: {"command announce", "command close", "command draw", "command erase", "command invite", "command open", "command relink",
+			"command retire", "command revise", "command times", "GET shop/orders/{reference}/link", "GET shop/backup", "POST shop/restore", "PUT shop/restore/{op}/{number}",
+			"POST shop/ledger/choose", "POST shop/ledger/clock", "POST shop/ledger/found", "POST shop/ledger/recover",
+			"POST purge", "POST drain", "POST locate", "POST lab",
+			"GET card/slots", "POST card/begin", "POST card/check", "POST card/commit", "POST card/try", "PUT card/file/{name}"},
+	} {
+		for _, request := range requests {
+			method, path, _ := strings.Cut(request, " ")
+			if path[0] != '/' && method != actionKey {
+				path = "/api/v1/" + path
+			}
+			table[method+" "+path] = role
+		}
 	}
 	return table
 }
@@ -56,17 +82,37 @@ type roleRouter struct {
 func newRoleRouter() roleRouter {
 	r := roleRouter{roleTable(), http.NewServeMux()}
 	for pattern := range r.table {
-		r.mux.Handle(pattern, http.NotFoundHandler())
+		if !strings.HasPrefix(pattern, actionKey) {
+			r.mux.Handle(pattern, http.NotFoundHandler())
+		}
 	}
 	return r
 }
 
-func (r roleRouter) roleFor(request *http.Request) Role {
+// roleFor returns the role that a request needs, whose sender has the role own.
+func (r roleRouter) roleFor(request *http.Request, own Role) Role {
 	_, pattern := r.mux.Handler(request)
-	if role, ok := r.table[pattern]; ok {
-		return role
+	needed, ok := r.table[pattern]
+	if pattern == commandsPattern && own.includes(needed) {
+		needed, ok = r.table[actionKey+" "+peekAction(request)]
 	}
-	return RoleSteer
+	if !ok {
+		return RoleSteer
+	}
+	return needed
+}
+
+// peekAction returns the action of an operator's command, or "", and leaves the body as it was.
+func peekAction(r *http.Request) string {
+	body, _ := io.ReadAll(io.LimitReader(r.Body, maxCommand))            // who reads on gets the error
+	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), r.Body)) // net/http closes its own
+	var command struct {
+		Action string `json:"action"`
+	}
+	if json.NewDecoder(bytes.NewReader(body)).Decode(&command) != nil { // as the shop decodes it
+		return ""
+	}
+	return command.Action
 }
 
 // Account is somebody, or a program, that may use the console.
@@ -79,13 +125,34 @@ type Account struct {
 
 const (
 	passwordHash = "scrypt:" // + salt:hash
-	tokenHash    = "sha256:" // + hex; a token is too long to guess
+	tokenHash    = "sha256:" // + hex; of a generated secret, which is too long to guess
 	// scryptCost costs 4 MB and a first Pi an estimated 0.4 s, once for each password that is right.
 	scryptCost = 1 << 12
 )
 
-// HashPassword returns the hash of a password for bramble.toml.
-func HashPassword(password string) string { return hashWithSalt(password, rand.Text()) }
+// The prefixes of the secrets that the commands make, by which people and programs recognise them,
+// and the least length: 128 random bits in base32 follow.
+const (
+	TokenPrefix    = "brt_"
+	passwordPrefix = "brp_"
+	minGenerated   = 30
+)
+
+// IsGenerated reports whether a secret has the form of a generated one, which nobody can guess.
+func IsGenerated(secret string) bool {
+	return len(secret) >= minGenerated && (strings.HasPrefix(secret, TokenPrefix) || strings.HasPrefix(secret, passwordPrefix))
+}
+
+// NewPassword returns a password of 130 random bits that a person can type.
+func NewPassword() string { return passwordPrefix + strings.ToLower(rand.Text()) }
+
+// HashPassword returns the hash of a password for bramble.toml: a slow one, unless it is generated.
+func HashPassword(password string) string {
+	if IsGenerated(password) {
+		return HashToken(password)
+	}
+	return hashWithSalt(password, rand.Text())
+}
 
 func hashWithSalt(password, salt string) string {
 	sum, err := scrypt.Key([]byte(password), []byte(salt), scryptCost, 8, 1, sha256.Size)
@@ -95,10 +162,10 @@ func hashWithSalt(password, salt string) string {
 	return passwordHash + salt + ":" + base64.RawURLEncoding.EncodeToString(sum)
 }
 
-// NewToken returns a token of 256 random bits.
+// NewToken returns a token of 260 random bits.
 func NewToken() string { return TokenPrefix + rand.Text() + rand.Text() }
 
-// HashToken returns the hash of a token for bramble.toml.
+// HashToken returns the hash of a generated secret for bramble.toml.
 func HashToken(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return tokenHash + hex.EncodeToString(sum[:])
@@ -122,6 +189,11 @@ func (a *Account) isSecret(sent string) bool {
 	}
 	x, y := sha256.Sum256([]byte(sent)), sha256.Sum256([]byte(a.Secret)) // so that the time does not reveal a length
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
+// isGenerated reports whether a client has sent the account's secret, and it is a generated one.
+func (a *Account) isGenerated(sent string) bool {
+	return IsGenerated(sent) && !strings.HasPrefix(a.Secret, passwordHash) && a.isSecret(sent)
 }
 
 // DeviceCookie (OWASP) says that its browser has once sent the right password of an account: it

@@ -2,83 +2,129 @@ package console
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// wantedRoles is the role that each path of the API needs. A new path must be written here, so that
-// somebody decides.
-func wantedRoles() map[string]Role {
-	return map[string]Role{
-		"GET /": roleNone, "GET /console.js": roleNone, "GET /metrics": roleNone, "GET /api/v1/rack": roleNone, "GET /api/v1/events": roleNone,
-		"POST /api/v1/purge": RoleSteer, "POST /api/v1/drain": RoleSteer, "POST /api/v1/locate": RoleSteer, "POST /api/v1/lab": RoleSteer,
-		"POST /api/v1/rack": RoleSteer, "GET /api/v1/shop/unheard/of": RoleSteer, "DELETE /api/v1/shop/orders": RoleSteer,
-
-		"GET shop/sales": RoleLook, "GET shop/sales/{product}": RoleLook, "GET shop/ledger": RoleLook, "GET shop/ledger/boards": RoleLook,
-		"GET shop/ledger/clock": RoleLook, "GET shop/backup/status": RoleLook, "GET shop/erasure": RoleLook,
-		"GET shop/orders": RoleShop, "GET shop/orders/{reference}": RoleShop, "GET shop/draw/{product}": RoleShop, "GET shop/audit": RoleShop,
-		"POST shop/commands": RoleShop, "GET shop/fulfilment": RoleShop, "POST shop/fulfilment": RoleShop, "GET shop/restore": RoleShop,
-		"GET shop/orders/{reference}/link": RoleSteer,
-		"GET shop/backup":                  RoleSteer, "POST shop/restore": RoleSteer, "PUT shop/restore/{op}/{number}": RoleSteer, "POST shop/ledger/clock": RoleSteer,
-		"POST shop/ledger/found": RoleSteer, "POST shop/ledger/choose": RoleSteer, "POST shop/ledger/recover": RoleSteer,
-		"GET card/slots": RoleSteer, "POST card/begin": RoleSteer, "PUT card/file/{name}": RoleSteer, "POST card/check": RoleSteer, "POST card/try": RoleSteer, "POST card/commit": RoleSteer,
-	}
-}
-
-// Every path that a package registers has a role that somebody chose.
-func TestEveryPathHasARole(t *testing.T) {
-	wanted := wantedRoles()
-	found := 0
+// Every path that a package registers, and every action of an operator's command, is in the table of
+// roles, so that somebody has decided; and the table has nothing else.
+func TestEveryRequestHasARole(t *testing.T) {
+	table, found := roleTable(), map[string]bool{"GET /{$}": true, "GET /{file}": true}
 	for _, source := range []struct{ files, below, pattern string }{
-		{"../orderservice/*.go", "shop/", `handle\("([A-Z]+)", "([^"]*[^"/])"`},
-		{"../orderservice/*.go", "shop/", `HandleFunc\("([A-Z]+) "\+prefix\+"([^"]+)"`},
-		{"../orderservice/ledgerapi.go", "shop/ledger/", `()"([a-z]+)": +func\(`},
-		{"../*.go", "shop/", `HandleFunc\("([A-Z]+) "\+console\.ShopPath\+"([^"]+)"`},
-		{"../../images/cardinit/api.go", "card", `HandleFunc\("([A-Z]+) (/[^"]+)"`},
+		{"../orderservice/*.go", ShopPath, `handle\("([A-Z]+)", "([^"]*[^"/])"`},
+		{"../orderservice/*.go", ShopPath, `HandleFunc\("([A-Z]+) "\+prefix\+"([^"]+)"`},
+		{"../orderservice/ledgerapi.go", ShopPath + "ledger/", `()"([a-z]+)": +func\(`},
+		{"../orderservice/operate.go", actionKey, `()\t"([a-z]+)": +(?:orders\.|invitation)`},
+		{"../orderservice/operate.go", actionKey, `()o\.Action == "([a-z]+)"`},
+		{"../*.go", ShopPath, `HandleFunc\("([A-Z]+) "\+console\.ShopPath\+"([^"]+)"`},
+		{"../../images/cardinit/api.go", CardPath, `HandleFunc\("([A-Z]+) /([^"]+)"`},
 		{"server.go", "", `api\("(/api/v1/[a-z]+)", http\.Method([A-Za-z]+)`},
 	} {
 		files, err := filepath.Glob(source.files)
 		if err != nil {
 			t.Fatal(err)
 		}
+		matches := 0
 		for _, name := range files {
 			text, err := os.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, match := range regexp.MustCompile(source.pattern).FindAllStringSubmatch(string(text), -1) {
-				method, path := match[1], source.below+match[2]
+				matches++
+				request := match[1] + " " + source.below + match[2]
 				switch {
 				case source.below == "": // the other way round
-					method, path = strings.ToUpper(match[2]), match[1]
-				case method == "":
-					method = "POST"
+					request = strings.ToUpper(match[2]) + " " + match[1]
+				case source.below == actionKey:
+					request = actionKey + " " + match[2]
+				case match[1] == "":
+					request = "POST " + source.below + match[2]
 				}
-				found++
-				if _, ok := wanted[method+" "+path]; !ok {
-					t.Errorf("%s registers %s %s, which has no role in this test", name, method, path)
+				if found[request] = true; table[request] == "" && !strings.Contains("GET /api/v1/rack GET /api/v1/events", request) {
+					t.Errorf("%s has %s, which is not in the table of roles", name, request)
 				}
 			}
 		}
+		if matches == 0 {
+			t.Errorf("%s in %s finds nothing", source.pattern, source.files)
+		}
 	}
-	if found < 30 {
-		t.Errorf("only %d paths found", found)
+	for request := range table {
+		if !found[request] {
+			t.Errorf("the table of roles has %s, which nothing answers", request)
+		}
 	}
 	roles := newRoleRouter()
-	for pattern, role := range wanted {
+	for pattern, role := range table {
 		method, path, _ := strings.Cut(pattern, " ")
-		if path[0] != '/' {
-			path = "/api/v1/" + path
+		body := ""
+		if method == actionKey {
+			method, path, body = "POST", ShopPath+"commands", fmt.Sprintf(`{"op_id":"1","action":"sent","ACTION":%q} and more`, path)
+		} else if pattern == commandsPattern {
+			continue
 		}
+		path = strings.NewReplacer("{$}", "", "{file}", "console.js").Replace(path)
 		path = regexp.MustCompile(`{[a-z]+}`).ReplaceAllString(path, "x")
-		if got := roles.roleFor(httptest.NewRequest(method, path, nil)); got != role {
+		r := httptest.NewRequest(method, path, strings.NewReader(body))
+		if got := roles.roleFor(r, RoleSteer); got != role {
 			t.Errorf("%s needs %q, want %q", pattern, got, role)
+		}
+		if rest, err := io.ReadAll(r.Body); string(rest) != body || err != nil {
+			t.Errorf("%s: the shop reads %q", pattern, rest)
+		}
+	}
+	for _, request := range []string{"POST /api/v1/rack", "GET /api/v1/shop/unheard/of", "DELETE /api/v1/shop/orders", "GET /metrics/x"} {
+		method, path, _ := strings.Cut(request, " ")
+		if got := roles.roleFor(httptest.NewRequest(method, path, nil), RoleSteer); got != RoleSteer {
+			t.Errorf("%s needs %q", request, got)
+		}
+	}
+	for body, want := range map[string]Role{`{"action":"sent"}`: RoleShop, `{"action":"unheard"}`: RoleSteer, `{"action":1}`: RoleSteer, `{"action":"sent","n":"` + strings.Repeat("x", maxCommand): RoleSteer, "": RoleSteer} {
+		if got := roles.roleFor(httptest.NewRequest("POST", ShopPath+"commands", strings.NewReader(body)), RoleShop); got != want {
+			t.Errorf("%.40s needs %q, want %q", body, got, want)
+		}
+	}
+}
+
+// The guide's table of roles has the requests and actions of each.
+func TestGuideHasTheRoles(t *testing.T) {
+	guide, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range []Role{RoleLook, RoleShop, RoleSteer} {
+		var lists [2][]string
+		for request, needed := range roleTable() {
+			if method, path, _ := strings.Cut(request, " "); needed != role {
+				continue
+			} else if method == actionKey {
+				lists[1] = append(lists[1], path)
+			} else if request != commandsPattern {
+				lists[0] = append(lists[0], strings.Replace(request, "/api/v1/", "", 1))
+			}
+		}
+		row := fmt.Sprintf("| `%s` |", role)
+		for _, list := range lists {
+			slices.SortFunc(list, func(a, b string) int {
+				_, pathA, _ := strings.Cut(a, " ")
+				_, pathB, _ := strings.Cut(b, " ")
+				return cmp.Or(cmp.Compare(pathA, pathB), cmp.Compare(a, b))
+			})
+			row += " " + strings.Join(list, ", ") + " |"
+		}
+		if row = strings.ReplaceAll(row, "  ", " "); !strings.Contains(string(guide), row) {
+			t.Errorf("the guide lacks the row\n%s", row)
 		}
 	}
 }

@@ -33,8 +33,10 @@ func ask(t *testing.T, c http.Handler, method, path, body string, edit func(*htt
 	return w
 }
 
+// newConsole makes a console that this machine steers without a password, as a lab's.
 func newConsole(t *testing.T, cfg Config) *Console {
 	t.Helper()
+	cfg.LocalSteers = true
 	c, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)

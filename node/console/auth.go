@@ -22,16 +22,16 @@ import (
 // UserName is the account of Config.Password, which may steer.
 const UserName = "bramble"
 
-// TokenPrefix begins each token, so that people and tools recognise one.
-const TokenPrefix = "brt_"
-
 // The limit on wrong passwords, a token bucket per client and rack: maxFailureBurst at once,
 // then one each failureDecay. maxFailedClients clients are remembered; beyond that, the
-// one with the oldest failure is forgotten. An IPv6 client is its /64, which is what
-// one subscriber has. A browser with a device cookie is a client by itself.
+// one with the oldest failure is forgotten. A browser with a device cookie is a client by itself.
+// All addresses together have strangerShare times as much, because a guesser can have many; an
+// address that has sent a right password does not wait for the others.
 const (
 	maxFailureBurst  = 5
 	failureDecay     = 10 * time.Second
+	strangerShare    = 5
+	strangers        = "" // the name of all addresses together
 	maxFailedClients = 256
 	maxClientName    = 64 // bytes
 	maxDebt          = 60 // ten minutes: boards tell each other failures, and a rack has many
@@ -41,7 +41,8 @@ const (
 // machine.
 const localName = "local"
 
-// maxVerified bounds the passwords that are known to be right without their slow hash.
+// maxVerified bounds the passwords that are known to be right without their slow hash, and the
+// addresses that have sent one.
 const maxVerified = 64
 
 // authResult is the result of checking a request.
@@ -86,10 +87,11 @@ func ConnContext(ctx context.Context, conn net.Conn) context.Context {
 // auth decides who sends a request.
 type auth struct {
 	accounts    []Account
-	hasProxy    bool
+	localSteers bool
 	fields      proxyfields.Table
 	hosts       map[string]bool // lower case
 	isBoard     func(name string) bool
+	isOnLink    func(netip.Addr) bool
 	deviceKey   []byte
 	shareFailed func(client string)
 	now         func() time.Time
@@ -97,7 +99,7 @@ type auth struct {
 	verifying sync.Mutex // held for one slow hash at a time: more would take a first Pi's processor
 	mu        sync.Mutex
 	failures  map[string]*failedClient // guarded by mu; at most maxFailedClients
-	verified  map[string]bool          // guarded by mu; MACs of name and password
+	verified  map[string]bool          // guarded by mu; MACs of name and password, and addresses; at most 2*maxVerified
 }
 
 // failedClient is a client that sent a wrong password. Its debt grows by one with each
@@ -110,7 +112,7 @@ type failedClient struct {
 // newAuth makes an auth; hosts are the console's own names.
 func newAuth(cfg Config, hosts []string, isBoard func(string) bool, now func() time.Time) *auth {
 	a := &auth{
-		accounts: cfg.Accounts, hasProxy: cfg.BehindProxy, fields: proxyfields.New(), hosts: make(map[string]bool), isBoard: isBoard,
+		accounts: cfg.Accounts, localSteers: cfg.LocalSteers, fields: proxyfields.New(), hosts: make(map[string]bool), isBoard: isBoard, isOnLink: isOnLink,
 		deviceKey: cfg.DeviceKey, shareFailed: cfg.ShareFailure, now: now,
 		failures: make(map[string]*failedClient), verified: make(map[string]bool),
 	}
@@ -138,27 +140,33 @@ func (a *auth) checkRequest(r *http.Request) (viewer, authResult, time.Duration)
 		return viewer{}, authWrongHost, 0
 	}
 	if len(a.accounts) == 0 {
-		if !a.hasProxy && a.isFromHere(r) {
+		if a.localSteers && a.isFromHere(r) {
 			return viewer{name: localName, role: RoleSteer}, authOK, 0
 		}
 		return viewer{}, authOK, 0
 	}
-	client := clientOfRequest(r).String()
-	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		for _, one := range a.accounts {
-			if strings.HasPrefix(one.Secret, tokenHash) && one.isSecret(token) {
-				return viewer{name: one.Name, role: one.Role}, authOK, 0
-			}
-		}
-		result, wait := a.tryPassword(client, Account{}, token, false)
-		return viewer{}, result, wait
-	}
 	user, password, ok := r.BasicAuth()
-	if !ok {
+	token, isToken := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	switch {
+	case isToken:
+		password = token
+	case !ok:
 		return viewer{}, authNoPassword, 0
 	}
+	// Nobody can guess a generated secret, so its owner need not wait for those who try.
+	for _, one := range a.accounts {
+		if (isToken || one.Name == user) && one.isGenerated(password) {
+			return viewer{name: one.Name, role: one.Role}, authOK, 0
+		}
+	}
+	client := a.guesserOf(r)
 	at := slices.IndexFunc(a.accounts, func(one Account) bool { return one.Name == user })
 	account := a.accounts[max(at, 0)] // an unknown name takes as long as a known one
+	if isToken || IsGenerated(password) && !strings.HasPrefix(account.Secret, passwordHash) {
+		// An old one in a program must not use up what people at its address may try.
+		result, wait := a.tryPassword("generated "+client, Account{}, password, false)
+		return viewer{}, result, wait
+	}
 	v := viewer{name: user, role: account.Role}
 	device := deviceOf(a.deviceKey, account, r, a.now())
 	if device == "" && r.TLS != nil {
@@ -193,7 +201,7 @@ func (a *auth) tryPassword(client string, account Account, password string, isKn
 		if len(a.verified) >= maxVerified {
 			clear(a.verified)
 		}
-		a.verified[sum] = true
+		a.verified[sum], a.verified[client] = true, true
 		return authOK, 0
 	}
 	a.recordFailure(client)
@@ -230,19 +238,36 @@ func (a *auth) isOwnHost(host string) bool {
 }
 
 // lockoutTime returns how long a client must wait before it may try again, and whether what it
-// sends was right before.
+// sends was right before. An address also waits for the failures of all, unless it has sent a right
+// password.
 func (a *auth) lockoutTime(client, sum string) (wait time.Duration, wasRight bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if t := a.failures[client]; t != nil {
-		wait = time.Duration(max(0, t.debtAt(a.now())-(maxFailureBurst-1)) * float64(failureDecay))
+	for _, name := range []string{client, strangers} {
+		if t := a.failures[name]; t != nil && (name == client || isAddress(client) && !a.verified[client]) {
+			wait = max(wait, time.Duration(max(0, t.debtAt(a.now())-(maxFailureBurst-1))*float64(failureDecay)))
+		}
 	}
 	return wait, a.verified[sum]
+}
+
+// isAddress reports whether a client is an address, and not a device or a wrong generated secret.
+func isAddress(client string) bool {
+	_, err := netip.ParsePrefix(client)
+	return err == nil
 }
 
 func (a *auth) recordFailure(client string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.addDebt(client, 1)
+	if isAddress(client) {
+		a.addDebt(strangers, 1./strangerShare)
+	}
+}
+
+// addDebt adds to a client's debt; mu is held.
+func (a *auth) addDebt(client string, debt float64) {
 	now := a.now()
 	t := a.failures[client]
 	if t == nil {
@@ -252,7 +277,7 @@ func (a *auth) recordFailure(client string) {
 		t = &failedClient{last: now}
 		a.failures[client] = t
 	}
-	t.debt, t.last = min(t.debtAt(now)+1, maxDebt), now
+	t.debt, t.last = min(t.debtAt(now)+debt, maxDebt), now
 }
 
 // forgetOldest forgets the client with the oldest failure; mu is held.
@@ -279,6 +304,26 @@ func clientOfRequest(r *http.Request) netip.Prefix {
 		return netip.Prefix{}
 	}
 	return clientPrefix(at.Addr())
+}
+
+// guesserOf returns the name of a request's client for the limit on wrong passwords. On a link all
+// machines share one /64, so there each address counts.
+func (a *auth) guesserOf(r *http.Request) string {
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	addr := at.Addr().Unmap().WithZone("")
+	if err == nil && (addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.Is6() && a.isOnLink(addr)) {
+		return netip.PrefixFrom(addr, addr.BitLen()).String()
+	}
+	return clientPrefix(addr).String()
+}
+
+// isOnLink reports whether an address is in a network of this machine.
+func isOnLink(addr netip.Addr) bool {
+	found, _ := net.InterfaceAddrs() // without them, a /64 is one client
+	return slices.ContainsFunc(found, func(one net.Addr) bool {
+		network, ok := one.(*net.IPNet)
+		return ok && network.Contains(addr.AsSlice())
+	})
 }
 
 // clientPrefix returns what counts as one client: an address, or the /64 of an IPv6

@@ -2,7 +2,10 @@ package console
 
 import (
 	"fmt"
+	"net"
 	"net/http/httptest"
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
@@ -25,41 +28,146 @@ func TestHostNames(t *testing.T) {
 	}
 }
 
-// TestFailureLimit tests the limit on wrong passwords with a fake clock.
-func TestFailureLimit(t *testing.T) {
-	now := time.Unix(0, 0)
-	a := newAuth(Config{Password: secret}, nil, func(string) bool { return false }, func() time.Time { return now })
-	try := func(addr, password string) authResult {
-		r := httptest.NewRequest("GET", "/", nil)
-		r.RemoteAddr = addr
-		r.SetBasicAuth(UserName, password)
-		_, v, wait := a.checkRequest(r)
-		if (v == authTooManyTries) != (wait > 0) {
-			t.Fatalf("result %v with a wait of %v", v, wait)
-		}
-		return v
+// attackedConsole is an auth with a fake clock, asked by one address after another.
+type attackedConsole struct {
+	*auth
+	now time.Time
+}
+
+func newAttackedConsole(cfg Config) *attackedConsole {
+	c := &attackedConsole{now: time.Unix(0, 0)}
+	c.auth = newAuth(cfg, nil, func(string) bool { return false }, func() time.Time { return c.now })
+	c.isOnLink = func(addr netip.Addr) bool { return netip.MustParsePrefix("2001:db8:1::/64").Contains(addr) }
+	return c
+}
+
+func (c *attackedConsole) try(t *testing.T, addr, password string) authResult {
+	t.Helper()
+	r := httptest.NewRequest("GET", "/", nil)
+	r.RemoteAddr = addr
+	r.SetBasicAuth(UserName, password)
+	if token, ok := strings.CutPrefix(password, "Bearer "); ok {
+		r.Header.Set("Authorization", "Bearer "+token)
 	}
+	_, result, wait := c.checkRequest(r)
+	if (result == authTooManyTries) != (wait > 0) {
+		t.Fatalf("result %v with a wait of %v", result, wait)
+	}
+	return result
+}
+
+func TestFailureLimit(t *testing.T) {
+	c := newAttackedConsole(Config{Password: secret})
 	for i := range maxFailureBurst {
-		if v := try("10.0.0.1:1", "guess"); v != authWrongPassword {
+		if v := c.try(t, "10.0.0.1:1", "guess"); v != authWrongPassword {
 			t.Fatalf("try %d: %v", i, v)
 		}
 	}
-	if v := try("10.0.0.1:2", secret); v != authTooManyTries {
+	if v := c.try(t, "10.0.0.1:2", secret); v != authTooManyTries {
 		t.Errorf("the right password after too many wrong ones: %v; that would tell a guesser that it is right", v)
 	}
-	if v := try("10.0.0.2:1", secret); v != authOK {
+	if v := c.try(t, "10.0.0.2:1", secret); v != authOK {
 		t.Errorf("another client: %v", v)
 	}
-	now = now.Add(failureDecay)
-	if v := try("10.0.0.1:3", secret); v != authOK {
+	c.now = c.now.Add(failureDecay)
+	if v := c.try(t, "10.0.0.1:3", secret); v != authOK {
 		t.Errorf("after the wait: %v", v)
 	}
 	// All of an IPv6 subscriber's addresses are one client.
 	for i := range maxFailureBurst {
-		try(fmt.Sprintf("[2001:db8::%d]:1", i+1), "guess")
+		c.try(t, fmt.Sprintf("[2001:db8::%d]:1", i+1), "guess")
 	}
-	if v := try("[2001:db8::ffff]:1", "guess"); v != authTooManyTries {
+	if v := c.try(t, "[2001:db8::ffff]:1", "guess"); v != authTooManyTries {
 		t.Errorf("a new address of the same /64: %v", v)
+	}
+}
+
+// On a link all machines have the same /64: each address is a client.
+func TestNeighboursAreNotOneGuesser(t *testing.T) {
+	for _, network := range []string{"fe80::%s%%eth0", "fd12:3456::%s", "2001:db8:1::%s", "192.168.1.%s"} {
+		c := newAttackedConsole(Config{Password: secret})
+		at := func(host string) string { return net.JoinHostPort(fmt.Sprintf(network, host), "1") }
+		for range 2 * maxFailureBurst {
+			c.try(t, at("66"), "guess")
+		}
+		if v := c.try(t, at("66"), "guess"); v != authTooManyTries {
+			t.Errorf("the guesser at %s: %v", at("66"), v)
+		}
+		if v := c.try(t, at("77"), secret); v != authOK {
+			t.Errorf("the owner at %s: %v", at("77"), v)
+		}
+	}
+}
+
+// Many addresses together guess no more than strangerShare of one; an address that was let in before does not
+// wait for them, and neither does a device.
+func TestManyGuessersShareALimit(t *testing.T) {
+	c := newAttackedConsole(Config{Password: secret})
+	if v := c.try(t, "10.0.0.7:1", secret); v != authOK {
+		t.Fatal(v)
+	}
+	guess := func() (answered int) {
+		for i := range 50 {
+			for range maxFailureBurst {
+				if c.try(t, fmt.Sprintf("10.0.1.%d:1", i), "guess") == authWrongPassword {
+					answered++
+				}
+			}
+		}
+		return answered
+	}
+	if n := guess(); n < maxFailureBurst || n > maxFailureBurst*strangerShare {
+		t.Errorf("50 addresses had %d guesses", n)
+	}
+	if v := c.try(t, "10.0.0.8:1", secret); v != authTooManyTries {
+		t.Errorf("a new address in the attack: %v", v)
+	}
+	if v := c.try(t, "10.0.0.7:1", secret); v != authOK {
+		t.Errorf("an address that was let in before: %v", v)
+	}
+	if result, wait := c.tryPassword("device x", c.accounts[0], secret, true); result != authOK {
+		t.Errorf("a device: %v, %v", result, wait)
+	}
+	c.now = c.now.Add(10 * failureDecay)
+	if n := guess(); n > maxFailureBurst*strangerShare {
+		t.Errorf("later 50 addresses had %d guesses", n)
+	}
+}
+
+// What nobody can guess is never refused, from whatever address, and costs no slow hash.
+func TestGeneratedSecretsAreNeverSlowedDown(t *testing.T) {
+	password, token := NewPassword(), NewToken()
+	for name, cfg := range map[string]Config{
+		"in clear": {Password: password, Accounts: []Account{{"program", RoleLook, token}, {"ann", RoleLook, secret}}},
+		"as hash":  {Password: HashPassword(password), Accounts: []Account{{"program", RoleLook, HashToken(token)}, {"ann", RoleLook, secret}}},
+	} {
+		c := newAttackedConsole(cfg)
+		for i := range 300 { // also more clients than are remembered
+			for _, wrong := range []string{"guess", NewPassword(), "Bearer " + NewToken()} {
+				c.try(t, "10.0.0.1:1", wrong)
+				c.try(t, fmt.Sprintf("[fe80::%d]:1", i), wrong)
+			}
+			for _, right := range []string{password, "Bearer " + token, "Bearer " + password} {
+				if v := c.try(t, "10.0.0.1:1", right); v != authOK {
+					t.Fatalf("%s, round %d: %v", name, i, v)
+				}
+			}
+		}
+		if v := c.try(t, "10.0.0.1:1", "Bearer "+NewToken()); v != authTooManyTries {
+			t.Errorf("%s: the guesser: %v", name, v)
+		}
+		if len(c.failures) > maxFailedClients {
+			t.Errorf("%d clients are remembered", len(c.failures))
+		}
+	}
+	// A program with an old token does not slow down the people at its address.
+	c := newAttackedConsole(Config{Password: secret})
+	for range 50 {
+		c.try(t, "10.0.0.1:1", "Bearer "+NewToken())
+		c.try(t, "10.0.0.1:1", NewPassword())
+	}
+	if v := c.try(t, "10.0.0.1:1", secret); v != authOK {
+		t.Errorf("a person at a program's address: %v", v)
 	}
 }
 

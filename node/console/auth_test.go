@@ -1,7 +1,10 @@
 package console_test
 
 import (
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,6 +104,16 @@ func TestSteering(t *testing.T) {
 			if w.Code != c.status {
 				t.Errorf("%d %s, want %d", w.Code, w.Body, c.status)
 			}
+			if c.password == "" { // not a lab
+				board, err := New(Config{Source: f, Control: f})
+				if err != nil {
+					t.Fatal(err)
+				}
+				before := len(f.Calls())
+				if w := ask(t, board, "POST", "/api/v1/drain", `{"board":"board-1"}`, c.edit); w.Code < 403 || len(f.Calls()) != before {
+					t.Errorf("a board of its own machine: %d", w.Code)
+				}
+			}
 			if done := len(f.Calls()) > 0; done != (c.status == 204) {
 				t.Errorf("the rack was asked for %q", f.Calls())
 			}
@@ -108,11 +121,51 @@ func TestSteering(t *testing.T) {
 	}
 }
 
-// Where a proxy is configured, requests from this machine are others' even without its field.
-func TestBehindProxy(t *testing.T) {
-	f := consoletest.NewFake(1)
-	w := ask(t, newConsole(t, Config{Source: f, Control: f, BehindProxy: true}), "POST", "/api/v1/drain", `{"board":"board-1"}`, func(r *http.Request) { r.RemoteAddr = "127.0.0.1:9" })
-	if w.Code != http.StatusForbidden || len(f.Calls()) > 0 {
-		t.Errorf("%d %s", w.Code, w.Body)
+// An account does what its role allows, and the shop gets the command as it was sent.
+func TestCommandsHaveRoles(t *testing.T) {
+	var got []string
+	shop := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		got = append(got, string(text))
+	})
+	packing, owner := NewToken(), NewToken()
+	c, err := New(Config{Source: consoletest.NewFake(1), Shop: shop, Accounts: []Account{{"packing", RoleShop, HashToken(packing)}, {"owner", RoleSteer, owner}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range []struct {
+		token, body, site string
+		status            int
+	}{
+		{packing, `{"action":"sent"}`, "", 200}, {packing, `{"action":"relink","revoke":true}`, "", 403}, {packing, `{"action":"sent","Action":"erase"}`, "", 403},
+		{owner, `{"action":"relink","revoke":true}`, "", 200}, {owner, `{}`, "", 200}, {owner, `{"action":"sent"}`, "cross-site", 403},
+	} {
+		r := httptest.NewRequest("POST", "https://127.0.0.1"+ShopPath+"commands", strings.NewReader(one.body))
+		r.Header.Set("Authorization", "Bearer "+one.token)
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Sec-Fetch-Site", one.site)
+		w := httptest.NewRecorder()
+		got = nil
+		if c.ServeHTTP(w, r); w.Code != one.status || (w.Code == 200) != slices.Equal(got, []string{one.body}) {
+			t.Errorf("%s: %d, and the shop got %q", one.body, w.Code, got)
+		}
+	}
+	// What a page of another site cannot read, it cannot make the browser save either.
+	for path, statuses := range map[string]map[string]int{
+		"/":                     {"cross-site": 200, "none": 200},
+		ShopPath + "backup":     {"cross-site": 403, "same-site": 403, "same-origin": 200, "none": 200, "": 200},
+		ShopPath + "orders":     {"cross-site": 403, "same-origin": 200},
+		ShopPath + "sales":      {"cross-site": 403, "same-origin": 200},
+		ShopPath + "audit?x=.x": {"cross-site": 403, "same-origin": 200},
+	} {
+		for site, want := range statuses {
+			r := httptest.NewRequest("GET", "https://127.0.0.1"+path, nil)
+			r.SetBasicAuth("owner", owner)
+			r.Header.Set("Sec-Fetch-Site", site)
+			w := httptest.NewRecorder()
+			if c.ServeHTTP(w, r); w.Code != want {
+				t.Errorf("%s from %q: %d, want %d", path, site, w.Code, want)
+			}
+		}
 	}
 }

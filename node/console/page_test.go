@@ -33,7 +33,7 @@ func within(bound time.Duration, holds func() bool) bool {
 // serve runs a console of the fake on a loopback port, by https if secure is set, until the test ends.
 func serve(t *testing.T, f *consoletest.Fake, secure ...*tls.Config) *httptest.Server {
 	t.Helper()
-	c, err := New(Config{Source: f, Control: f, Lab: f})
+	c, err := New(Config{Source: f, Control: f, Lab: f, LocalSteers: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,12 +45,12 @@ type Config struct {
 	WriteMetrics func(io.Writer)
 
 	// Password, or the hash of one, is the secret of the account UserName. Without it and
-	// Accounts every client may read, and only clients on this machine may steer. Otherwise
+	// Accounts every client may read, and only clients of the unix socket may steer. Otherwise
 	// everything but /healthz and /readyz needs an account, by HTTP Basic, or its token.
 	Password string
 	Accounts []Account
-	// BehindProxy: clients on this machine may be others', so they steer only with an account.
-	BehindProxy bool
+	// LocalSteers: without accounts, every client on this machine may steer, as in a lab.
+	LocalSteers bool
 
 	// DeviceKey is the key of the rack's device cookies. nil: one of this process.
 	DeviceKey []byte
@@ -225,14 +225,17 @@ func (c *Console) protect(next http.HandlerFunc) http.Handler {
 			reject(http.StatusTooManyRequests, "too many wrong passwords from your address: wait, then try again")
 			return
 		}
-		if err := c.cross.Check(r); err != nil {
+		needed := c.roles.roleFor(r, v.role)
+		// A page of another site could make the browser save what it may not read.
+		site := r.Header.Get("Sec-Fetch-Site")
+		if c.cross.Check(r) != nil || needed != roleNone && (site == "cross-site" || site == "same-site") {
 			reject(http.StatusForbidden, "this request comes from a page of another site")
 			return
 		}
-		if needed := c.roles.roleFor(r); !v.role.includes(needed) {
+		if !v.role.includes(needed) {
 			text := fmt.Sprintf("the account %s has the role %s, and this needs %s", v.name, v.role, needed)
 			if v.role == roleNone {
-				text = "without a password, only this machine may see orders and make changes: set password under [console]"
+				text = "without a password, only commands on the board itself, by its user, may see orders and make changes: set password under [console]"
 			}
 			reject(http.StatusForbidden, text)
 			return

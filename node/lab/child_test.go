@@ -75,7 +75,7 @@ func playBoard(mode, file string) {
 	}()
 	fake := consoletest.NewFake(3)
 	c, err := console.New(console.Config{
-		Source: fake, Control: fake,
+		Source: fake, Control: fake, LocalSteers: true,
 		Ready: func() (bool, string) { return mode != "deaf", "it is deaf by design" },
 	})
 	if err != nil {

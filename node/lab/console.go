@@ -46,7 +46,7 @@ func newConsoleServer(source *labSource, f *fleet, access client.Access, setting
 			}
 			return true, ""
 		},
-		Password: settings.Password, Accounts: accounts,
+		Password: settings.Password, Accounts: accounts, LocalSteers: true,
 		Logger: log,
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,7 +42,15 @@ func nameOperator(ctx context.Context, note string) string {
 	if !known || note == account { // not known: the command is the program's own
 		return note
 	}
-	return strings.TrimSuffix(account+" ("+strings.ToValidUTF8(note[:min(len(note), orders.MaxOperator-len(account)-3)], "")+")", " ()")
+	if note == "" {
+		return account
+	}
+	// Quoted, so that no note looks like the trail's own words.
+	room := orders.MaxOperator - len(account) - len(" ()")
+	for note = note[:min(len(note), room)]; len(strconv.Quote(note)) > room; {
+		note = strings.ToValidUTF8(note[:len(note)-1], "")
+	}
+	return account + " (" + strconv.Quote(note) + ")"
 }
 
 // Operate carries out an operator's command. Its error is a sentence with what to

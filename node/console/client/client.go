@@ -93,7 +93,7 @@ func New(base string, access Access) (*Client, error) {
 		return nil, fmt.Errorf("%q is plain http, which the network can read; write \"https://%s\"", base, u.Host)
 	}
 	return &Client{
-		base: u.Scheme + "://" + u.Host, access: access,
+		base: (&url.URL{Scheme: u.Scheme, Host: u.Host}).String(), access: access, // with the zone of an address as it was written
 		http: &http.Client{
 			Transport: access.Transport(),
 			// A console never redirects, and no other server may get the password.
@@ -222,6 +222,9 @@ func (c *Client) At(base string) (*Client, error) {
 	u, bad := url.Parse(base)
 	switch {
 	case err == nil && bad == nil && own.Scheme == "http" && u.Scheme == "http" && isLoopback(u):
+		if c.access.Socket != "" || u.Host != own.Host {
+			access.Secret, access.Device = "", "" // nobody typed this address, and another user may listen there
+		}
 	case bad == nil && access.Rack != nil:
 		u.Scheme = "https"
 		base = u.String()
@@ -357,6 +360,9 @@ func (c *Client) responseError(resp *http.Response) error {
 	case http.StatusUnauthorized:
 		e.Kind = ErrRefused
 		e.Text = "the console at " + c.base + " requires its password: set BRAMBLE_CONSOLE_PASSWORD, or name the board's file with --config"
+		if strings.HasPrefix(c.base, "http:") && c.access.Secret == "" {
+			e.Text = "the console at " + c.base + " requires its password, and plain http gets one only if you type the address: set BRAMBLE_CONSOLE_PASSWORD, and add --console " + c.base
+		}
 		if c.access.Secret != "" {
 			e.Text = "the console at " + c.base + " rejects this password: it is the one under [console] in the board's file"
 		}
