@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +36,7 @@ type testCard struct {
 	cfg     *config.Config
 	paths   cardinit.Paths
 	console string
+	access  client.Access
 	starts  atomic.Int64
 	refuses atomic.Bool // the other slot does not start
 }
@@ -94,6 +94,11 @@ func startCardRack(t *testing.T, size int) *cardRack {
 	key, ports := config.NewRackKey(), testAddresses(t, 4*size)
 	private, public := cardinit.NewUpdateKey()
 	r.signer = private
+	known, err := poolOf([]config.RackKey{key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	access := client.Access{Secret: cardPassword, Rack: known}
 	var join []string
 	for i := range size {
 		join = append(join, fmt.Sprintf("%q", ports[4*i+2]))
@@ -103,12 +108,12 @@ func startCardRack(t *testing.T, size int) *cardRack {
 	for i := range size {
 		dir := t.TempDir()
 		text := fmt.Sprintf("[board]\nname = \"card-%d\"\n[http]\nlisten = %q\n[console]\nlisten = %q\npassword = %q\n[rack]\nkey = %q\ngossip_listen = %q\nlink_listen = %q\nmdns = false\nexpected_boards = %d\njoin = [%s]\n[cache]\nmemory = \"4MB\"\n[update]\nkeys = [%q]\n[panel]\nkernel_led = \"none\"\n",
-			i, ports[4*i], ports[4*i+1], cardPassword, key.Reveal(), ports[4*i+2], ports[4*i+3], size, strings.Join(join, ", "), public)
+			i, ports[4*i], strings.TrimPrefix(ports[4*i+1], "127.0.0.1"), cardPassword, key.Reveal(), ports[4*i+2], ports[4*i+3], size, strings.Join(join, ", "), public)
 		cfg, err := config.Parse(filepath.Join(dir, "bramble.toml"), []byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &testCard{cfg: cfg, console: "http://" + ports[4*i+1], paths: cardinit.Paths{
+		c := &testCard{cfg: cfg, console: "https://" + ports[4*i+1], access: access, paths: cardinit.Paths{
 			Boot: filepath.Join(dir, "boot"), Proc: filepath.Join(dir, "proc"), Run: filepath.Join(dir, "run"),
 		}}
 		for name, content := range signedFiles(t, "v2", private) {
@@ -179,12 +184,13 @@ func (c *testCard) firmware(t *testing.T) string {
 
 // ready reports whether the board would be sent clients.
 func (c *testCard) ready() bool {
-	resp, err := http.Get(c.console + "/readyz")
+	own, err := client.New(c.console, c.access)
 	if err != nil {
 		return false
 	}
-	resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
+	defer own.Close()
+	ok, _, err := own.Ready(context.Background())
+	return ok && err == nil
 }
 
 func (r *cardRack) allReady() {
@@ -216,7 +222,7 @@ func TestUpdateOfARack(t *testing.T) {
 	}
 	r := startCardRack(t, 3)
 	r.allReady()
-	first, err := client.New(r.boards[1].console, client.Access{Secret: cardPassword})
+	first, err := client.New(r.boards[1].console, r.boards[1].access)
 	if err != nil {
 		t.Fatal(err)
 	}
