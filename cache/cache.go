@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"sync/atomic"
 	"time"
+
+	"bramble/cache/fairshare"
 )
 
 // Upstream fetches a page that is not in memory: from the owner of its key, or from
@@ -68,10 +70,10 @@ type Cache struct {
 	realTime      bool // Config.Now is time.Now
 	store         *store
 	flights       flights
-	fetchPermits  *sitePermits   // limits fetches
-	streamPermits *sitePermits   // limits long replies that are not stored
-	unshared      *negativeCache // keys whose replies cannot be shared
-	failures      *negativeCache // keys for which upstream failed
+	fetchPermits  *fairshare.Permits // limits fetches
+	streamPermits *fairshare.Permits // limits long replies that are not stored
+	unshared      *negativeCache     // keys whose replies cannot be shared
+	failures      *negativeCache     // keys for which upstream failed
 	compressor    compressor
 	incomingBytes atomic.Int64 // reserved for bodies on their way into the store
 	counters      counters
@@ -88,8 +90,8 @@ func New(cfg Config) (*Cache, error) {
 	c := &Cache{
 		cfg: cfg, name: quoteName(cfg.Name), createdAt: cfg.Now(), realTime: realTime,
 		store:         newStore(cfg.Budget-cfg.Budget/incomingPart, cfg.MaxObject, cfg.MaxVariants),
-		fetchPermits:  newSitePermits(cfg.MaxFetches, cfg.SharesFetches),
-		streamPermits: newSitePermits((cfg.MaxFetches+1)/2, cfg.SharesFetches),
+		fetchPermits:  fairshare.New(cfg.MaxFetches, maxFetchQueue, cfg.SharesFetches),
+		streamPermits: fairshare.New((cfg.MaxFetches+1)/2, maxFetchQueue, cfg.SharesFetches),
 		flights: flights{
 			joinable: make(map[flightID]*flight),
 			active:   make(map[*flight]struct{}),

@@ -22,6 +22,9 @@ const (
 	DefaultUnsharedFor  = 10 * time.Second
 )
 
+// maxFetchQueue limits the fetches that wait for a permit.
+const maxFetchQueue = 1024
+
 // minBudget is the smallest budget with which a cache is useful.
 const minBudget = 1 << 20
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"bramble/cache/fairshare"
 )
 
 // A flight is one upstream fetch (the call of a singleflight): its request, the
@@ -40,10 +42,10 @@ type flight struct {
 	interims chan interim // for the client that started the flight
 
 	// Used by run's goroutine only.
-	permit   *sitePermits // of which the flight holds a permit
-	limit    *time.Timer  // cancels the fetch
-	reserved int64        // bytes of Cache.incomingBytes that it holds
-	split    bool         // the reply is stored in two variants, see storeSplit
+	permit   *fairshare.Permits // of which the flight holds a permit
+	limit    *time.Timer        // cancels the fetch
+	reserved int64              // bytes of Cache.incomingBytes that it holds
+	split    bool               // the reply is stored in two variants, see storeSplit
 
 	ready   chan struct{} // closed when outcome is set
 	outcome flightOutcome
@@ -89,7 +91,7 @@ func (f *flight) run(ctx context.Context) {
 		f.publish(flightOutcome{err: err}, false)
 		return
 	}
-	defer func() { f.permit.release(f.req.URL.Host) }()
+	defer func() { f.permit.Release(f.req.URL.Host) }()
 	f.limit = time.AfterFunc(f.c.cfg.FetchTimeout, func() { f.cancel(context.DeadlineExceeded) })
 	defer f.limit.Stop()
 
@@ -117,14 +119,21 @@ func (f *flight) run(ctx context.Context) {
 
 // acquirePermit waits for one of its site's permits, for at most FetchWait, and releases
 // the one that the flight holds. A background flight does not wait.
-func (f *flight) acquirePermit(ctx context.Context, permits *sitePermits) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, f.c.cfg.FetchWait, ErrBusy)
-	defer cancel()
-	if err := permits.acquire(ctx, f.req.URL.Host, !f.background || f.permit != nil); err != nil {
-		return err
+func (f *flight) acquirePermit(ctx context.Context, permits *fairshare.Permits) error {
+	if !permits.TryAcquire(f.req.URL.Host) {
+		if f.background && f.permit == nil {
+			return ErrBusy
+		}
+		ctx, cancel := context.WithTimeoutCause(ctx, f.c.cfg.FetchWait, ErrBusy)
+		defer cancel()
+		if err := permits.Acquire(ctx, f.req.URL.Host, false); errors.Is(err, fairshare.ErrFull) {
+			return ErrBusy
+		} else if err != nil {
+			return err
+		}
 	}
 	if f.permit != nil {
-		f.permit.release(f.req.URL.Host)
+		f.permit.Release(f.req.URL.Host)
 	}
 	f.permit = permits
 	return nil

@@ -207,6 +207,10 @@ func (b *board) newFront(budget int64) (*front.Front, error) {
 	if maxRequests <= 0 {
 		maxRequests = host.LimitRequests(budget)
 	}
+	var siteOf func(host string) string
+	if len(b.cfg.Sites) > 0 {
+		siteOf = func(host string) string { return b.sites.SiteOf(host) } // sites are there when the front serves
+	}
 	return front.New(front.Config{
 		Listen: b.cfg.HTTP.Listen, Handler: handler, FastHandler: fastPath, TLS: b.frontTLS(), Logger: b.log,
 		HeaderTimeout: time.Duration(b.cfg.HTTP.HeaderTimeout), IdleTimeout: time.Duration(b.cfg.HTTP.IdleTimeout),
@@ -219,8 +223,8 @@ func (b *board) newFront(budget int64) (*front.Front, error) {
 			return l, addListenRemedy(err, "[http] listen")
 		},
 		HasSuccessor: b.sockets.PassesOn,
-		MaxRequests:  maxRequests,
-		BodyTimeout:  time.Duration(b.cfg.HTTP.BodyTimeout), BodyRate: int(b.cfg.HTTP.MinBodyRate),
+		MaxRequests:  maxRequests, SiteOf: siteOf,
+		BodyTimeout: time.Duration(b.cfg.HTTP.BodyTimeout), BodyRate: int(b.cfg.HTTP.MinBodyRate),
 		Pressure: b.overload,
 	})
 }

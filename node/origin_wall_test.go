@@ -97,7 +97,7 @@ func TestNoBoardAddsAUserAgent(t *testing.T) {
 
 // A site whose origin hangs does not keep the rack from fetching another's pages.
 func TestHangingSiteLeavesOthersTheirPages(t *testing.T) {
-	const crowd = 100 // more than a board fetches at once
+	const crowd = 150 // more than a board fetches at once
 	hang := make(chan struct{})
 	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {

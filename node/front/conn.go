@@ -37,6 +37,7 @@ type conn struct {
 
 	next          action   // due after the last reading
 	lendSize      int      // bytes of the request that is due, for actionLend
+	lendHost      string   // its Host
 	pendingInput  []byte   // read, and not answered yet
 	pendingOutput [][]byte // replies that the client has not taken yet
 	readingSince  uint32   // the sweep at which the request in pendingInput began to arrive
@@ -139,7 +140,7 @@ func (c *conn) lendRequest() action {
 	if !c.enter(stateBorrowed) {
 		return actionDrop
 	}
-	permit, waited := c.front.gate.Acquire(context.Background())
+	permit, waited := c.front.gate.Acquire(context.Background(), c.lendHost)
 	if permit == nil {
 		c.addRefusal()
 		return actionClose

@@ -113,7 +113,7 @@ func (c *conn) answerInput(fd uintptr, b *replyBuffers, size *int) readResult {
 		}
 		switch {
 		case next == actionLend:
-			c.lendSize = b.req.Size
+			c.lendSize, c.lendHost = b.req.Size, string(b.req.Host)
 			return c.setNext(actionLend, p)
 		case next == actionHandOff, next == actionClose:
 			return c.setNext(next, p)

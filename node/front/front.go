@@ -63,6 +63,9 @@ type Config struct {
 	// wait for two seconds, and as many connections may be handed off to net/http; the rest
 	// get a short 503. 0: no limit.
 	MaxRequests int
+	// SiteOf returns the site that has a Host. A site gets no more of MaxRequests, nor of what may wait,
+	// than is free. nil: there is one site.
+	SiteOf func(host string) string
 	// BodyTimeout limits how far a request's body may be behind BodyRate bytes per second; a
 	// client that is slower gets a 408. BodyRate 0: only WriteTimeout limits bodies.
 	BodyTimeout time.Duration
@@ -131,7 +134,7 @@ func New(cfg Config) (*Front, error) {
 		buffers:  sync.Pool{New: func() any { return new(replyBuffers) }},
 		records:  sync.Pool{New: newRecordBuffers},
 	}
-	f.gate = admission.NewGate(cfg.MaxRequests, f.evictSlowestHTTP2)
+	f.gate = admission.NewGate(cfg.MaxRequests, cfg.SiteOf, f.evictSlowestHTTP2)
 	f.server = f.newHTTPServer()
 	if f.acceptor, err = f.newAcceptor(); err != nil {
 		inner.Close()

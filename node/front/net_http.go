@@ -71,7 +71,7 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		f.callHandler(w, r)
 		return
 	}
-	if f.gate.ShouldShed(admission.KindOfMethod(r.Method)) {
+	if f.gate.ShouldShed(admission.KindOfMethod(r.Method), r.Host) {
 		refuseViaNetHTTP(w, r)
 		return
 	}
@@ -99,7 +99,7 @@ func (f *Front) admitRequest(w http.ResponseWriter, r *http.Request, from *hando
 		}
 		defer f.gate.ReleaseUpload()
 	}
-	permit, _ := f.gate.Acquire(r.Context())
+	permit, _ := f.gate.Acquire(r.Context(), r.Host)
 	if permit == nil {
 		refuseViaNetHTTP(w, r)
 		return

@@ -141,7 +141,7 @@ func (b *replyBuffers) answerPlain(line []byte, header *http1.CachedHeader, r *a
 // lendOrRefuse has a request lent that only net/http can answer, or refuses it under
 // load.
 func (b *replyBuffers) lendOrRefuse(r *answerRules) action {
-	if !r.gate.ShouldShed(admission.KindBrowse) {
+	if !r.gate.ShouldShed(admission.KindBrowse, string(b.req.Host)) {
 		return actionLend
 	}
 	isLast := b.req.Close || b.req.IsHTTP10 || r.draining

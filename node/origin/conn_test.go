@@ -116,9 +116,9 @@ func TestADialWaitsForAClose(t *testing.T) {
 				dials++
 				return slowClose{closed: closed}, nil
 			},
-			onResult: func(error) { results++ },
+			onResult:  func(error) { results++ },
+			openConns: newPermits(1),
 		}
-		d.openConns.setLimit(1)
 		first, err := d.dialTCP(t.Context(), "tcp", "a:80")
 		if err != nil {
 			t.Fatal(err)
@@ -136,13 +136,13 @@ func TestADialWaitsForAClose(t *testing.T) {
 		}
 		close(closed)
 		synctest.Wait()
-		if dials != 2 || d.openConns.used != 1 {
-			t.Errorf("after the close: %d dials, %d open; want 2 and 1", dials, d.openConns.used)
+		if dials != 2 || used(d.openConns) != 1 {
+			t.Errorf("after the close: %d dials, %d open; want 2 and 1", dials, used(d.openConns))
 		}
 		d.dialConn = func(context.Context, string, string) (net.Conn, error) { return nil, io.EOF }
-		d.openConns.setLimit(2)
-		if _, err := d.dialTCP(t.Context(), "tcp", "a:80"); !errors.Is(err, io.EOF) || d.openConns.used != 1 {
-			t.Errorf("a dial that failed: %v, %d open; want EOF and 1", err, d.openConns.used)
+		d.openConns.SetLimit(2)
+		if _, err := d.dialTCP(t.Context(), "tcp", "a:80"); !errors.Is(err, io.EOF) || used(d.openConns) != 1 {
+			t.Errorf("a dial that failed: %v, %d open; want EOF and 1", err, used(d.openConns))
 		}
 	})
 }
@@ -163,7 +163,7 @@ func TestOpenConnectionsAreNoFaultOfTheOrigin(t *testing.T) {
 	if err := server.probe(t.Context()); !errors.Is(err, ErrBusy) {
 		t.Errorf("a probe: %v, want ErrBusy", err)
 	}
-	if len(s.Down()) != 0 || s.Failures() != 1 || server.permits.used != 0 {
-		t.Errorf("down: %v, %d failures, %d permits in use; want none, 1 and 0", s.Down(), s.Failures(), server.permits.used)
+	if len(s.Down()) != 0 || s.Failures() != 1 || used(server.permits) != 0 {
+		t.Errorf("down: %v, %d failures, %d permits in use; want none, 1 and 0", s.Down(), s.Failures(), used(server.permits))
 	}
 }

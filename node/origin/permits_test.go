@@ -10,13 +10,23 @@ import (
 	"time"
 )
 
+func used(p permits) int {
+	_, n, _ := p.Counts()
+	return n
+}
+
+func waiting(p permits) int {
+	_, _, n := p.Counts()
+	return n
+}
+
 func TestPermitsAreGrantedInOrderWithinTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var p permits
+		p := newPermits(0)
 		var order []int
 		began := make(chan int)
 		leave := make(chan struct{})
-		p.setLimit(2)
+		p.SetLimit(2)
 		for i := range 6 {
 			go func() {
 				if err := p.acquire(t.Context(), time.Hour, false); err != nil {
@@ -32,16 +42,16 @@ func TestPermitsAreGrantedInOrderWithinTheLimit(t *testing.T) {
 		next()
 		next()
 		synctest.Wait()
-		if p.used != 2 || p.queue.Len() != 4 {
-			t.Errorf("%d in, %d waiting; want 2 and 4", p.used, p.queue.Len())
+		if used(p) != 2 || waiting(p) != 4 {
+			t.Errorf("%d in, %d waiting; want 2 and 4", used(p), waiting(p))
 		}
-		p.setLimit(1)
+		p.SetLimit(1)
 		leave <- struct{}{}
 		synctest.Wait()
-		if p.used != 1 || p.queue.Len() != 4 {
-			t.Errorf("with the limit lowered: %d in, %d waiting; want 1 and 4", p.used, p.queue.Len())
+		if used(p) != 1 || waiting(p) != 4 {
+			t.Errorf("with the limit lowered: %d in, %d waiting; want 1 and 4", used(p), waiting(p))
 		}
-		p.setLimit(3)
+		p.SetLimit(3)
 		next()
 		next()
 		for range 5 {
@@ -51,8 +61,8 @@ func TestPermitsAreGrantedInOrderWithinTheLimit(t *testing.T) {
 				next()
 			}
 		}
-		if p.used != 0 || p.queue.Len() != 0 {
-			t.Errorf("at the end %d in, %d waiting", p.used, p.queue.Len())
+		if used(p) != 0 || waiting(p) != 0 {
+			t.Errorf("at the end %d in, %d waiting", used(p), waiting(p))
 		}
 		slices.Sort(order[:2]) // the two that were granted at once
 		slices.Sort(order[2:4])
@@ -64,7 +74,7 @@ func TestPermitsAreGrantedInOrderWithinTheLimit(t *testing.T) {
 
 func TestWaitingForAPermitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var p permits
+		p := newPermits(0)
 		began := time.Now()
 		if err := p.acquire(t.Context(), 3*time.Second, false); !errors.Is(err, ErrBusy) || time.Since(began) != 3*time.Second {
 			t.Errorf("after %v: %v", time.Since(began), err)
@@ -84,10 +94,10 @@ func TestWaitingForAPermitEnds(t *testing.T) {
 		}
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if p.queue.Len() != 0 {
-			t.Errorf("%d are still waiting", p.queue.Len())
+		if waiting(p) != 0 {
+			t.Errorf("%d are still waiting", waiting(p))
 		}
-		p.setLimit(1)
+		p.SetLimit(1)
 		if err := p.acquire(t.Context(), 0, false); err != nil {
 			t.Errorf("a free permit: %v", err)
 		}
@@ -96,7 +106,7 @@ func TestWaitingForAPermitEnds(t *testing.T) {
 
 func TestUrgentAcquireGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var p permits
+		p := newPermits(0)
 		got := make(chan string, 2)
 		for _, name := range []string{"page", "probe"} {
 			go func() {
@@ -106,7 +116,7 @@ func TestUrgentAcquireGoesFirst(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		p.setLimit(1)
+		p.SetLimit(1)
 		if first := <-got; first != "probe" {
 			t.Errorf("first came the %s", first)
 		}

@@ -46,15 +46,15 @@ func newServer(cfg config.OriginSettings, host, via string, log *slog.Logger) (*
 	if err != nil {
 		return nil, fmt.Errorf("[origin] url: %w", err)
 	}
-	s := &originServer{cfg: cfg, base: base, host: host, via: via, health: &serverHealth{log: log.With("origin", cfg.URL), wake: make(chan struct{}, 1)}}
+	s := &originServer{cfg: cfg, base: base, host: host, via: via, permits: newPermits(0), health: &serverHealth{log: log.With("origin", cfg.URL), wake: make(chan struct{}, 1)}}
 	s.dialer = dialer{
-		timeout:  time.Duration(cfg.ConnectTimeout),
-		dialConn: new(net.Dialer).DialContext,
-		tls:      &tls.Config{MinVersion: tls.VersionTLS12},
-		onResult: s.health.recordDial,
+		timeout:   time.Duration(cfg.ConnectTimeout),
+		dialConn:  new(net.Dialer).DialContext,
+		tls:       &tls.Config{MinVersion: tls.VersionTLS12},
+		onResult:  s.health.recordDial,
+		openConns: newPermits(1),
 	}
 	s.transport = s.newTransport(1)
-	s.dialer.openConns.setLimit(1)
 	return s, nil
 }
 
@@ -85,8 +85,8 @@ func (s *originServer) setLimit(n int) {
 	old := s.transport
 	s.transport = s.newTransport(max(n, 1)) // 0 would be no limit
 	old.CloseIdleConnections()
-	s.dialer.openConns.setLimit(max(n, 1))
-	s.permits.setLimit(n)
+	s.dialer.openConns.SetLimit(max(n, 1))
+	s.permits.SetLimit(n)
 }
 
 // currentTransport returns the pool for new requests.

@@ -168,6 +168,15 @@ func (s *Sites) siteForHost(host string) (*site, error) {
 	return s.sites[0], nil
 }
 
+// SiteOf returns the name of the site for a Host field.
+func (s *Sites) SiteOf(host string) string {
+	found, err := s.siteForHost(host)
+	if err != nil {
+		return s.sites[0].host
+	}
+	return found.host
+}
+
 // siteForKey returns the site of a URL that RewriteForSite has made; nil if there is none.
 func (s *Sites) siteForKey(u *url.URL) *site { return s.byKey[u.Scheme+"://"+u.Host] }
 

@@ -6,12 +6,13 @@ package admission
 
 import (
 	"context"
+	"errors"
 	"math"
 	"net"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
+	"bramble/cache/fairshare"
 )
 
 const (
@@ -41,8 +42,9 @@ const (
 // bounded queue and a bounded wait, and it sheds load under pressure: some requests are
 // refused before they wait. The caller sends the refusals.
 type Gate struct {
-	size    int64               // permits; 0: no limit
-	permits *semaphore.Weighted // one unit for each request that is let through; nil: no limit
+	size    int64              // permits; 0: no limit
+	permits *fairshare.Permits // one for each request that is let through; nil: no limit
+	siteOf  func(host string) string
 	held    atomic.Int64
 	waiting atomic.Int64
 	uploads atomic.Int64
@@ -60,12 +62,16 @@ type Gate struct {
 	shed      atomic.Int64  // refused requests
 }
 
-// NewGate makes a gate with a number of permits; 0 sets no limit. evict ends a connection
+// NewGate makes a gate with a number of permits; 0 sets no limit. siteOf returns the site that has a Host; the sites
+// share the permits and the queue. nil: there is one site. evict ends a connection
 // that has taken far more than its share, and reports whether there was one.
-func NewGate(permits int, evict func() bool) *Gate {
-	g := &Gate{size: int64(max(permits, 0)), evict: evict}
+func NewGate(permits int, siteOf func(host string) string, evict func() bool) *Gate {
+	g := &Gate{size: int64(max(permits, 0)), siteOf: siteOf, evict: evict}
+	if siteOf == nil {
+		g.siteOf = func(string) string { return "" }
+	}
 	if permits > 0 {
-		g.permits = semaphore.NewWeighted(g.size)
+		g.permits = fairshare.New(permits, permits*waitersPerPermit, siteOf != nil)
 	}
 	return g
 }
@@ -104,11 +110,11 @@ func (g *Gate) Usage() GateUsage {
 
 // ShouldShed decides whether a request is refused at once: because of pressure, or
 // because the queue for permits is full. A nil gate refuses nothing.
-func (g *Gate) ShouldShed(kind RequestKind) bool {
+func (g *Gate) ShouldShed(kind RequestKind, host string) bool {
 	if g == nil {
 		return false
 	}
-	if g.size > 0 && g.waiting.Load() >= g.size*waitersPerPermit {
+	if g.waiting.Load() > 0 && g.permits.IsFull(g.siteOf(host)) {
 		g.shed.Add(1)
 		return true
 	}
@@ -122,34 +128,28 @@ func (g *Gate) ShouldShed(kind RequestKind) bool {
 
 // Acquire waits for a permit. It returns nil if the request must be refused: the queue is
 // full, the wait was too long, or ctx has ended. waited reports whether it had to wait.
-func (g *Gate) Acquire(ctx context.Context) (p *Permit, waited bool) {
-	if g.permits == nil || g.permits.TryAcquire(1) {
-		return g.newPermit(), false
+func (g *Gate) Acquire(ctx context.Context, host string) (p *Permit, waited bool) {
+	p = &Permit{gate: g, site: g.siteOf(host)}
+	if g.permits == nil || g.permits.TryAcquire(p.site) {
+		g.held.Add(1)
+		return p, false
 	}
-	if g.waiting.Add(1) > g.size*waitersPerPermit {
-		g.waiting.Add(-1)
-		g.shed.Add(1)
-		return nil, false
-	}
+	g.waiting.Add(1)
 	defer g.waiting.Add(-1)
 	ctx, cancel := context.WithTimeout(ctx, permitWait)
 	defer cancel()
-	if g.permits.Acquire(ctx, 1) != nil {
+	if err := g.permits.Acquire(ctx, p.site, false); err != nil {
 		g.shed.Add(1)
-		return nil, true
+		return nil, !errors.Is(err, fairshare.ErrFull)
 	}
-	return g.newPermit(), true
-}
-
-func (g *Gate) newPermit() *Permit {
 	g.held.Add(1)
-	return &Permit{gate: g}
+	return p, true
 }
 
-func (g *Gate) release() {
+func (g *Gate) release(site string) {
 	g.held.Add(-1)
 	if g.permits != nil {
-		g.permits.Release(1)
+		g.permits.Release(site)
 	}
 }
 
@@ -158,6 +158,7 @@ func (g *Gate) release() {
 // the unit is released, and the request is parked.
 type Permit struct {
 	gate  *Gate
+	site  string
 	state atomic.Int32 // permitHeld and so on
 }
 
@@ -171,7 +172,7 @@ const (
 func (p *Permit) Release() {
 	switch p.state.Swap(permitReleased) {
 	case permitHeld:
-		p.gate.release()
+		p.gate.release(p.site)
 	case permitParked:
 		p.gate.parked.Add(-1)
 	}
@@ -196,7 +197,7 @@ func (p *Permit) WatchWrite(setDeadline func(time.Time) error, timeout time.Dura
 		defer close(decided)
 		if p.state.CompareAndSwap(permitHeld, permitParked) {
 			// An error means that the connection is closed already.
-			_ = setDeadline(time.Now().Add(p.gate.park(timeout)))
+			_ = setDeadline(time.Now().Add(p.gate.park(p.site, timeout)))
 		}
 	})
 	return func() {
@@ -207,8 +208,8 @@ func (p *Permit) WatchWrite(setDeadline func(time.Time) error, timeout time.Dura
 }
 
 // park releases the unit of a permit and returns the time that remains for its reply.
-func (g *Gate) park(timeout time.Duration) time.Duration {
-	g.release()
+func (g *Gate) park(site string, timeout time.Duration) time.Duration {
+	g.release(site)
 	n, most := g.parked.Add(1), g.maxHandoffs()
 	left := ScaleTimeout(timeout, MinWriteTimeout, n, most)
 	if most > 0 && n > most && !g.evict() {

@@ -17,20 +17,20 @@ func awaitCondition(t *testing.T, holds func() bool) {
 }
 
 func TestGateLimitsRequestsAndWaiters(t *testing.T) {
-	g := NewGate(1, nil)
-	first, waited := g.Acquire(context.Background())
+	g := NewGate(1, nil, nil)
+	first, waited := g.Acquire(context.Background(), "")
 	if first == nil || waited {
 		t.Fatalf("the first comes through as %v, %v", first, waited)
 	}
 	gone, leave := context.WithCancel(context.Background())
 	leave()
-	if got, _ := g.Acquire(gone); got != nil {
+	if got, _ := g.Acquire(gone, ""); got != nil {
 		t.Error("a client that has gone comes through")
 	}
 	later := make(chan *Permit)
 	for range waitersPerPermit {
 		go func() {
-			p, waited := g.Acquire(context.Background())
+			p, waited := g.Acquire(context.Background(), "")
 			if !waited {
 				t.Error("one did not wait")
 			}
@@ -38,10 +38,10 @@ func TestGateLimitsRequestsAndWaiters(t *testing.T) {
 		}()
 	}
 	awaitCondition(t, func() bool { return g.waiting.Load() == waitersPerPermit })
-	if got, _ := g.Acquire(context.Background()); got != nil {
+	if got, _ := g.Acquire(context.Background(), ""); got != nil {
 		t.Error("one too many comes through")
 	}
-	if !g.ShouldShed(KindSubmit) {
+	if !g.ShouldShed(KindSubmit, "") {
 		t.Error("another is let in while the queue is full")
 	}
 	for range waitersPerPermit {
@@ -52,7 +52,7 @@ func TestGateLimitsRequestsAndWaiters(t *testing.T) {
 	}
 	first.Release()
 	first.Release() // a second time does nothing
-	if got, waited := g.Acquire(context.Background()); got == nil || waited {
+	if got, waited := g.Acquire(context.Background(), ""); got == nil || waited {
 		t.Errorf("then one comes through as %v, %v", got, waited)
 	}
 	if g.waiting.Load() != 0 || g.shed.Load() != 3 {
@@ -61,7 +61,7 @@ func TestGateLimitsRequestsAndWaiters(t *testing.T) {
 }
 
 func TestGateLimitsUploadsAndHandoffs(t *testing.T) {
-	g := NewGate(8, nil)
+	g := NewGate(8, nil, nil)
 	for i := range 3 {
 		if got := g.TryAcquireUpload(); got != (i < 2) {
 			t.Errorf("upload %d: %v", i, got)
@@ -77,10 +77,10 @@ func TestGateLimitsUploadsAndHandoffs(t *testing.T) {
 			t.Errorf("connection %d: %v, crowded: %v", i, got, crowded)
 		}
 	}
-	open := NewGate(0, nil)
+	open := NewGate(0, nil, nil)
 	for range 100 {
-		p, waited := open.Acquire(context.Background())
-		if p == nil || waited || !open.TryAcquireUpload() || !open.TryAcquireHandoff() || open.IsCrowded() || open.ShouldShed(KindBrowse) {
+		p, waited := open.Acquire(context.Background(), "")
+		if p == nil || waited || !open.TryAcquireUpload() || !open.TryAcquireHandoff() || open.IsCrowded() || open.ShouldShed(KindBrowse, "") {
 			t.Fatal("a gate without limits refuses")
 		}
 		p.Release()
@@ -88,14 +88,14 @@ func TestGateLimitsUploadsAndHandoffs(t *testing.T) {
 }
 
 func TestGateShedsUnderPressure(t *testing.T) {
-	g := NewGate(0, nil)
+	g := NewGate(0, nil, nil)
 	g.RecordPressure(0.5)
 	shed := 0
 	for range 100 {
-		if g.ShouldShed(KindBrowse) {
+		if g.ShouldShed(KindBrowse, "") {
 			shed++
 		}
-		if g.ShouldShed(KindSubmit) {
+		if g.ShouldShed(KindSubmit, "") {
 			t.Fatal("an order is shed")
 		}
 	}
