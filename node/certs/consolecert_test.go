@@ -7,6 +7,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -101,5 +103,42 @@ func TestConsoleCAIsConstrained(t *testing.T) {
 	}
 	if !slices.Equal(ca.cert.PermittedDNSDomains, []string{"local", "localhost"}) || !ca.cert.PermittedDNSDomainsCritical {
 		t.Error("a client that does not know the constraints would ignore them")
+	}
+}
+
+// A client that asks for one of the owner's host names gets the owner's certificate; all others, and one
+// that names no host, get the rack's own, in a real handshake.
+func TestConsoleHasTheOwnersCertificateForTheOwnersNames(t *testing.T) {
+	ca, pool := newTestCA(t, 1)
+	file := filepath.Join(t.TempDir(), "shop.pem")
+	if err := os.WriteFile(file, bundleFor(t, time.Now(), time.Hour, "shop.example"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	owner := new(fakeRack).newManager(t, "board-1", func(c *Config) { c.Files = []Pair{{file, file}} })
+	c := &ConsoleCerts{CA: ca, Boards: []string{"board-1"}, Owner: owner}
+	for name, want := range map[string]string{
+		"shop.example": "shop.example", "SHOP.example": "shop.example",
+		RackHost: RackHost, "board-1.local": RackHost, "other.example": RackHost, "": RackHost,
+	} {
+		here, there := net.Pipe()
+		server := tls.Server(there, c.TLSConfig())
+		done := make(chan error, 1)
+		go func() { done <- server.Handshake(); there.Close() }()
+		client := tls.Client(here, &tls.Config{ServerName: name, InsecureSkipVerify: true}) // the test looks itself
+		if err := client.Handshake(); err != nil {
+			t.Errorf("%q: %v", name, err)
+		} else {
+			leaf := client.ConnectionState().PeerCertificates[0]
+			if leaf.DNSNames[0] != want {
+				t.Errorf("%q gets the certificate of %v", name, leaf.DNSNames)
+			}
+			if _, err := leaf.Verify(x509.VerifyOptions{Roots: pool, DNSName: RackHost}); (err == nil) != (want == RackHost) {
+				t.Errorf("%q: %v", name, err)
+			}
+		}
+		here.Close()
+		if err := <-done; err != nil {
+			t.Errorf("%q: the console: %v", name, err)
+		}
 	}
 }

@@ -24,7 +24,7 @@ const UserName = "bramble"
 
 // The limit on wrong passwords, a token bucket per client and rack: maxFailureBurst at once,
 // then one each failureDecay. maxFailedClients clients are remembered; beyond that, the
-// one with the oldest failure is forgotten. A browser with a device cookie is a client by itself.
+// one with the least debt is forgotten. A browser with a device cookie is a client by itself.
 // All addresses together have strangerShare times as much, because a guesser can have many; an
 // address that has sent a right password does not wait for the others.
 const (
@@ -33,8 +33,8 @@ const (
 	strangerShare    = 5
 	strangers        = "" // the name of all addresses together
 	maxFailedClients = 256
-	maxClientName    = 64 // bytes
-	maxDebt          = 60 // ten minutes: boards tell each other failures, and a rack has many
+	maxClientName    = 64               // bytes
+	maxDebt          = 10 * time.Minute // boards tell each other failures, and a rack has many
 )
 
 // localName is the name of a client of the unix socket or, at a console without accounts, on this
@@ -98,15 +98,8 @@ type auth struct {
 
 	verifying sync.Mutex // held for one slow hash at a time: more would take a first Pi's processor
 	mu        sync.Mutex
-	failures  map[string]*failedClient // guarded by mu; at most maxFailedClients
-	verified  map[string]bool          // guarded by mu; MACs of name and password, and addresses; at most 2*maxVerified
-}
-
-// failedClient is a client that sent a wrong password. Its debt grows by one with each
-// failure and shrinks by one each failureDecay.
-type failedClient struct {
-	debt float64
-	last time.Time
+	failures  map[string]time.Time // guarded by mu; when a client has no debt any more; at most maxFailedClients
+	verified  map[string]bool      // guarded by mu; MACs of name and password, and addresses; at most 2*maxVerified
 }
 
 // newAuth makes an auth; hosts are the console's own names.
@@ -114,7 +107,7 @@ func newAuth(cfg Config, hosts []string, isBoard func(string) bool, now func() t
 	a := &auth{
 		accounts: cfg.Accounts, localSteers: cfg.LocalSteers, fields: proxyfields.New(), hosts: make(map[string]bool), isBoard: isBoard, isOnLink: isOnLink,
 		deviceKey: cfg.DeviceKey, shareFailed: cfg.ShareFailure, now: now,
-		failures: make(map[string]*failedClient), verified: make(map[string]bool),
+		failures: make(map[string]time.Time), verified: make(map[string]bool),
 	}
 	if cfg.Password != "" {
 		a.accounts = append(a.accounts[:len(a.accounts):len(a.accounts)], Account{UserName, RoleSteer, cfg.Password})
@@ -244,8 +237,8 @@ func (a *auth) lockoutTime(client, sum string) (wait time.Duration, wasRight boo
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, name := range []string{client, strangers} {
-		if t := a.failures[name]; t != nil && (name == client || isAddress(client) && !a.verified[client]) {
-			wait = max(wait, time.Duration(max(0, t.debtAt(a.now())-(maxFailureBurst-1))*float64(failureDecay)))
+		if name == client || isAddress(client) && !a.verified[client] {
+			wait = max(wait, max(0, a.failures[name].Sub(a.now()))-(maxFailureBurst-1)*failureDecay)
 		}
 	}
 	return wait, a.verified[sum]
@@ -260,58 +253,41 @@ func isAddress(client string) bool {
 func (a *auth) recordFailure(client string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.addDebt(client, 1)
+	a.addDebt(client, failureDecay)
 	if isAddress(client) {
-		a.addDebt(strangers, 1./strangerShare)
+		a.addDebt(strangers, failureDecay/strangerShare)
 	}
 }
 
 // addDebt adds to a client's debt; mu is held.
-func (a *auth) addDebt(client string, debt float64) {
+func (a *auth) addDebt(client string, debt time.Duration) {
+	if _, known := a.failures[client]; !known && len(a.failures) >= maxFailedClients {
+		oldest := client
+		for name, end := range a.failures {
+			if oldest == client || end.Before(a.failures[oldest]) {
+				oldest = name
+			}
+		}
+		delete(a.failures, oldest)
+	}
 	now := a.now()
-	t := a.failures[client]
-	if t == nil {
-		if len(a.failures) >= maxFailedClients {
-			a.forgetOldest()
-		}
-		t = &failedClient{last: now}
-		a.failures[client] = t
-	}
-	t.debt, t.last = min(t.debtAt(now)+debt, maxDebt), now
-}
-
-// forgetOldest forgets the client with the oldest failure; mu is held.
-func (a *auth) forgetOldest() {
-	var oldest string
-	var since time.Time
-	for p, t := range a.failures {
-		if since.IsZero() || t.last.Before(since) {
-			oldest, since = p, t.last
-		}
-	}
-	delete(a.failures, oldest)
-}
-
-func (f *failedClient) debtAt(now time.Time) float64 {
-	return max(0, f.debt-now.Sub(f.last).Seconds()/failureDecay.Seconds())
+	left := max(0, a.failures[client].Sub(now))
+	a.failures[client] = now.Add(min(left+debt, maxDebt))
 }
 
 // clientOfRequest returns the client of a request. It does not trust header fields
 // about clients behind a proxy.
 func clientOfRequest(r *http.Request) netip.Prefix {
-	at, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Prefix{}
-	}
+	at, _ := netip.ParseAddrPort(r.RemoteAddr) // an error leaves no address
 	return clientPrefix(at.Addr())
 }
 
 // guesserOf returns the name of a request's client for the limit on wrong passwords. On a link all
 // machines share one /64, so there each address counts.
 func (a *auth) guesserOf(r *http.Request) string {
-	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	at, _ := netip.ParseAddrPort(r.RemoteAddr)
 	addr := at.Addr().Unmap().WithZone("")
-	if err == nil && (addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.Is6() && a.isOnLink(addr)) {
+	if addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.Is6() && a.isOnLink(addr) {
 		return netip.PrefixFrom(addr, addr.BitLen()).String()
 	}
 	return clientPrefix(addr).String()
@@ -334,10 +310,7 @@ func clientPrefix(addr netip.Addr) netip.Prefix {
 	if addr.Is6() && !addr.IsLoopback() {
 		bits = 64
 	}
-	p, err := addr.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
+	p, _ := addr.Prefix(bits) // no address has no prefix
 	return p
 }
 

@@ -185,7 +185,7 @@ func TestFailedClientsAreBounded(t *testing.T) {
 			t.Fatalf("%d clients are remembered", len(a.failures))
 		}
 	}
-	if a.failures[first] != nil {
+	if _, known := a.failures[first]; known {
 		t.Error("the client with the oldest failure was not forgotten")
 	}
 }
