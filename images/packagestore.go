@@ -74,9 +74,9 @@ func (p PackageSource) listMirrors(ctx context.Context, t toolbox) ([]string, er
 	if p.Mirror != "" {
 		return []string{strings.TrimRight(p.Mirror, "/")}, nil
 	}
-	found := systemMirrors("/etc/apt", p.Suite)
-	if len(found) == 0 {
-		return nil, errors.New("the system's apt names no Debian mirror: name one with --mirror URL")
+	found, err := systemMirrors(ctx, t, p.Suite)
+	if err != nil || len(found) == 0 {
+		return nil, errors.Join(errors.New("the system's apt names no Debian mirror: name one with --mirror URL"), err)
 	}
 	return found, nil
 }

@@ -21,6 +21,7 @@ type tool struct{ name, debian string }
 func buildTools(o Options) []tool {
 	need := []tool{
 		{aptHelper, "apt"},
+		{aptGet, "apt"},
 		{"dpkg-deb", "dpkg"},
 		{"depmod", "kmod"},
 		{"xz", "xz-utils"},
@@ -37,11 +38,11 @@ func buildTools(o Options) []tool {
 
 // relockTools returns the programs that a lock is made with.
 func relockTools() []tool {
-	return []tool{{aptHelper, "apt"}, {"gpgv", "gpgv"}, {"xz", "xz-utils"}}
+	return []tool{{aptHelper, "apt"}, {aptGet, "apt"}, {"gpgv", "gpgv"}, {"xz", "xz-utils"}}
 }
 
-// aptHelper downloads like apt: with the system's own proxies and passwords.
-const aptHelper = "apt-helper"
+// aptHelper downloads like apt: with the system's own proxies and passwords. aptGet tells apt's sources.
+const aptHelper, aptGet = "apt-helper", "apt-get"
 
 // extraToolFolders returns folders of programs that a user's PATH may lack.
 func extraToolFolders() []string { return []string{"/usr/sbin", "/sbin", "/usr/lib/apt"} }

@@ -118,6 +118,7 @@ func TestRecordedBackupIsRestored(t *testing.T) {
 	c.putChunks()
 	c.step("finish", http.StatusOK, fmt.Sprintf("The rack has %d orders", h.Orders))
 	c.step("finish", http.StatusOK, fmt.Sprintf("The rack has %d orders", h.Orders)) // the answer was lost
+	c.step("finish", http.StatusOK, "end them again: bramble orders relink --revoke")
 
 	lines, err := os.ReadFile(filepath.Join("testdata", "recorded", "rack.txt"))
 	if err != nil {

@@ -175,7 +175,7 @@ func (s *Service) renewLinks(ctx context.Context, o OperatorCommand) (result Ope
 			return result, err
 		}
 		links = int(s.cfg.Book.Count())
-		text = fmt.Sprintf("Links of receipts that end: %d. Mails with the new link: %d, one a second. The other buyers ask the shop.", links, mails)
+		text = fmt.Sprintf("Links of receipts that end: %d. Mails with the new link: %d, one a second. The other buyers ask the shop: bramble orders show REF --link", links, mails)
 	}
 	if o.DryRun {
 		return OperatorResult{Text: "Nothing changed (dry run). " + text, Links: links, Mails: mails}, nil
