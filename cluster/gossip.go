@@ -24,7 +24,7 @@ const (
 // startGossip starts memberlist. It is called with listMu held, at the start and when the address
 // changes.
 func (m *Members) startGossip() error {
-	inner, err := newTransport(m.ctx, m.bind, m.libraryLog)
+	inner, err := newTransport(m.ctx, m.bind, m.unproven, m.libraryLog)
 	if err != nil {
 		return err
 	}
@@ -260,7 +260,7 @@ func (g gossipDelegate) noteAlive(n *memberlist.Node) {
 		m.queueEvent(Joined, n.Name, fmt.Sprintf("%s joined at %s", n.Name, addr.Addr()))
 	case !b.Alive:
 		m.queueEvent(Returned, n.Name, fmt.Sprintf("%s is back after %s", n.Name, roundedSince(b.Since)))
-		b.Since = time.Now()
+		b.Since, b.leaving = time.Now(), false
 	}
 	b.Addr, b.Alive, b.Departed = addr, true, false
 	m.noteMeta(b, meta)

@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"bramble/cluster/logdedup"
+	"bramble/cluster/unproven"
 )
 
 const (
@@ -55,6 +56,7 @@ type Members struct {
 	log        *slog.Logger // logs every line
 	dedupLog   *slog.Logger // logs the same line once a minute
 	libraryLog *log.Logger
+	unproven   *unproven.Connections
 	ctx        context.Context
 	cancel     context.CancelFunc
 	wg         sync.WaitGroup
@@ -113,6 +115,7 @@ func Start(ctx context.Context, cfg MembersConfig) (*Members, error) {
 		publishedAt: time.Now(),
 		watchers:    make(map[int]chan Event),
 	}
+	m.unproven = unproven.New(unproven.Timeout, m.isBoardAddr, dedup)
 	m.boards[cfg.Name] = &Board{Name: cfg.Name, Meta: cfg.Meta, Alive: true, Since: time.Now(), Self: true}
 	m.listMu.Lock()
 	err = m.startGossip()
@@ -140,6 +143,11 @@ func (m *Members) Boards() []Board {
 	}
 	slices.SortFunc(boards, func(a, b Board) int { return strings.Compare(a.Name, b.Name) })
 	return boards
+}
+
+// isBoardAddr reports whether another known board, alive or not, is at addr.
+func (m *Members) isBoardAddr(addr netip.Addr) bool {
+	return slices.ContainsFunc(m.Boards(), func(b Board) bool { return !b.Self && b.Addr.Addr() == addr })
 }
 
 // Self returns this board.

@@ -14,16 +14,13 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"bramble/cluster/unproven"
 )
 
-const (
-	// maxGossipStreams bounds the open TCP gossip connections. Anyone can open one, and memberlist starts
-	// a goroutine for each before it authenticates. A healthy rack has one or two.
-	maxGossipStreams = 16
-	// maxGossipStream bounds the bytes that one of them may send. memberlist reads up to 20 MB before it
-	// authenticates, which is a tenth of a board's memory; a rack of 1,000 boards needs half a megabyte.
-	maxGossipStream = 1 << 20
-)
+// maxGossipStream bounds the bytes that a stream may send. memberlist reads up to 20 MB before it
+// authenticates, which is a tenth of a board's memory; a rack of 1,000 boards needs half a megabyte.
+const maxGossipStream = 1 << 20
 
 var errStreamTooLong = errors.New("gossip stream is larger than any rack's state")
 
@@ -33,12 +30,11 @@ var errStreamTooLong = errors.New("gossip stream is larger than any rack's state
 // the old metadata (memberlist 0.7, setAlive).
 type gossipTransport struct {
 	*memberlist.NetTransport
-	ctx     context.Context
-	log     *log.Logger
-	packets chan *memberlist.Packet
-	streams chan net.Conn
-	open    atomic.Int32
-	inbound sync.Map // of incoming streams, by remote address
+	ctx      context.Context
+	unproven *unproven.Connections
+	packets  chan *memberlist.Packet
+	streams  chan net.Conn
+	inbound  sync.Map // of incoming streams, by remote address
 
 	stop    sync.Once
 	ready   chan struct{} // closed by deliver
@@ -48,7 +44,7 @@ type gossipTransport struct {
 }
 
 // newTransport listens on bind. Port 0 is a free port, the same for TCP and UDP.
-func newTransport(ctx context.Context, bind netip.AddrPort, logger *log.Logger) (*gossipTransport, error) {
+func newTransport(ctx context.Context, bind netip.AddrPort, waiting *unproven.Connections, logger *log.Logger) (*gossipTransport, error) {
 	const portTries = 10 // a port that is free for TCP may be taken for UDP
 	config := &memberlist.NetTransportConfig{
 		BindAddrs: []string{bind.Addr().String()},
@@ -65,32 +61,27 @@ func newTransport(ctx context.Context, bind netip.AddrPort, logger *log.Logger) 
 	t := &gossipTransport{
 		NetTransport: inner,
 		ctx:          ctx,
-		log:          logger,
+		unproven:     waiting,
 		packets:      make(chan *memberlist.Packet),
 		streams:      make(chan net.Conn),
 		ready:        make(chan struct{}),
 		closing:      make(chan struct{}),
 		done:         make(chan struct{}),
 	}
-	t.wg.Go(t.relayPackets)
-	t.wg.Go(t.admitStreams)
+	t.wg.Go(t.relayInbound)
 	return t, nil
 }
 
 // deliver begins to deliver what arrives, and what has arrived. It is called once.
 func (t *gossipTransport) deliver() { close(t.ready) }
 
-// awaitReady returns when deliver or Shutdown is called.
-func (t *gossipTransport) awaitReady() {
+// relayInbound passes packets and streams on, once deliver is called. It reads until Shutdown has stopped the
+// listeners, which wait until what they received last is read.
+func (t *gossipTransport) relayInbound() {
 	select {
 	case <-t.ready:
 	case <-t.closing:
 	}
-}
-
-// relayPackets passes incoming packets on. It reads until Shutdown has stopped the listeners, like admitStreams.
-func (t *gossipTransport) relayPackets() {
-	t.awaitReady()
 	for {
 		select {
 		case packet := <-t.NetTransport.PacketCh():
@@ -98,30 +89,11 @@ func (t *gossipTransport) relayPackets() {
 			case t.packets <- packet:
 			case <-t.closing:
 			}
-		case <-t.done:
-			return
-		}
-	}
-}
-
-// admitStreams passes incoming streams on while there are not too many. It reads until Shutdown has stopped
-// the listeners, which wait until their last connection is received.
-func (t *gossipTransport) admitStreams() {
-	t.awaitReady()
-	for {
-		select {
 		case conn := <-t.NetTransport.StreamCh():
-			if t.open.Load() >= maxGossipStreams {
-				t.log.Printf("[WARN] memberlist: more than %d gossip connections at once, closed one from=%s",
-					maxGossipStreams, conn.RemoteAddr())
-				conn.Close()
-				continue
-			}
-			t.open.Add(1)
-			from := conn.RemoteAddr().String()
-			bounded := &boundedConn{Conn: conn, left: maxGossipStream, onClose: func() {
+			from, proved := conn.RemoteAddr().String(), t.unproven.Add(conn)
+			bounded := &boundedConn{Conn: conn, left: maxGossipStream, proved: proved, onClose: func() {
 				t.inbound.Delete(from)
-				t.open.Add(-1)
+				proved()
 			}}
 			t.inbound.Store(from, bounded)
 			select {
@@ -178,14 +150,16 @@ func (t *gossipTransport) DialAddressTimeout(a memberlist.Address, timeout time.
 	if err != nil {
 		return nil, err
 	}
-	return &boundedConn{Conn: conn, left: maxGossipStream, onClose: func() {}}, nil
+	return &boundedConn{Conn: conn, left: maxGossipStream, proved: func() {}, onClose: func() {}}, nil
 }
 
-// boundedConn limits the bytes that can be read. While it is muted, it sends nothing.
+// boundedConn limits the bytes that can be read. While it is muted, it sends nothing. Otherwise memberlist writes
+// only to a caller whose message it could decrypt.
 type boundedConn struct {
 	net.Conn
 	muted   atomic.Bool
-	left    int64 // bytes; used by the one goroutine that reads
+	proved  func() // called by each write
+	left    int64  // bytes; used by the one goroutine that reads
 	close   sync.Once
 	onClose func()
 }
@@ -203,6 +177,7 @@ func (c *boundedConn) Write(p []byte) (int, error) {
 	if c.muted.Load() {
 		return len(p), nil
 	}
+	c.proved()
 	return c.Conn.Write(p)
 }
 

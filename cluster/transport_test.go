@@ -5,21 +5,24 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"bramble/cluster/unproven"
 )
 
-// Anything that strangers send before they are authenticated is bounded.
+// One stranger holds few streams at once, and keeps no board out.
 func TestTransportLimitsStreams(t *testing.T) {
 	noLeaks(t)
 	cfg, _ := testConfig(t, "a")
 	a := mustStart(t, cfg)
 	var held []net.Conn
-	for range maxGossipStreams {
+	for range 2 * unproven.MaxStranger {
 		conn, err := net.Dial("tcp", gossipAddr(a))
 		if err != nil {
 			t.Fatal(err)
@@ -27,27 +30,30 @@ func TestTransportLimitsStreams(t *testing.T) {
 		defer conn.Close()
 		held = append(held, conn)
 	}
-	extra, err := net.Dial("tcp", gossipAddr(a))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer extra.Close()
-	extra.SetReadDeadline(time.Now().Add(patience))
-	if n, err := extra.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+	held[0].SetReadDeadline(time.Now().Add(patience))
+	if n, err := held[0].Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("one stream too many is admitted: %d, %v", n, err)
 	}
-	for _, conn := range held {
-		conn.Close()
-	}
-	b := startBoard(t, "b", gossipAddr(a)) // and then there is room again
+	b := startBoard(t, "b", gossipAddr(a))
 	eventually(t, "a real board gets in", func() bool { return ringOf(a) == "a b" && ringOf(b) == "a b" })
+	eventually(t, "no stream is left", func() bool {
+		left := 0
+		for _, conn := range held {
+			conn.SetReadDeadline(time.Now().Add(time.Millisecond))
+			if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+				left++
+			}
+		}
+		return left == 0
+	})
 }
 
 // What arrives before memberlist knows its own board waits until it does. Gossip about an earlier life of the board
 // made it dead in its own eyes, and it then refuted nothing.
 func TestTransportDeliversNothingBeforeItsBoardIsKnown(t *testing.T) {
 	noLeaks(t)
-	tr, err := newTransport(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"), log.New(io.Discard, "", 0))
+	tr, err := newTransport(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"),
+		unproven.New(time.Hour, func(netip.Addr) bool { return false }, slog.New(slog.DiscardHandler)), log.New(io.Discard, "", 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,10 +77,16 @@ func TestTransportDeliversNothingBeforeItsBoardIsKnown(t *testing.T) {
 	case <-time.After(100 * time.Millisecond):
 	}
 	tr.deliver()
-	if packet := <-tr.PacketCh(); string(packet.Buf) != "early" {
-		t.Errorf("the packet is %q", packet.Buf)
+	for range 2 {
+		select { // in either order
+		case packet := <-tr.PacketCh():
+			if string(packet.Buf) != "early" {
+				t.Errorf("the packet is %q", packet.Buf)
+			}
+		case conn := <-tr.StreamCh():
+			conn.Close()
+		}
 	}
-	(<-tr.StreamCh()).Close()
 }
 
 func TestBoundedConn(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
+	"bramble/cluster/unproven"
 )
 
 // A knock authenticates a caller before TLS begins: a version byte, 16 random
@@ -29,13 +30,8 @@ const (
 	knockSize    = 1 + knockRandom + sha256.Size
 )
 
-const (
-	// knockTimeout bounds how long a caller may take to knock.
-	knockTimeout = 2 * time.Second
-	// maxKnocking bounds the connections whose knock is awaited. Above it a new
-	// connection is closed at once.
-	maxKnocking = 64
-)
+// acceptPause is the pause after a failed accept.
+const acceptPause = 100 * time.Millisecond
 
 var errWrongKnock = errors.New("the caller does not hold this rack's key")
 
@@ -66,89 +62,76 @@ func checkKnock(b []byte, keys [][]byte) bool {
 	return matches == 1
 }
 
-// knockListener accepts only connections with a valid knock.
+// knockListener accepts only connections whose caller has proved the rack key, by a valid knock and the TLS handshake.
 type knockListener struct {
 	net.Listener
-	keys    [][]byte
-	log     *slog.Logger
-	ready   chan net.Conn
-	ctx     context.Context // ends when the listener closes
-	cancel  context.CancelFunc
-	running sync.WaitGroup
-	permits *semaphore.Weighted
-
-	mu  sync.Mutex
-	err error // why accepting ended; guarded by mu
+	keys     [][]byte
+	tls      *tls.Config
+	unproven *unproven.Connections
+	log      *slog.Logger
+	ready    chan net.Conn
+	ctx      context.Context // ends when the listener closes
+	cancel   context.CancelFunc
+	running  sync.WaitGroup
 }
 
-func newKnockListener(inner net.Listener, keys [][]byte, log *slog.Logger) *knockListener {
+func newKnockListener(inner net.Listener, id *linkIdentity, waiting *unproven.Connections, log *slog.Logger) *knockListener {
 	l := &knockListener{
-		Listener: inner,
-		keys:     keys,
-		log:      log,
-		ready:    make(chan net.Conn),
-		permits:  semaphore.NewWeighted(maxKnocking),
+		Listener: inner, keys: id.knockKeys, tls: id.serverConfig(), unproven: waiting, log: log, ready: make(chan net.Conn),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.running.Go(l.acceptLoop)
 	return l
 }
 
-// acceptLoop accepts connections and awaits their knocks, at most maxKnocking at
-// a time.
+// acceptLoop accepts connections and has each prove the rack key. It ends with the listener only: when a
+// board has too many files open, that passes.
 func (l *knockListener) acceptLoop() {
-	for {
+	for l.ctx.Err() == nil {
 		conn, err := l.Listener.Accept()
 		if err != nil {
-			l.mu.Lock()
-			l.err = err
-			l.mu.Unlock()
-			l.cancel()
-			return
-		}
-		if !l.permits.TryAcquire(1) {
-			l.log.Warn("rack link: too many callers that have not proved the rack key; closing the newest", "limit", maxKnocking)
-			conn.Close()
+			if l.ctx.Err() == nil {
+				l.log.Warn("rack link: cannot accept a connection", "error", err)
+				time.Sleep(acceptPause)
+			}
 			continue
 		}
-		l.running.Go(func() {
-			defer l.permits.Release(1)
-			l.admitCaller(conn)
-		})
+		proved := l.unproven.Add(conn)
+		l.running.Go(func() { l.admitCaller(conn, proved) })
 	}
 }
 
-// admitCaller passes a connection to Accept if its knock is valid, and closes it
-// otherwise.
-func (l *knockListener) admitCaller(conn net.Conn) {
+// admitCaller passes a connection to Accept if its caller proves the rack key, and closes it otherwise.
+func (l *knockListener) admitCaller(conn net.Conn, proved func()) {
+	defer proved()
 	stop := context.AfterFunc(l.ctx, func() { conn.Close() })
 	defer stop()
-	if err := readKnock(conn, l.keys); err != nil {
-		l.log.Warn("rack link: closed a connection unanswered: "+err.Error(),
+	secure := tls.Server(conn, l.tls)
+	err := readKnock(conn, l.keys)
+	if err == nil {
+		err = secure.HandshakeContext(l.ctx)
+	}
+	if err != nil {
+		l.log.Warn("rack link: closed a connection: "+err.Error(),
 			"caller", conn.RemoteAddr().String(),
 			"hint", "if it is one of your boards, give it the same [rack] key")
 		conn.Close()
 		return
 	}
+	proved()
 	select {
-	case l.ready <- conn:
+	case l.ready <- secure:
 	case <-l.ctx.Done():
 		conn.Close()
 	}
 }
 
 func readKnock(conn net.Conn, keys [][]byte) error {
-	if err := conn.SetReadDeadline(time.Now().Add(knockTimeout)); err != nil {
-		return fmt.Errorf("setting a deadline: %w", err)
-	}
 	var b [knockSize]byte
-	if _, err := io.ReadFull(conn, b[:]); err != nil {
+	if _, err := io.ReadFull(conn, b[:]); err != nil || !checkKnock(b[:], keys) {
 		return errWrongKnock
 	}
-	if !checkKnock(b[:], keys) {
-		return errWrongKnock
-	}
-	return conn.SetReadDeadline(time.Time{})
+	return nil
 }
 
 // Accept returns the next connection whose caller holds the rack key.
@@ -157,11 +140,6 @@ func (l *knockListener) Accept() (net.Conn, error) {
 	case conn := <-l.ready:
 		return conn, nil
 	case <-l.ctx.Done():
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if l.err != nil {
-			return nil, l.err
-		}
 		return nil, net.ErrClosed
 	}
 }

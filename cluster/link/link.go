@@ -10,14 +10,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
+
+	"bramble/cluster/unproven"
 )
 
 // Errors of the rack link, to be matched with errors.Is.
@@ -25,7 +29,7 @@ var (
 	// ErrUnknownPeer: no live board of that name is known.
 	ErrUnknownPeer = errors.New("the rack has no live board of that name")
 	// ErrPeerSilent: the board gave no sign of life within half a peer
-	// timeout, or broke the connection. Another board may answer.
+	// timeout, or ended its response early. Another board may answer.
 	ErrPeerSilent = errors.New("the board does not answer")
 )
 
@@ -42,6 +46,8 @@ const (
 	pingShare = 8
 	// idleTimeout limits how long an unused connection between boards stays open.
 	idleTimeout = 90 * time.Second
+	// probeInterval is the time, ±25 %, between two pings of a board that is down.
+	probeInterval = time.Second
 	// headerTimeout bounds how long a caller may take to send a request's header.
 	headerTimeout = 5 * time.Second
 	// The connections to one board are bounded, and of three kinds. Pings and
@@ -92,7 +98,8 @@ type Link struct {
 // peerState is the state of the link to one peer.
 type peerState struct {
 	Peer
-	down     atomic.Bool  // it did not answer the last request or ping
+	down     atomic.Bool  // it could not be reached, or did not answer a ping
+	probing  atomic.Bool  // a ping is due, because it is down
 	inFlight atomic.Int64 // requests whose response body is not closed
 	pings    singleflight.Group
 }
@@ -111,13 +118,13 @@ func New(cfg Config) (*Link, error) {
 		id:          id,
 		log:         cfg.Logger,
 		peerTimeout: cfg.PeerTimeout,
-		listener:    newKnockListener(inner, id.knockKeys, cfg.Logger),
 		byName:      map[string]*peerState{},
 		byHost:      map[string]*peerState{},
 	}
 	if l.peerTimeout <= 0 {
 		l.peerTimeout = DefaultPeerTimeout
 	}
+	l.listener = newKnockListener(inner, id, unproven.New(max(unproven.Timeout, l.peerTimeout), l.isPeerAddr, cfg.Logger), cfg.Logger)
 	l.data = l.newHTTPTransport(maxDataConns)
 	l.control = l.newHTTPTransport(maxControlConns)
 	l.ledger = l.newHTTPTransport(maxLedgerConns)
@@ -146,13 +153,13 @@ func (l *Link) Serve(ctx context.Context, handler http.Handler) error {
 	mux.Handle("/", handler)
 	server := &http.Server{
 		Handler:           mux,
-		ReadHeaderTimeout: max(headerTimeout, l.peerTimeout), // includes the handshake, for which callers wait as long
-		IdleTimeout:       idleTimeout + headerTimeout,       // the caller closes first
+		ReadHeaderTimeout: max(headerTimeout, l.peerTimeout),
+		IdleTimeout:       idleTimeout + headerTimeout, // the caller closes first
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(l.log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(tls.NewListener(l.listener, l.id.serverConfig())) }()
+	go func() { served <- server.Serve(l.listener) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("rack link: %w", err)
@@ -169,6 +176,7 @@ func (l *Link) Serve(ctx context.Context, handler http.Handler) error {
 
 // Close closes the listener and the idle connections to other boards.
 func (l *Link) Close() error {
+	l.SetPeers(nil) // ends the probes
 	err := l.listener.Close()
 	l.data.CloseIdleConnections()
 	l.control.CloseIdleConnections()
@@ -209,7 +217,20 @@ func (l *Link) findPeer(board string) *peerState {
 	return l.byName[board]
 }
 
-// Up reports whether a board is known and answered the last request or ping.
+// isPeerAddr reports whether a board of the current set is at addr.
+func (l *Link) isPeerAddr(addr netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.byName {
+		if at, err := netip.ParseAddrPort(p.Addr); err == nil && at.Addr() == addr {
+			return true
+		}
+	}
+	return false
+}
+
+// Up reports whether a board is known, and could be reached and answered pings when that was last tried. A board
+// that is not up is pinged about once a second until it is.
 func (l *Link) Up(board string) bool {
 	p := l.findPeer(board)
 	return p != nil && !p.down.Load()
@@ -241,12 +262,12 @@ func (l *Link) dialBoard(ctx context.Context, _, addr string) (net.Conn, error) 
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", p.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to %s: %w", p.Name, err)
+		return nil, fmt.Errorf("connecting to %s: %w: %w", p.Name, ErrPeerSilent, err)
 	}
 	tlsConn, err := l.openTLS(ctx, conn, p.Name)
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("connecting to %s at %s: %w", p.Name, p.Addr, err)
+		return nil, fmt.Errorf("connecting to %s at %s: %w: %w", p.Name, p.Addr, ErrPeerSilent, err)
 	}
 	return tlsConn, nil
 }
@@ -324,12 +345,31 @@ func addressRequest(ctx context.Context, r *http.Request, board string) *http.Re
 	return out
 }
 
+// markDown marks a peer as down, and has it pinged until it answers or is no peer any more: no request goes to
+// it, so nothing else would learn that it is back.
+func (l *Link) markDown(p *peerState) {
+	p.down.Store(true)
+	if !p.probing.CompareAndSwap(false, true) {
+		return
+	}
+	time.AfterFunc(probeInterval*3/4+rand.N(probeInterval/2), func() {
+		p.probing.Store(false)
+		if l.findPeer(p.Name) == p && p.down.Load() {
+			_ = l.pingPeer(p) // it remembers the result
+		}
+	})
+}
+
 // pingPeer pings a peer, for at most three eighths of the peer timeout, and remembers whether it
 // answered. Concurrent callers share one ping.
 func (l *Link) pingPeer(p *peerState) error {
 	_, err, _ := p.pings.Do("", func() (any, error) {
 		err := l.pingOnce(p)
-		p.down.Store(err != nil)
+		if err != nil {
+			l.markDown(p)
+		} else {
+			p.down.Store(false)
+		}
 		return nil, err
 	})
 	return err

@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
+	"math"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,27 +20,19 @@ type stallWatch struct {
 	cancel context.CancelCauseFunc
 	stall  time.Duration
 
-	mu      sync.Mutex // guards what follows
 	timer   *time.Timer
-	stopped bool
+	stopped atomic.Bool
 }
 
 func (w *stallWatch) start() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(w.stall, w.pingOnStall)
+	w.timer = time.AfterFunc(math.MaxInt64, w.pingOnStall) // it may not fire before it is stored
+	w.noteProgress()
 }
 
 // noteProgress restarts the timer, because bytes have arrived.
-func (w *stallWatch) noteProgress() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.stopped {
-		w.timer.Reset(w.stall)
-	}
-}
+func (w *stallWatch) noteProgress() { w.timer.Reset(w.stall) }
 
-// pingOnStall pings the board, and cancels the request if there is no answer.
+// pingOnStall pings the board, and cancels the request if there is no answer. After stop it does nothing.
 func (w *stallWatch) pingOnStall() {
 	if w.ctx.Err() != nil {
 		return
@@ -53,19 +46,16 @@ func (w *stallWatch) pingOnStall() {
 
 // stop ends the watch. It may be called again.
 func (w *stallWatch) stop() {
-	w.mu.Lock()
-	first := !w.stopped
-	w.stopped = true
-	w.timer.Stop()
-	w.mu.Unlock()
 	w.cancel(nil)
-	if first {
+	w.timer.Stop()
+	if w.stopped.CompareAndSwap(false, true) {
 		w.peer.inFlight.Add(-1)
 	}
 }
 
-// classifyError turns a transport's error into ErrPeerSilent if the board is at
-// fault, and marks the board as down until it answers again.
+// classifyError turns a transport's error into ErrPeerSilent, unless the caller gave up. A board that could not
+// be reached is down. An exchange that ended early says nothing about the board: an origin broke its response off,
+// or a client its upload, or the response has headers that net/http refuses. So a ping decides.
 func (w *stallWatch) classifyError(err error) error {
 	if cause := context.Cause(w.ctx); errors.Is(cause, ErrPeerSilent) {
 		return cause
@@ -73,7 +63,11 @@ func (w *stallWatch) classifyError(err error) error {
 	if w.caller.Err() != nil {
 		return err
 	}
-	w.peer.down.Store(true)
+	if errors.Is(err, ErrPeerSilent) {
+		w.link.markDown(w.peer)
+		return err
+	}
+	go w.link.pingPeer(w.peer)
 	return fmt.Errorf("%s: %w: %w", w.peer.Name, ErrPeerSilent, err)
 }
 
