@@ -66,24 +66,16 @@ func (c *Console) serveRack(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, s)
 }
 
-// controlOrNone returns the rack's Control, or one that always fails.
-func (c *Console) controlOrNone() Control {
-	if c.cfg.Control == nil {
-		return noControl{}
+// requireControl passes requests to next if this console can steer.
+func (c *Console) requireControl(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if c.cfg.Control == nil {
+			c.writeFailure(w, r, errNoControl)
+			return
+		}
+		next(w, r)
 	}
-	return c.cfg.Control
 }
-
-// noControl is the Control of a console that cannot steer.
-type noControl struct{}
-
-func (noControl) Purge(context.Context, PurgeRequest) (PurgeResult, error) {
-	return PurgeResult{}, errNoControl
-}
-
-func (noControl) Drain(context.Context, string, bool) error { return errNoControl }
-
-func (noControl) Locate(context.Context, string, bool) error { return errNoControl }
 
 var errNoControl = fmt.Errorf("%w: this console cannot steer its rack", ErrUnavailable)
 
@@ -98,7 +90,7 @@ func (c *Console) servePurge(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := actionContext(w, r)
 	defer cancel()
-	res, err := c.controlOrNone().Purge(ctx, p)
+	res, err := c.cfg.Control.Purge(ctx, p)
 	if err != nil {
 		c.writeFailure(w, r, err)
 		return
@@ -111,12 +103,12 @@ func (c *Console) servePurge(w http.ResponseWriter, r *http.Request) {
 
 // serveDrain takes a board out of service or puts it back; success is 204.
 func (c *Console) serveDrain(w http.ResponseWriter, r *http.Request) {
-	c.serveBoardAction(w, r, c.controlOrNone().Drain)
+	c.serveBoardAction(w, r, c.cfg.Control.Drain)
 }
 
 // serveLocate makes a board blink, or stops that; success is 204.
 func (c *Console) serveLocate(w http.ResponseWriter, r *http.Request) {
-	c.serveBoardAction(w, r, c.controlOrNone().Locate)
+	c.serveBoardAction(w, r, c.cfg.Control.Locate)
 }
 
 func (c *Console) serveBoardAction(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, board string, undo bool) error) {

@@ -172,9 +172,9 @@ func (c *Console) registerRoutes() {
 	}
 	api("/api/v1/rack", http.MethodGet, c.serveRack)
 	api("/api/v1/events", http.MethodGet, c.serveEvents)
-	api("/api/v1/purge", http.MethodPost, c.servePurge)
-	api("/api/v1/drain", http.MethodPost, c.serveDrain)
-	api("/api/v1/locate", http.MethodPost, c.serveLocate)
+	api("/api/v1/purge", http.MethodPost, c.requireControl(c.servePurge))
+	api("/api/v1/drain", http.MethodPost, c.requireControl(c.serveDrain))
+	api("/api/v1/locate", http.MethodPost, c.requireControl(c.serveLocate))
 	api("/api/v1/lab", http.MethodPost, c.serveLab)
 	c.mux.Handle(ShopPath, c.protect(c.serveShop))
 	c.mux.Handle(CardPath, c.protect(c.serveCard))
