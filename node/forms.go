@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"time"
 
 	"bramble/node/front/admission"
@@ -14,11 +15,15 @@ import (
 // after half a peer timeout; this is for one that is alive and slow.
 const formCountTimeout = 2 * time.Second
 
-// admitForm counts a form of the shop: see shop.Options. The owner of the client's network counts for the whole
+// formLimits counts the forms of the shop: see shop.FormLimits. The owner of the client's network counts for the whole
 // rack, so that five boards are one to a script, and one board is the whole shop to a school.
-func (b *board) admitForm(r *http.Request) (admitted, withPage bool) {
+type formLimits struct{ *board }
+
+// AdmitForm counts a form, and one that may cause a mail.
+func (b formLimits) AdmitForm(r *http.Request, isMailed bool) (admitted, withPage bool) {
 	client := b.sites.ClientAddr(r)
-	if !client.IsValid() || b.forms.Unasked.AllowForm(client) || b.forms.Counted.AllowForm(client) && b.ownerAllowsForm(r.Context(), client) {
+	if !client.IsValid() || (b.forms.Unasked.AllowForm(client) || b.countsForm(r.Context(), client, admission.FormSent)) &&
+		(!isMailed || b.countsForm(r.Context(), client, admission.FormMailed)) {
 		return true, true
 	}
 	b.formsRefused.Add(1)
@@ -28,9 +33,33 @@ func (b *board) admitForm(r *http.Request) (admitted, withPage bool) {
 	return false, b.forms.Pages.AllowForm(client)
 }
 
-// ownerAllowsForm asks the board that counts the forms of a client. If it does not answer, each board counts
-// alone until the rack has noticed.
-func (b *board) ownerAllowsForm(ctx context.Context, client netip.Addr) bool {
+// HoldsUnits counts an unconfirmed form and reports whether units may be held for it.
+func (b formLimits) HoldsUnits(r *http.Request) bool {
+	client := b.sites.ClientAddr(r)
+	return !client.IsValid() || b.countsForm(r.Context(), client, admission.FormHeld)
+}
+
+// NoteTold counts a form whose answer tells something about somebody else.
+func (b formLimits) NoteTold(r *http.Request) {
+	client := b.sites.ClientAddr(r)
+	if client.IsValid() && !b.countsForm(r.Context(), client, admission.FormTold) {
+		for b.forms.Counted[admission.FormTold].AllowForm(client) { // the rack has counted more: the next is refused here
+		}
+	}
+}
+
+// HasAsked reports whether a client has learned as much about other people as it may.
+func (b formLimits) HasAsked(r *http.Request) bool {
+	client := b.sites.ClientAddr(r)
+	return client.IsValid() && b.forms.Counted[admission.FormTold].HasSpent(client)
+}
+
+// countsForm counts a form of a client for a use here and at the board that counts the client's forms, and reports whether it
+// is within the limits. If that board does not answer, each board counts alone until the rack has noticed.
+func (b formLimits) countsForm(ctx context.Context, client netip.Addr, use admission.FormUse) bool {
+	if !b.forms.Counted[use].AllowForm(client) {
+		return false
+	}
 	_, network := admission.FormNetworks(client)
 	owner, _ := b.members.Ring().Owners("forms of " + network.String())
 	if owner == "" || owner == b.cfg.Board.Name {
@@ -39,7 +68,7 @@ func (b *board) ownerAllowsForm(ctx context.Context, client netip.Addr) bool {
 	// Also for a client that has gone: it must be counted.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), formCountTimeout)
 	defer cancel()
-	to := &url.URL{Path: formCountPath, RawQuery: url.Values{"client": {client.String()}}.Encode()}
+	to := &url.URL{Path: formCountPath, RawQuery: url.Values{"client": {client.String()}, "use": {strconv.Itoa(int(use))}}.Encode()}
 	reply, err := b.link.Do(ctx, owner, &http.Request{Method: http.MethodPost, URL: to, Header: http.Header{}})
 	if err != nil {
 		return true
@@ -51,7 +80,8 @@ func (b *board) ownerAllowsForm(ctx context.Context, client netip.Addr) bool {
 // countForm counts a form that another board has got.
 func (b *board) countForm(w http.ResponseWriter, r *http.Request) {
 	client, err := netip.ParseAddr(r.URL.Query().Get("client"))
-	if err == nil && !b.forms.Counted.AllowForm(client) {
+	use, _ := strconv.Atoi(r.URL.Query().Get("use")) // a board with an older program counts for one use
+	if err == nil && use >= 0 && use < int(admission.FormUses) && !b.forms.Counted[use].AllowForm(client) {
 		w.WriteHeader(http.StatusTooManyRequests)
 	}
 }

@@ -42,6 +42,9 @@ const (
 	catchUpWait = 10 * time.Minute
 )
 
+// defaultConfirm is how long people have to confirm by mail in a sale whose product does not say, if there is mail with links.
+const defaultConfirm = 30 * time.Minute
+
 // folderMode gives access to the owner only: the folder holds names and addresses.
 const folderMode = 0o700
 
@@ -76,11 +79,16 @@ func (b *board) openOrders(catalogue *shop.Catalogue) (*orderStack, error) {
 		offers[i].Mail = b.cfg.Mail.Server != ""
 		offers[i].Retain = time.Duration(b.cfg.Orders.Retention)
 	}
+	confirm := defaultConfirm
+	if b.cfg.Orders.PublicURL == "" { // no mail has a link
+		confirm = 0
+	}
 	s.service = orderservice.New(orderservice.Config{
 		Link: func(id orders.ID, token string) string {
 			return strings.TrimSuffix(b.cfg.Orders.PublicURL, "/") + shop.ReceiptPath(id, token)
 		},
-		Ledger: s.ledger, Book: s.book, Offers: offers, Keys: rackKeys(b.cfg.Rack), Logger: b.log, Clock: time.Now,
+		DefaultConfirm: confirm,
+		Ledger:         s.ledger, Book: s.book, Offers: offers, Keys: rackKeys(b.cfg.Rack), Logger: b.log, Clock: time.Now,
 		Amount: formatMoney, OthersAccept: b.othersAcceptOrders, LogViewDir: filepath.Join(folder, viewFolder), PurgeTag: func(tag string) { b.cache.PurgeTag(tag) },
 		Board: b.cfg.Board.Name, Version: b.version, BackupStatus: func() []backup.TargetStatus { return s.backups.Status() },
 	})
@@ -172,11 +180,11 @@ func (b *board) fulfilmentConfig(catalogue *shop.Catalogue, service *orderservic
 			TLS: fulfilment.TLSMode(cfg.Mail.TLS), Timeout: time.Duration(cfg.Mail.Timeout),
 		},
 		Leading: service.Leading, ShopName: catalogue.Name, Title: catalogue.Title,
-		ReceiptURL: func(o orders.Order) string {
+		ReceiptURL: func(o orders.Order, kind orders.JobKind) string {
 			if base == "" {
 				return ""
 			}
-			if o.State == orders.StateUnconfirmed {
+			if kind == orders.JobMailConfirm {
 				return base + shop.ConfirmPath(o.ID, service.SignConfirmation(o.ID))
 			}
 			return base + shop.ReceiptPath(o.ID, service.Sign(o.ID))

@@ -241,6 +241,9 @@ func (o *ordersFlags) listOrders(ctx context.Context, w world, c *client.Client)
 		}
 		_, err := fmt.Fprintf(w.out, form, order.Reference, order.Kind, order.State, strconv.Itoa(order.Quantity),
 			order.Made.Format("2006-01-02 15:04"), truncateCell(order.Product, 21))
+		if order.SameAddress != "" {
+			fmt.Fprintln(w.out, "    same postal address as "+order.SameAddress+", and together more than the limit")
+		}
 		return err
 	})
 	if err == nil && none {
@@ -273,7 +276,7 @@ func (o *ordersFlags) showOrder(ctx context.Context, w world, c *client.Client, 
 	}
 	for i, cell := range order.Cells(formatAmount) {
 		if cell != "" {
-			fmt.Fprintf(w.out, "%-11s %s\n", orderservice.Columns()[i], cell)
+			fmt.Fprintf(w.out, "%-12s %s\n", orderservice.Columns()[i], cell)
 		}
 	}
 	if o.link {

@@ -164,6 +164,9 @@ func describeSale(s orderservice.SaleJSON) []string {
 	if s.Closes != nil {
 		counts = append(counts, "closes "+s.Closes.Format(time.RFC3339))
 	}
+	if s.Confirm != "" {
+		counts = append(counts, "confirmed by mail within "+strings.TrimSuffix(s.Confirm, "0s"))
+	}
 	if len(counts) > 0 {
 		lines = append(lines, strings.Join(counts, ", "))
 	}

@@ -27,8 +27,9 @@ type Config struct {
 	// ShopName is the sender's name in mail, such as "Brambly's". It must be set if there is
 	// mail.
 	ShopName string
-	// ReceiptURL returns the address of an order's receipt; nil or "" = mail has no link.
-	ReceiptURL func(orders.Order) string
+	// ReceiptURL returns the address that a mail of a kind has: that of the order's receipt, or of the page that confirms it;
+	// nil or "" = mail has no link.
+	ReceiptURL func(orders.Order, orders.JobKind) string
 	// Title returns a product's name for people; nil = its slug.
 	Title func(product string) string
 	// Amount writes minor units of a currency for people; nil = mail has no totals.

@@ -161,9 +161,11 @@ func mailConfig(m MailConfig) Config {
 	}
 	return Config{
 		Mail: m, ShopName: "Brämble's", Jobs: newFakeJobStore(), Leading: func() bool { return true },
-		ReceiptURL: func(p orders.Order) string { return "https://shop.example/r/" + p.ID.String() + "/token" },
-		Title:      func(string) string { return "Raspberry Pi Model B" },
-		Amount:     func(int64, string) string { return "US$35.00" },
+		ReceiptURL: func(p orders.Order, _ orders.JobKind) string {
+			return "https://shop.example/r/" + p.ID.String() + "/token"
+		},
+		Title:  func(string) string { return "Raspberry Pi Model B" },
+		Amount: func(int64, string) string { return "US$35.00" },
 	}
 }
 

@@ -14,10 +14,13 @@ import (
 // name in To: a form that mails any text to any address would soon be abused.
 type mailWriter struct {
 	shop    string
-	receipt func(orders.Order) string
+	receipt func(orders.Order, orders.JobKind) string
 	title   func(string) string
 	amount  func(int64, string) string
 }
+
+// confirmLinkAge is the age of a form at which a mail with the link to confirm it comes too late, after an outage.
+const confirmLinkAge = 24 * time.Hour
 
 const timeForm = "2 January 2006, 15:04 UTC"
 
@@ -58,9 +61,9 @@ func (m *mailWriter) chooseText(o orders.Order, kind orders.JobKind, now time.Ti
 		return text
 	case kind == orders.JobMailReturned && o.State == orders.StateReturned:
 		return mailText{"Returned", "Your order came back to " + m.shop + ".", shownBy}
-	case kind == orders.JobMailConfirm && o.State == orders.StateUnconfirmed && now.Before(o.Until):
-		return mailText{"Please confirm", "Somebody sent the form at " + m.shop + " with this mail address. It does not count yet.",
-			"If it was you, open this page until " + o.Until.UTC().Format(timeForm) + " and press the button there:"}
+	case kind == orders.JobMailConfirm && now.Before(o.Made.Add(confirmLinkAge)): // whatever became of this form, the link is good
+		return mailText{"Please confirm", "Somebody sent a form at " + m.shop + " with this mail address. It counts only if you confirm it.",
+			"If it was you, open this page soon and press the button there. It shows all that was\nsent with your address and waits for you, and it has a form of your own:"}
 	case kind == orders.JobMailExists && o.Cancellable() && o.State != orders.StateUnconfirmed || kind == orders.JobMailExists && isOrdered:
 		return mailText{"You are here already", "Somebody filled in the form at " + m.shop + " again with this mail address. Nothing new was taken; what was there stays as it is.", shownBy}
 	case kind == orders.JobMailLink && (o.State == orders.StateOpen || o.State == orders.StateInvited || o.State == orders.StateWon || isOrdered):
@@ -84,7 +87,7 @@ func (m *mailWriter) writeMail(o orders.Order, kind orders.JobKind, now time.Tim
 		fmt.Fprintf(&b, "Total:     %s (price, shipping and tax)\n", m.amount(o.Total, o.Currency))
 	}
 	if m.receipt != nil {
-		if url := m.receipt(o); url != "" {
+		if url := m.receipt(o, kind); url != "" {
 			b.WriteString("\n" + text.next + "\n" + oneLine(url) + "\n")
 		}
 	}

@@ -20,6 +20,7 @@ func everyCommand() []Command {
 	by := Operation{Operator: "Grace Höpper", OpID: math.MaxUint64}
 	return []Command{
 		PlaceOrder{ID: MaxID, Product: "pi", Kind: KindWaiting, Quantity: 2, Total: 78_00, Currency: "USD", Person: somebody(), InAddition: true},
+		PlaceOrder{ID: MaxID, Product: "pi", Kind: KindOrder, Quantity: 2, Total: 78_00, Currency: "USD", Person: somebody(), Unheld: true},
 		Cancel{ID: 7, By: by, Reason: "sent back"},
 		Cancel{ID: 7},
 		Offer{

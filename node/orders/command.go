@@ -43,6 +43,8 @@ type PlaceOrder struct {
 	Currency   string // ISO 4217
 	Person     Person
 	InAddition bool
+	// Unheld: if it has to be confirmed by mail, no units are held until then, because its sender has enough held.
+	Unheld bool
 }
 
 // Cancel cancels an order: the buyer until it is being fulfilled, an operator also while it
@@ -54,8 +56,9 @@ type Cancel struct {
 	Reason string // may be empty; no personal data
 }
 
-// Confirm makes an unconfirmed order count: the person has opened the mailed link. The first of a person's
-// forms that is confirmed ends the others that were sent by then (OverLimit). TooLate: its time is over.
+// Confirm makes an unconfirmed order count: the person has opened the mailed link. OverLimit: the e-mail address has the
+// limit. SoldOut: no units were held, and none are free. TooLate: its time is over. Under rules 3 the first of a person's
+// forms that is confirmed ends the others that were sent by then.
 type Confirm struct{ ID ID }
 
 // Offer creates a product's sale. Only the first offer counts: later ones are answered
@@ -91,6 +94,8 @@ type Offer struct {
 const (
 	// DefaultInvitation is the validity of an automatic invitation if the offer does not say.
 	DefaultInvitation = 48 * time.Hour
+	// ConfirmOff is the Confirm of a catalogue's offer that wants no confirmation by mail, where it is the default. No command has it.
+	ConfirmOff = -time.Millisecond
 	// InviteByHand is an Offer's Invitations if only an operator invites people.
 	InviteByHand = -time.Millisecond
 )

@@ -2,6 +2,7 @@ package orders
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 	"time"
 )
@@ -55,11 +56,12 @@ func TestUnitsOfAnUnconfirmedOrderReturn(t *testing.T) {
 	d.wantCounts("erased", 0, 0, 10)
 }
 
-// Nobody keeps a person out by being first with their address, nor by sending more forms.
+// Nobody keeps a person out by being first with their address, nor by sending any number of forms: none ends another, and
+// the person's link shows them.
 func TestNobodyIsLockedOut(t *testing.T) {
 	for _, kind := range []Kind{KindOrder, KindEntry, KindInterest} {
 		d := newConfirmBook(t, func(o *Offer) {
-			o.LimitByAddress = true
+			o.LimitByAddress, o.Stock = true, 100
 			switch kind {
 			case KindEntry:
 				o.Mode, o.Secret, o.Closes = Ballot, [32]byte{1}, start.Add(time.Hour)
@@ -72,11 +74,20 @@ func TestNobodyIsLockedOut(t *testing.T) {
 		d.want(Placed, first)
 		own := d.newOrder(1, kind)
 		d.want(Placed, own)
-		d.want(Placed, stranger())
-		last := stranger()
-		d.want(Placed, last) // the oldest ends
-		if o := d.order(first.ID); o.State != StateExpired {
-			t.Errorf("%v: a fourth form leaves the first %v", kind, o.State)
+		var last PlaceOrder
+		for range 20 {
+			last = stranger()
+			d.want(Placed, last)
+		}
+		d.want(Placed, d.newOrder(2, kind)) // another person's
+		for _, id := range []ID{first.ID, own.ID} {
+			if o := d.order(id); o.State != StateUnconfirmed {
+				t.Errorf("%v: 20 forms leave an earlier one %v", kind, o.State)
+			}
+		}
+		live, waiting, err := d.book.OrdersOfMailbox(first.ID)
+		if err != nil || len(live) != 0 || len(waiting) != MaxOfMailbox || waiting[0].ID != last.ID {
+			t.Errorf("%v: behind the link are %d and %d orders, %v", kind, len(live), len(waiting), err)
 		}
 		d.want(Done, Confirm{own.ID})
 		d.want(AlreadyDone, Confirm{own.ID})
@@ -84,11 +95,10 @@ func TestNobodyIsLockedOut(t *testing.T) {
 		if o := d.order(last.ID); o.State != StateUnconfirmed {
 			t.Errorf("%v: the stranger's page tells that the person has confirmed: %v", kind, o.State)
 		}
-		after := d.newOrder(1, kind)
-		d.want(Placed, after)
-		d.want(OverLimit, Confirm{after.ID})
-		s := d.sale()
-		if int(s.Sold)+s.Entries+s.Interested != 1 {
+		if live, _, err = d.book.OrdersOfMailbox(first.ID); err != nil || len(live) != 1 || live[0].ID != own.ID {
+			t.Errorf("%v: behind the link: %v, %v", kind, live, err)
+		}
+		if s := d.sale(); int(s.Sold)+s.Entries+s.Interested != 1 {
 			t.Errorf("%v: sold %d, %d entries, %d interested", kind, s.Sold, s.Entries, s.Interested)
 		}
 		d.recount()
@@ -97,10 +107,129 @@ func TestNobodyIsLockedOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.want(Done, Erase{Operation: d.by(), Email: "person1@example.org"})
-		if s := d.sale(); s.Held != 0 {
-			t.Errorf("%v: erasing leaves %d units held", kind, s.Held)
+		if _, _, err := d.book.OrdersOfMailbox(first.ID); !errors.Is(err, ErrNoOrder) {
+			t.Errorf("%v: an erased person's link: %v", kind, err)
 		}
 		d.recount()
+	}
+}
+
+// Forms with a person's address cause three mails an hour with a link, and those about orders come besides. Whoever sends
+// and withdraws forms takes none away.
+func TestOneLinkIsEnough(t *testing.T) {
+	d := newConfirmBook(t, func(o *Offer) { o.Stock, o.Limit = 1000, 3 })
+	p := newPostman(d)
+	for n := range 120 {
+		c := d.newOrder(1, KindOrder)
+		d.want(Placed, c)
+		if n%2 == 0 {
+			d.want(Done, Cancel{ID: c.ID})
+		}
+		p.wait(1)
+		if n == 0 && p.last[c.ID] != JobMailConfirm {
+			t.Error("withdrawing the form took the link away")
+		}
+	}
+	if n := len(p.sent["person1@example.org"]); n != 6 {
+		t.Errorf("%d mails in two hours, want 6", n)
+	}
+	own := d.newOrder(1, KindOrder)
+	d.want(Placed, own)
+	d.want(Done, Confirm{own.ID})
+	p.wait(1)
+	if p.last[own.ID] != JobMailPlaced {
+		t.Errorf("the order's mail is %v", p.last[own.ID])
+	}
+	d.now = d.now.Add(-100 * time.Hour) // an operator sets the clock back
+	again := d.newOrder(1, KindOrder)
+	again.Product = "pi"
+	d.want(NotOpen, again)
+	d.recount()
+}
+
+// All mails with links together keep a pace, and each form's time begins with its mail.
+func TestLinksKeepAPace(t *testing.T) {
+	d := newConfirmBook(t, func(o *Offer) { o.Stock = 1000 })
+	var last PlaceOrder
+	for n := range 601 {
+		last = d.newOrder(n, KindOrder)
+		d.want(Placed, last)
+	}
+	jobs, err := d.book.Outbox(QueueMail, d.now.Add(time.Minute-time.Millisecond), Job{}, MaxPage)
+	if err != nil || len(jobs) != 600 {
+		t.Errorf("%d mails are due in the first minute, %v", len(jobs), err)
+	}
+	if o := d.order(last.ID); !o.Until.Equal(start.Add(31 * time.Minute)) {
+		t.Errorf("the last one ends at %v", o.Until)
+	}
+	d.recount()
+}
+
+// Unconfirmed orders hold at most as much as is free besides, and one whose sender has enough holds nothing: it
+// gets what is free when it is confirmed. Whose address it has does not matter.
+func TestHeldUnitsAreBounded(t *testing.T) {
+	d := newConfirmBook(t, nil)
+	for n := range 20 {
+		d.want(Placed, d.newOrder(n%2, KindOrder))
+	}
+	d.wantCounts("20 forms", 0, 5, 5)
+	for n := range 5 {
+		c := d.newOrder(10+n, KindOrder)
+		c.Unheld = true
+		d.want(Placed, c)
+		if !d.order(c.ID).Unheld {
+			t.Fatal("it holds units")
+		}
+		d.want(Done, Confirm{c.ID})
+	}
+	d.wantCounts("five confirmed", 5, 5, 0)
+	d.want(SoldOut, d.newOrder(30, KindOrder))
+	d.now = d.now.Add(31 * time.Minute)
+	d.ticks()
+	d.wantCounts("expired", 5, 0, 5)
+	late := d.newOrder(40, KindOrder)
+	late.Unheld = true
+	d.want(Placed, late)
+	d.want(Done, Stock{d.by(), "pi", -5})
+	d.want(SoldOut, Confirm{late.ID})
+	d.want(Done, Stock{d.by(), "pi", 1})
+	d.want(Done, CloseSale{d.by(), "pi"})
+	d.want(SoldOut, Confirm{late.ID})
+	d.want(Done, OpenSale{d.by(), "pi"})
+	d.want(Done, Confirm{late.ID})
+	d.wantCounts("the last", 6, 0, 0)
+}
+
+// A stranger who confirms an order to somebody's street does not keep that person out: both count and are marked. The
+// limit of the e-mail address stays.
+func TestANeighbourIsMarkedAndNotRefused(t *testing.T) {
+	d := newConfirmBook(t, func(o *Offer) { o.LimitByAddress = true })
+	var ids []ID
+	for n := range 3 {
+		c := d.newOrder(n, KindOrder)
+		c.Person.Line1 = "5 Victoria Road"
+		d.want(Placed, c)
+		d.want(Done, Confirm{c.ID})
+		ids = append(ids, c.ID)
+	}
+	for n, want := range []ID{ids[1], ids[0], ids[0]} {
+		if got := d.order(ids[n]).SameAddress; got != want {
+			t.Errorf("order %d is marked with %v, want %v", n, got, want)
+		}
+	}
+	again := d.newOrder(1, KindOrder)
+	d.want(Placed, again)
+	d.want(OverLimit, Confirm{again.ID})
+	alone := d.newOrder(9, KindOrder)
+	d.want(Placed, alone)
+	d.want(Done, Confirm{alone.ID})
+	if d.order(alone.ID).SameAddress != 0 {
+		t.Error("an order of its own address is marked")
+	}
+	d.recount()
+	restored := openBook(t)
+	if err := restored.Restore(bytes.NewReader(dump(t, d.book))); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -142,7 +271,7 @@ func TestOnlyConfirmedOrdersCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, j := range jobs {
-		if o := j.Order; o.ID == entries[4].ID || j.Kind == JobMailCancelled {
+		if j.Kind == JobMailCancelled {
 			t.Errorf("a mail %v about an entry that was withdrawn unconfirmed", j.Kind)
 		}
 	}

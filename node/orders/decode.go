@@ -36,6 +36,7 @@ func readCommand[C Command, P fieldsOf[C]](d *decoder) Command { return readFiel
 // commandReaders read the fields of a command, by its type.
 var commandReaders = [...]func(*decoder) Command{
 	opPlaceOrder:       readCommand[PlaceOrder],
+	opPlaceUnheld:      func(d *decoder) Command { return PlaceOrder(readFields[unheldOrder](d)) },
 	opCancel:           readCommand[Cancel],
 	opOffer:            readCommand[Offer],
 	opOfferInviting:    func(d *decoder) Command { return Offer(readFields[invitingOffer](d)) },

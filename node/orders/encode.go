@@ -29,6 +29,7 @@ const (
 	opSetReceiptSecret = 44
 	opOfferConfirming  = 46 // Offer with Confirm
 	opConfirm          = 47
+	opPlaceUnheld      = 49 // PlaceOrder that is Unheld
 	opSetOneTime       = 16 // SetTimes that keeps a time
 	opOfferInviting    = 17 // Offer with Invitations
 	opReviseOffer      = 18
@@ -50,9 +51,23 @@ func encodeAs(op byte, c interface{ codeFields(fieldCodec) }) []byte {
 	return w.data
 }
 
-func (p PlaceOrder) encodeCommand() []byte { return encodeAs(opPlaceOrder, &p) }
+func (p PlaceOrder) encodeCommand() []byte {
+	if p.Unheld {
+		return encodeAs(opPlaceUnheld, (*unheldOrder)(&p))
+	}
+	return encodeAs(opPlaceOrder, &p)
+}
+
 func (p *PlaceOrder) codeFields(c fieldCodec) {
 	c.codeAll(&p.ID, &p.Product, &p.Kind, &p.Quantity, &p.Total, &p.Currency, &p.Person, &p.InAddition)
+}
+
+// unheldOrder is a PlaceOrder that is Unheld.
+type unheldOrder PlaceOrder
+
+func (u *unheldOrder) codeFields(c fieldCodec) {
+	(*PlaceOrder)(u).codeFields(c)
+	u.Unheld = true
 }
 
 func (c Cancel) encodeCommand() []byte    { return encodeAs(opCancel, &c) }

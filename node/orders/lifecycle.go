@@ -47,9 +47,11 @@ func (a *applyTx) withdrawOrder(s *storedSale, o *storedOrder, reason string, by
 	next.Note = reason
 	next.Until = fromMillis(0)
 	isUntold := a.rules.limitsMail && o.mailJob == JobMailPlaced && o.mailSince > a.at && o.queueNumber == 0 && !s.Confirms()
-	if o.State == StateUnconfirmed || byBuyer && isUntold {
+	switch {
+	case o.State == StateUnconfirmed && a.rules.provesMailbox: // its mail is for the person's other forms too
+	case o.State == StateUnconfirmed || byBuyer && isUntold:
 		a.dropMail(next)
-	} else {
+	default:
 		a.queueMail(next, JobMailCancelled)
 	}
 	a.storeOrder(o, next)

@@ -87,7 +87,8 @@ func (a *applyTx) queueMailAt(o *storedOrder, kind JobKind, at int64) {
 func (a *applyTx) dropMail(o *storedOrder) {
 	if a.rules.limitsMail && o.mailJob != 0 && o.mailSince > a.at {
 		key, m := a.readMailTimes(o)
-		if i := slices.Index(m, o.mailSince); i >= 0 {
+		hasOwn := o.mailJob == JobMailConfirm && a.rules.provesMailbox // see queueConfirmMail
+		if i := slices.Index(m, o.mailSince); i >= 0 && !hasOwn {
 			a.writeMailTimes(key, slices.Delete(m, i, i+1))
 		}
 		a.countUnsentMail()
@@ -114,7 +115,14 @@ func (a *applyTx) sweepMailTimes(key []byte) {
 func (a *applyTx) forgetMailTimes(o *storedOrder) {
 	if key, _ := a.readMailTimes(o); a.rules.limitsMail {
 		if k, _ := a.byPerson.Seek(o.fingerprints.email[:]); !bytes.HasPrefix(k, o.fingerprints.email[:]) {
-			a.remove(a.restore, key)
+			// Those about its links have keys that begin so.
+			for c := a.restore.Cursor(); ; {
+				k, _ := c.Seek(key)
+				if !bytes.HasPrefix(k, key) {
+					break
+				}
+				a.remove(a.restore, bytes.Clone(k))
+			}
 		}
 	}
 }

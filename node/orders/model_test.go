@@ -36,7 +36,7 @@ type modelOrder struct {
 	state    OrderState
 	until    time.Time
 	turn     int  // in the queue; 0 = it was never in one
-	outrun   bool // unconfirmed, and the person has confirmed another one
+	unheld   bool // unconfirmed, and holds no units
 }
 
 func (m *modelOrder) isLive() bool {
@@ -49,7 +49,7 @@ func (m *model) free() int64 {
 	for _, p := range m.orders {
 		switch {
 		case p.state == StateReturned:
-		case p.state == StateUnconfirmed && p.kind == KindOrder, p.state == StateInvited, p.state == StateWon, p.state == StateFulfilling, p.state == StateFulfilled,
+		case p.state == StateUnconfirmed && p.kind == KindOrder && !p.unheld, p.state == StateInvited, p.state == StateWon, p.state == StateFulfilling, p.state == StateFulfilled,
 			p.state == StateOpen && p.kind == KindOrder:
 			free -= int64(p.quantity)
 		}
@@ -99,9 +99,7 @@ func (m *model) placeOrder(c PlaceOrder, who, house int) Outcome {
 	}
 	o := &modelOrder{id: c.ID, person: who, house: house, kind: c.Kind, quantity: c.Quantity, state: StateOpen}
 	if m.offer.Confirm > 0 {
-		if others := m.unconfirmed(who); len(others) == maxUnconfirmed {
-			others[0].state = StateExpired
-		}
+		o.unheld = c.Kind == KindOrder && (c.Unheld || 2*int64(c.Quantity)+m.held() > m.free())
 		o.state, o.until = StateUnconfirmed, m.now.Add(m.offer.Confirm)
 		m.orders = append(m.orders, o)
 		return Placed
@@ -128,14 +126,14 @@ func (m *model) admit(o *modelOrder) {
 	}
 }
 
-// unconfirmed returns a person's unconfirmed orders, oldest first.
-func (m *model) unconfirmed(who int) (list []*modelOrder) {
+// held returns the units of invitations and unconfirmed orders.
+func (m *model) held() (units int64) {
 	for _, p := range m.orders {
-		if p.person == who && p.state == StateUnconfirmed {
-			list = append(list, p)
+		if p.state == StateInvited || p.state == StateUnconfirmed && p.kind == KindOrder && !p.unheld {
+			units += int64(p.quantity)
 		}
 	}
-	return list
+	return units
 }
 
 // queue returns the orders in the queue.
@@ -158,12 +156,12 @@ func (m *model) confirm(id ID) Outcome {
 		return AlreadyDone
 	case p.state != StateUnconfirmed, p.kind == KindEntry && m.over(), p.kind != KindEntry && !m.now.Before(p.until):
 		return TooLate
-	case p.outrun || m.unitsOf(p)+p.quantity > m.offer.Limit:
+	case m.unitsOf(p)+p.quantity > m.offer.Limit:
 		return OverLimit
+	case p.unheld && (m.refusal(PlaceOrder{Kind: KindOrder, Quantity: p.quantity}) != 0 || m.free() < int64(p.quantity)):
+		return SoldOut
 	}
-	for _, other := range m.unconfirmed(p.person) {
-		other.outrun = true
-	}
+	p.unheld = false
 	m.admit(p)
 	return Done
 }
@@ -263,7 +261,7 @@ func (m *model) unitsOf(p *modelOrder) int {
 		if o.isLive() && o.person == p.person {
 			byPerson += o.quantity
 		}
-		if o.isLive() && o.house == p.house && m.offer.LimitByAddress {
+		if o.isLive() && o.house == p.house && m.offer.LimitByAddress && m.offer.Confirm == 0 {
 			byHouse += o.quantity
 		}
 	}
@@ -416,6 +414,7 @@ func (m *model) step(rt *rapid.T, d *testBook) (Command, Outcome) {
 		c := d.newOrder(who, kind).of(rapid.IntRange(1, 2).Draw(rt, "quantity"))
 		c.Person.Line1 = []string{"", "1 High Street", "2 Low Street"}[house]
 		c.InAddition = rapid.IntRange(0, 3).Draw(rt, "more") == 0
+		c.Unheld = rapid.IntRange(0, 3).Draw(rt, "unheld") == 0
 		if rapid.IntRange(0, 2).Draw(rt, "again") == 0 { // the same form again, or the receipt's button
 			c.ID = m.some(rt)
 		}

@@ -196,14 +196,14 @@ func (a *applyTx) idByNumber(number uint64) ID {
 }
 
 // countUnits returns the units of the live orders of a person in a sale, or of the address if the
-// limit holds for addresses too and that has more.
+// limit holds for addresses too and that has more. Where mailboxes are proven, an address refuses nobody: see markNeighbours.
 func (a *applyTx) countUnits(s *storedSale, prints fingerprints) int {
 	units := 0
 	prefix := personPrefix(prints.email, s.number, livePart)
 	for k, v := a.byPerson.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = a.byPerson.Next() {
 		units += int(binary.BigEndian.Uint32(v[1:]))
 	}
-	if s.LimitByAddress {
+	if s.LimitByAddress && !(a.rules.provesMailbox && s.Confirms()) {
 		units = max(units, a.unitsAtAddress(s, prints.address))
 	}
 	return units
@@ -283,7 +283,7 @@ func (a *applyTx) createOrder(s *storedSale, c *PlaceOrder, split Split, prints 
 		fingerprints: prints,
 	}
 	if a.rules.isNeutral && s.Confirms() {
-		a.addUnconfirmed(s, o)
+		a.addUnconfirmed(s, o, c.Unheld)
 		return Answer{Outcome: Placed, Order: c.ID}
 	}
 	position := a.admitOrder(s, o)

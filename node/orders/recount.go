@@ -101,7 +101,10 @@ func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 		err = r.checkLimit(name, k[:19], binary.BigEndian.Uint16(k[16:]), int(binary.BigEndian.Uint32(v[1:])))
 	case bucketAddresses:
 		r.addToSum(&r.have.addresses, name, k, v)
-		err = r.checkLimit(name, k[:18], binary.BigEndian.Uint16(k), int(binary.BigEndian.Uint32(v)))
+		// Who has confirmed by mail is not refused for a neighbour's order: see verifyLimit.
+		if sale := binary.BigEndian.Uint16(k); int(sale) >= len(r.sales) || r.sales[sale].Confirm == 0 {
+			err = r.checkLimit(name, k[:18], sale, int(binary.BigEndian.Uint32(v)))
+		}
 	case bucketQueue:
 		r.addToSum(&r.have.queue, name, k, v)
 		r.blocks[string(blockKey(binary.BigEndian.Uint16(k), uint32(binary.BigEndian.Uint64(k[2:])/queueBlockSize)))]++
@@ -115,7 +118,7 @@ func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 	case bucketOutbox:
 		r.addToSum(&r.have.outbox, name, k, v)
 	case bucketRestore:
-		if bytes.HasPrefix(k, []byte(mailTimesKey)) && (len(k) != len(mailTimesKey)+16 || len(v)%8 != 0 || len(v) > 8*maxMailTimes) {
+		if bytes.HasPrefix(k, []byte(mailTimesKey)) && (len(k) != len(mailTimesKey)+16 && len(k) != len(mailTimesKey)+18 || len(v)%8 != 0 || len(v) > 8*maxMailTimes) {
 			return fmt.Errorf("the times of an address's mails cannot be read")
 		}
 	}

@@ -35,14 +35,15 @@ const (
 
 // The keys of the restore bucket.
 const (
-	restoreBeginKey = "begin"  // → see pendingRestore; while a restore is in progress
-	restoreDoneKey  = "done"   // → OpID (8) of the restore that made this book
-	restoreChunkKey = "chunk:" // and the chunk's number (4) → its bytes
-	receiptKeyKey   = "key:"   // and a number (1) → a key of receipts (32); if it is own or ended, both as bytes
-	erasedKey       = "erased" // → index (8) of the newest entry that erases people, under rules 2
-	mailTimesKey    = "mail:"  // and a fingerprint (16) → times (8 each): see mailTimes
-	unsentMailKey   = "unsent" // → number (8) of the mails that were not needed
-	linkMailKey     = "links"  // → see queueLinkMails; while mails with new links are queued
+	restoreBeginKey = "begin"   // → see pendingRestore; while a restore is in progress
+	restoreDoneKey  = "done"    // → OpID (8) of the restore that made this book
+	restoreChunkKey = "chunk:"  // and the chunk's number (4) → its bytes
+	receiptKeyKey   = "key:"    // and a number (1) → a key of receipts (32); if it is own or ended, both as bytes
+	erasedKey       = "erased"  // → index (8) of the newest entry that erases people, under rules 2
+	mailTimesKey    = "mail:"   // and a fingerprint (16) → times (8 each): see mailTimes
+	confirmMailKey  = "confirm" // → when the newest mail with a link is due (8, Unix milliseconds)
+	unsentMailKey   = "unsent"  // → number (8) of the mails that were not needed
+	linkMailKey     = "links"   // → see queueLinkMails; while mails with new links are queued
 )
 
 // BeginRestore begins to restore a book's snapshot into an empty book: one without an order

@@ -156,7 +156,9 @@ func compareTerms(sold, offered *Sale) []Difference {
 	if sold.Draw.Dice != 0 {
 		compare("number of dice", offered.Draw.Dice, sold.Draw.Dice, 0)
 	}
-	compare("confirmation", offered.Confirm, sold.Confirm, 0)
+	if offered.Confirm != 0 { // otherwise the default of the day of its first offer counts
+		compare("confirmation", max(0, offered.Confirm), sold.Confirm, 0)
+	}
 	compare("price", offered.Price, sold.Price, RevisePrice)
 	compare("countries", formatCountries(offered.Countries), formatCountries(sold.Countries), ReviseCountries)
 	compare("limit", offered.Limit, sold.Limit, ReviseLimit)

@@ -52,6 +52,8 @@ type ruleSet struct {
 	isNeutral bool
 	// limitsMail: see maxMailsPerHour.
 	limitsMail bool
+	// provesMailbox: the mailed link proves the mailbox, and belongs to no single form. See confirm.go.
+	provesMailbox bool
 	// drawVersion is that of a new ballot's draw: see draw.File. From 2 on the list is fixed before the
 	// randomness is taken, and then neither an entry nor a time changes, also if the clock is set back. From 3 on
 	// the list covers the promise and the boards' own clocks.
@@ -75,7 +77,7 @@ func rulesOf(version uint32) ruleSet {
 		r.isNeutral, r.limitsMail, r.drawVersion = true, true, 2
 	}
 	if version >= 4 {
-		r.version, r.form, r.lastOp, r.drawVersion = 4, recordForm4, opTickBoards, 3
+		r.version, r.form, r.lastOp, r.drawVersion, r.provesMailbox = 4, recordForm4, opPlaceUnheld, 3, true
 	}
 	return r
 }
@@ -177,6 +179,6 @@ func (a *applyTx) reindexPeople(old *ruleSet) {
 	}
 }
 
-// RestoreRules, SecretRules, DrawRules, ConfirmRules and BoardsRules are the versions from which there is a restore, a SetReceiptSecret,
-// an Offer with Dice, one with Confirm, a Tick with Boards.
-const RestoreRules, SecretRules, DrawRules, ConfirmRules, BoardsRules = 2, 3, 3, 3, 4
+// RestoreRules, SecretRules, DrawRules, ConfirmRules, BoardsRules and HoldRules are the versions from which there is a restore, a
+// SetReceiptSecret, an Offer with Dice, one with Confirm, a Tick with Boards, a PlaceOrder that is Unheld.
+const RestoreRules, SecretRules, DrawRules, ConfirmRules, BoardsRules, HoldRules = 2, 3, 3, 3, 4, 4

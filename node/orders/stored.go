@@ -26,7 +26,7 @@ type storedOrder struct {
 	// The webhook job that waits, 0 if none. In form 1 it is not stored: see deriveFields.
 	webhookJob   JobKind
 	webhookSince int64
-	isOutrun     bool  // unconfirmed: the person has confirmed another one since
+	isOutrun     bool  // unconfirmed, under rules 3: the person has confirmed another one since
 	existsMailed int64 // when the last JobMailExists was queued, Unix milliseconds
 
 	form         byte         // that the order was read from
@@ -100,7 +100,7 @@ func (o *storedOrder) hasTimer() bool { return o.State == StateInvited || o.Stat
 
 // unitsHeld returns the units that are held for the invited person, or until an order is confirmed.
 func (o *storedOrder) unitsHeld() int64 {
-	if o.State == StateInvited || o.State == StateUnconfirmed && o.Kind == KindOrder {
+	if o.State == StateInvited || o.State == StateUnconfirmed && o.Kind == KindOrder && !o.Unheld {
 		return int64(o.Quantity)
 	}
 	return 0
@@ -131,6 +131,9 @@ func (o *storedOrder) codeFields(c fieldCodec, form byte) {
 	}
 	if form > recordForm2 {
 		c.codeAll(&o.existsMailed, &o.isOutrun)
+	}
+	if form > recordForm3 {
+		c.codeAll(&o.Unheld, &o.SameAddress)
 	}
 }
 

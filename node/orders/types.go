@@ -216,6 +216,9 @@ type Order struct {
 	Split      Split
 	HandedOver bool // the fulfiller may have it: at least one attempt was begun
 	Restocked  bool // Returned: its units went back to the stock, and were not written off
+	Unheld     bool // Unconfirmed: no units are held for it. It gets some when it is confirmed, if any are free
+	// SameAddress is another order in the sale from this postal address, with which that would have more than the limit; 0 = none.
+	SameAddress ID
 }
 
 // Cancellable reports whether the buyer can still cancel the order, as far as the order

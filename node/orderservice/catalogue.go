@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"bramble/node/orders"
 )
@@ -37,6 +38,7 @@ func (s *Service) IsRefused(product string) bool {
 // whyRefused returns why the order book refuses an offer of a product that it does not have, "" if it does not.
 func (s *Service) whyRefused(o orders.Offer) string {
 	o.Operation = orders.Operation{Operator: catalogueOperator, OpID: 1}
+	o.Confirm = s.confirmOf(o)
 	if o.Mode == orders.Ballot {
 		o.Secret[0] = 1 // a real one is drawn for each offer
 	}
@@ -59,6 +61,7 @@ func (s *Service) offerCatalogue(ctx context.Context) (complete bool) {
 			continue
 		}
 		o.Operation = orders.Operation{Operator: catalogueOperator, OpID: NewOpID()}
+		o.Confirm = s.confirmOf(o)
 		if s.cfg.Ledger.Status().Rules < rulesOfRevisions {
 			o.Invitations = 0 // a board with an older program does not know it; revise sets it later
 		}
@@ -80,6 +83,14 @@ func (s *Service) offerCatalogue(ctx context.Context) (complete bool) {
 		}
 	}
 	return true
+}
+
+// confirmOf returns the time for confirmation by mail of a new sale.
+func (s *Service) confirmOf(o orders.Offer) time.Duration {
+	if o.Confirm == 0 && o.Mail {
+		return s.cfg.DefaultConfirm
+	}
+	return max(0, o.Confirm)
 }
 
 // hasOffers reports whether this board's order book has everything that the catalogue offers, except for what

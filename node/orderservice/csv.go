@@ -11,7 +11,7 @@ func Columns() []string {
 	return []string{
 		"reference", "number", "kind", "product", "quantity", "total", "currency", "state", "made", "changed",
 		"name", "email", "line1", "line2", "city", "postcode", "country", "note",
-		"net", "tax", "tax_percent",
+		"net", "tax", "tax_percent", "same_address",
 	}
 }
 
@@ -23,9 +23,9 @@ func (o OrderJSON) Cells(amount func(minor int64, currency string) string) []str
 		o.Name, o.Email, o.Line1, o.Line2, o.City, o.Postcode, o.Country, o.Note,
 	}
 	if o.Tax == nil {
-		return append(cells, "", "", "")
+		return append(cells, "", "", "", o.SameAddress)
 	}
-	return append(cells, amount(o.Tax.Net, o.Currency), amount(o.Tax.Amount, o.Currency), o.Tax.Percent)
+	return append(cells, amount(o.Tax.Net, o.Currency), amount(o.Tax.Amount, o.Currency), o.Tax.Percent, o.SameAddress)
 }
 
 // Row returns Cells for a CSV file. Buyers wrote some of them: GuardCell makes them safe.

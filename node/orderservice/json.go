@@ -30,11 +30,13 @@ type OrderJSON struct {
 	Postcode  string              `json:"postcode,omitempty"`
 	Country   string              `json:"country,omitempty"`
 	Note      string              `json:"note,omitempty"`
+	// SameAddress is another order from the same postal address, if both together have more than the limit: see orders.Order.
+	SameAddress string `json:"same_address,omitempty"`
 }
 
 // NewOrderJSON converts an order of the order book.
 func NewOrderJSON(o orders.Order) OrderJSON {
-	return OrderJSON{
+	j := OrderJSON{
 		Reference: o.ID.String(), Number: o.Number, Kind: o.Kind.String(), Product: o.Product,
 		Quantity: o.Quantity, Total: o.Total, Currency: o.Currency, State: o.State.String(),
 		Made: o.Made.UTC(), Changed: o.Changed.UTC(), Note: o.Note,
@@ -42,6 +44,10 @@ func NewOrderJSON(o orders.Order) OrderJSON {
 		City: o.Person.City, Postcode: o.Person.Postcode, Country: o.Person.Country,
 		Tax: fulfilment.TaxOf(o), Until: timeOrNil(o.Until),
 	}
+	if o.SameAddress != 0 {
+		j.SameAddress = o.SameAddress.String()
+	}
+	return j
 }
 
 // OrderPage is one page of a list of orders.

@@ -30,8 +30,10 @@ type SaleJSON struct {
 	Currency   string     `json:"currency"`
 	Webhook    bool       `json:"webhook"` // orders are posted to the webhook
 	Mail       bool       `json:"mail"`    // buyers get mail
-	Retired    bool       `json:"retired,omitempty"`
-	Refused    string     `json:"refused,omitempty"` // why the order book does not have it
+	// Confirm is the time, such as "30m0s", in which people can confirm by mail what counts only then; "" = all counts at once.
+	Confirm string `json:"confirm,omitempty"`
+	Retired bool   `json:"retired,omitempty"`
+	Refused string `json:"refused,omitempty"` // why the order book does not have it
 	// Stuck is why units are free although people wait: "by_hand" (an operator must invite
 	// them), "closed", or "too_few" (each wants more units than are free). "" = they are not.
 	Stuck string `json:"stuck,omitempty"`
@@ -79,6 +81,9 @@ func (s *Service) newSaleJSON(book *orders.Book, sale orders.Sale) SaleJSON {
 		Opens: timeOrNil(sale.Opens), Closes: timeOrNil(sale.Closes),
 		Price: sale.Price, Currency: sale.Currency, Webhook: sale.Webhook, Mail: sale.Mail,
 		Retired: sale.Retired, Stuck: sale.Stuck(), ClosedByOperator: sale.ClosedByOperator() && !sale.Retired,
+	}
+	if sale.Confirms() {
+		j.Confirm = sale.Confirm.String()
 	}
 	for _, u := range s.Unposted() {
 		if u.Product == sale.Product {

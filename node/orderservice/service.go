@@ -46,6 +46,8 @@ type Config struct {
 	Book   *orders.Book
 	Link   func(id orders.ID, token string) string // URL of an order's receipt, from what Sign returns; a path if the shop's URL is unknown
 	Offers []orders.Offer                          // the catalogue's; the leader's board submits them
+	// DefaultConfirm is the Confirm of a new sale whose offer has none; orders.ConfirmOff in an offer is for none.
+	DefaultConfirm time.Duration
 	// Keys are the rack's keys, at least one. They sign the addresses of receipts until the ledger has a
 	// secret of its own: the first one signs, all are accepted.
 	Keys   [][]byte
@@ -143,6 +145,7 @@ func (s *Service) Draw(product string) (draw.File, bool) {
 // ledger.Submit. Its errors match orders.ErrUnavailable, orders.ErrNotCommitted (or, as one
 // kind of it, orders.ErrPaused) or orders.ErrUncertain.
 func (s *Service) PlaceOrder(ctx context.Context, o orders.PlaceOrder) (orders.Answer, error) {
+	o.Unheld = o.Unheld && s.cfg.Ledger.Status().Rules >= orders.HoldRules // before, all of them hold units
 	return s.submitForBuyer(ctx, o)
 }
 
@@ -165,6 +168,11 @@ func (s *Service) CancelOrder(ctx context.Context, id orders.ID) error {
 func (s *Service) ConfirmOrder(ctx context.Context, id orders.ID) (orders.Outcome, error) {
 	answer, err := s.submitForBuyer(ctx, orders.Confirm{ID: id})
 	return answer.Outcome, err
+}
+
+// OrdersOfMailbox returns the orders of the person to whom a link was mailed: see orders.Book. It reads what this board has.
+func (s *Service) OrdersOfMailbox(id orders.ID) (live, unconfirmed []orders.Order, err error) {
+	return s.cfg.Book.OrdersOfMailbox(id)
 }
 
 // submitUntilDecided submits a command until its outcome is known or ctx ends. Every

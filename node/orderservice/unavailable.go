@@ -52,6 +52,11 @@ func (u Unavailable) ConfirmOrder(context.Context, orders.ID) (orders.Outcome, e
 	return 0, u.unavailableError()
 }
 
+// OrdersOfMailbox returns none.
+func (u Unavailable) OrdersOfMailbox(orders.ID) (live, unconfirmed []orders.Order, err error) {
+	return nil, nil, u.unavailableError()
+}
+
 // SignConfirmation returns no token.
 func (Unavailable) SignConfirmation(orders.ID) string { return "" }
 

@@ -104,7 +104,7 @@ type Product struct {
 	// InvitationTime limits an automatic invitation from the waiting list, as
 	// orders.Offer has it.
 	InvitationTime time.Duration
-	Confirm        time.Duration // how long a person has to confirm by mail; 0 = orders count at once
+	Confirm        time.Duration // how long a person has to confirm by mail; 0 = the default, orders.ConfirmOff = everything counts at once
 	Draw           draw.Kind     // of a ballot: its public randomness
 	Dice           int           // the number of dice, if that is dice
 

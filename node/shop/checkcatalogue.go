@@ -324,7 +324,9 @@ func (c *checker) checkSaleTerms(at string, p *Product, r *rawProduct) {
 	}
 	if r.Confirm != nil {
 		d, err := time.ParseDuration(*r.Confirm)
-		if err != nil || d < time.Minute || d > maxFulfilmentDelay || d%time.Second != 0 {
+		if *r.Confirm == "off" {
+			d, err = orders.ConfirmOff, nil
+		} else if err != nil || d < time.Minute || d > maxFulfilmentDelay || d%time.Second != 0 {
 			c.addError(at+"confirm", fmt.Sprintf("%q is not such a time", clipPrintable(*r.Confirm)))
 		}
 		p.Confirm = d

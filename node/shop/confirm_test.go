@@ -2,6 +2,7 @@ package shop
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -66,13 +67,18 @@ func TestWithConfirmationNoFormTellsAnything(t *testing.T) {
 	}
 }
 
-// The mailed link shows the order and a button. Opening it changes nothing; the button makes the order
-// count, and from then on the link leads to the receipt.
+// The mailed link shows what was sent with the address, each with a button, and a form of its own. Opening it changes
+// nothing; a button makes an order count.
 func TestConfirmingByMail(t *testing.T) {
 	b := newConfirmShop(t, nil)
-	receipt := b.post("ada@example.org").Header().Get("Location")
+	first := idOf(t, b.post("ada@example.org", "line1", "1 Elsewhere").Header().Get("Location")) // by a stranger, and withdrawn
+	link := ConfirmPath(first, b.SignConfirmation(first))
+	b.apply(orders.Cancel{ID: first})
+	receipt := b.post("Ada@example.org", "line1", "12 Good Road").Header().Get("Location")
 	id := idOf(t, receipt)
-	link := ConfirmPath(id, b.SignConfirmation(id))
+	own := ConfirmPath(id, b.SignConfirmation(id))
+	other := idOf(t, b.post("ada@example.org", "line1", "2 Elsewhere").Header().Get("Location"))
+	b.post("eve@example.org", "line1", "3 Far Away")
 	for _, wrong := range []string{receipt + "/confirm", ConfirmPath(id, "x"), ConfirmPath(id+1, b.SignConfirmation(id))} {
 		if w := request(b.shop, "GET", wrong); w.Code != 404 {
 			t.Errorf("%s: %d", wrong, w.Code)
@@ -80,39 +86,120 @@ func TestConfirmingByMail(t *testing.T) {
 	}
 	x := shopTest{Shop: b.shop}
 	for range 3 {
-		if w := request(b.shop, "GET", link); w.Code != 200 || !strings.Contains(w.Body.String(), "Is this from you?") || w.Header().Get("Cache-Control") != "no-store" {
-			t.Fatalf("%d %s", w.Code, textOf(w.Body.String()))
+		w := request(b.shop, "GET", link)
+		if w.Code != 200 || w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("X-Robots-Tag") != "noindex" {
+			t.Fatalf("%d %v", w.Code, w.Header())
+		}
+		for text, want := range map[string]bool{"Is this from you?": true, "12 Good Road": true, "2 Elsewhere": true, `action="` + own + `"`: true,
+			`value="ada@example.org"`: true, "1 Elsewhere": false, "3 Far Away": false} {
+			if strings.Contains(w.Body.String(), text) != want {
+				t.Errorf("%q: %t", text, !want)
+			}
 		}
 	}
-	if w := x.post(link, ""); w.Code != 200 {
+	if w := x.post(link, ""); w.Code < 400 {
 		t.Errorf("without the button: %d", w.Code)
 	}
 	if o, _ := b.book.Order(id); o.State != orders.StateUnconfirmed {
 		t.Fatalf("opening the link made it %v", o.State)
 	}
-	if w := request(b.shop, "POST", link, "Sec-Fetch-Site", "cross-site"); w.Code != http.StatusForbidden {
+	if w := request(b.shop, "POST", own, "Sec-Fetch-Site", "cross-site"); w.Code != http.StatusForbidden {
 		t.Errorf("from another site: %d", w.Code)
 	}
-	other := idOf(t, b.post("ada@example.org").Header().Get("Location"))
-	if w := x.post(link, "sure=yes"); w.Code != 303 || w.Header().Get("Location") != receipt {
+	if w := x.post(link, "sure=yes"); w.Code != 409 || !strings.Contains(w.Body.String(), "its time is over") {
+		t.Errorf("one that was withdrawn: %d", w.Code)
+	}
+	if w := x.post(own, "sure=yes"); w.Code != 303 || w.Header().Get("Location") != receipt {
 		t.Fatalf("confirming: %d %s", w.Code, textOf(w.Body.String()))
 	}
 	if html := request(b.shop, "GET", receipt).Body.String(); !strings.Contains(html, "Your order is placed") {
 		t.Error(textOf(html))
 	}
-	if w := request(b.shop, "GET", link); w.Code != 303 || w.Header().Get("Location") != receipt {
-		t.Errorf("the link afterwards: %d", w.Code)
+	if html := request(b.shop, "GET", link).Body.String(); !strings.Contains(html, "This counts already") || !strings.Contains(html, receipt) {
+		t.Errorf("the link afterwards: %s", textOf(html))
 	}
-	if w := x.post(ConfirmPath(other, b.SignConfirmation(other)), "sure=yes"); w.Code != 409 || !strings.Contains(w.Body.String(), "cannot be confirmed") {
+	if w := x.post(ConfirmPath(other, b.SignConfirmation(other)), "sure=yes"); w.Code != 409 || !strings.Contains(w.Body.String(), "all that one person can have") {
 		t.Errorf("the other form: %d", w.Code)
 	}
 	b.now = b.now.Add(time.Hour)
 	b.apply(orders.Tick{})
-	o, _ := b.book.Order(other)
-	if html := request(b.shop, "GET", ReceiptPath(other, b.Sign(other))).Body.String(); o.State != orders.StateExpired || !strings.Contains(html, "This was not confirmed") {
-		t.Errorf("%v: %s", o.State, textOf(html))
+	if html := request(b.shop, "GET", ReceiptPath(other, b.Sign(other))).Body.String(); !strings.Contains(html, "This was not confirmed") {
+		t.Error(textOf(html))
 	}
-	if html := request(b.shop, "GET", boardPath+"/order").Body.String(); !strings.Contains(html, "We send you a mail") {
+	if w := request(b.shop, "GET", link); w.Code != 303 || w.Header().Get("Location") != receipt {
+		t.Errorf("the link at the end: %d", w.Code)
+	}
+	if html := request(b.shop, "GET", boardPath+"/order").Body.String(); !strings.Contains(html, "We mail a link") {
 		t.Error("the form does not say that it must be confirmed")
+	}
+	b.apply(orders.Erase{Operation: b.by(), Email: "ada@example.org"})
+	if w := request(b.shop, "GET", link); w.Code != 404 {
+		t.Errorf("an erased person's link: %d", w.Code)
+	}
+}
+
+// Whatever strangers send, the form behind the link counts at once; with mistakes it comes back, and what it says of the
+// e-mail address does not matter.
+func TestTheFormBehindTheLinkCountsAtOnce(t *testing.T) {
+	b := newConfirmShop(t, func(o *orders.Offer) { o.Limit = 1 })
+	first := idOf(t, b.post("ada@example.org", "line1", "1 Elsewhere").Header().Get("Location"))
+	link := ConfirmPath(first, b.SignConfirmation(first))
+	x := shopTest{Shop: b.shop, book: b.fakeOrderBook}
+	token := hidden(request(b.shop, "GET", link).Body.String())["token"]
+	send := func(pairs ...string) *httptest.ResponseRecorder {
+		return x.post(link, x.fields(append([]string{"token", token, "email", "eve@example.org", "line1", "12 Good Road"}, pairs...)...).Encode())
+	}
+	if w := send("name", ""); w.Code != 422 || !strings.Contains(w.Body.String(), `action="`+link+`"`) || !strings.Contains(w.Body.String(), "12 Good Road") {
+		t.Errorf("a mistake: %d %s", w.Code, textOf(w.Body.String()))
+	}
+	w := send()
+	if w.Code != 303 {
+		t.Fatalf("%d %s", w.Code, textOf(w.Body.String()))
+	}
+	o, err := b.book.Order(idOf(t, w.Header().Get("Location")))
+	if err != nil || o.State != orders.StateOpen || o.Person.Email != "ada@example.org" || o.Person.Line1 != "12 Good Road" {
+		t.Errorf("%v %q, %v", o.State, o.Person.Line1, err)
+	}
+	if again := send(); again.Code != 303 || again.Header().Get("Location") != w.Header().Get("Location") {
+		t.Errorf("pressed again: %d", again.Code)
+	}
+	if more := send("token", newToken()); more.Code != 409 || !strings.Contains(more.Body.String(), "all that one person can have") {
+		t.Errorf("another one: %d", more.Code)
+	}
+	b.shop.orderService = pausedBook{b}
+	if w := send("token", newToken()); w.Code != 503 || !strings.Contains(w.Body.String(), `action="`+link+`"`) {
+		t.Errorf("paused: %d %s", w.Code, w.Body)
+	}
+}
+
+type pausedBook struct{ *bookShop }
+
+func (pausedBook) Pause() orders.Pause { return orders.PausedRack }
+
+// What is held depends on who sends, and the page says so; only a form that may cause a mail counts as one.
+func TestASenderHoldsFewUnits(t *testing.T) {
+	b := newConfirmShop(t, nil)
+	mailed := 0
+	b.shop.limits = &fakeLimits{held: 2, told: 1, admit: func(isMailed bool) (bool, bool) {
+		if isMailed {
+			mailed++
+		}
+		return true, true
+	}}
+	for n, email := range []string{"ada@example.org", "ada@example.org", "ada@example.org", "eve@example.org"} {
+		receipt := b.post(email).Header().Get("Location")
+		says := strings.Contains(request(b.shop, "GET", receipt).Body.String(), "Nothing is held for it")
+		if sale, _ := b.book.Sale(slug); says != (n >= 2) || sale.Held != int64(min(n+1, 2)) {
+			t.Errorf("form %d: %d held, the page says so: %t", n, sale.Held, says)
+		}
+	}
+	id := idOf(t, b.post("bob@example.org").Header().Get("Location"))
+	link := ConfirmPath(id, b.SignConfirmation(id))
+	b.apply(orders.Stock{Operation: b.by(), Product: slug, Delta: -8})
+	if w := (shopTest{Shop: b.shop}).post(link, "sure=yes"); w.Code != 409 || !strings.Contains(w.Body.String(), "Nothing is left at this moment") {
+		t.Errorf("%d %s", w.Code, textOf(w.Body.String()))
+	}
+	if mailed != 5 {
+		t.Errorf("%d forms may cause a mail", mailed)
 	}
 }

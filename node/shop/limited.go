@@ -9,21 +9,25 @@ import (
 // limitRetrySeconds is the Retry-After of a form beyond its client's limit: see admission.FormRetry.
 const limitRetrySeconds = "20"
 
+// askedRetrySeconds is the Retry-After of a form of a client that has learned enough about others: then the next may be answered.
+const askedRetrySeconds = "180"
+
 // What a person reads who sent a form beyond the limit.
 const (
 	limitTitle = "One moment: nothing was taken yet"
 	limitText  = "Very many forms have come from your internet connection, which a whole school can share, so this one has to wait. Nothing is lost: press the button again in about 20 seconds."
+	askedText  = "Several forms from your internet connection had an e-mail or postal address with which something was placed here before. So that nobody can try out whom this shop knows, the next one has to wait. Nothing is lost: press the button again in about three minutes."
 	// limitPage is for a client that has sent even more.
 	limitPage = "<!doctype html><meta name=viewport content=\"width=device-width\"><title>" + limitTitle + "</title><h1>" + limitTitle + "</h1><p>" + limitText + " Your browser's Back button has what you typed."
 )
 
 // limitForm counts a form before its body is read. admitted: it is within its client's limits. ok is false if
 // it has replied: to a program, and to a client whose refusals exceed a limit too.
-func (s *Shop) limitForm(w http.ResponseWriter, r *http.Request) (admitted, ok bool) {
-	if s.admitForm == nil {
+func (s *Shop) limitForm(w http.ResponseWriter, r *http.Request, isMailed bool) (admitted, ok bool) {
+	if s.limits == nil {
 		return true, true
 	}
-	admitted, withPage := s.admitForm(r)
+	admitted, withPage := s.limits.AdmitForm(r, isMailed)
 	if admitted {
 		return true, true
 	}

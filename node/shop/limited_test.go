@@ -14,7 +14,7 @@ func TestALimitedFormLosesNothing(t *testing.T) {
 	receipt := x.mustPlaceOrder(t, "email", "first@example.org", "line1", "2 Lane")
 	asked := len(x.book.submitted)
 	admitted, withPage := false, true
-	x.admitForm = func(*http.Request) (bool, bool) { return admitted, withPage }
+	x.limits = &fakeLimits{told: 1, admit: func(bool) (bool, bool) { return admitted, withPage }}
 	w := x.postOrder()
 	for _, want := range []string{limitTitle, "about 20 seconds", `name="email" value="ada@example.org"`, `name="token" value="`, "Place the order</button>", `action="` + boardPath + `/place"`} {
 		if !strings.Contains(w.Body.String(), want) {
@@ -23,7 +23,6 @@ func TestALimitedFormLosesNothing(t *testing.T) {
 	}
 	refusals := map[string]*httptest.ResponseRecorder{"order": w}
 	refusals["cancellation"] = x.post(receipt+"/cancel", "sure=yes")
-	refusals["confirmation"] = x.post(receipt+"/confirm", "sure=yes")
 	refusals["acceptance"] = x.post(receipt+"/order", "agreed=x")
 	withPage = false
 	refusals["short"] = x.postOrder()
@@ -51,4 +50,50 @@ func TestALimitedFormLosesNothing(t *testing.T) {
 	}
 	admitted = true
 	x.mustPlaceOrder(t)
+}
+
+// fakeLimits count the forms that are told about others.
+type fakeLimits struct {
+	admit      func(isMailed bool) (admitted, withPage bool)
+	held, told int // that are left
+}
+
+func (f *fakeLimits) AdmitForm(_ *http.Request, isMailed bool) (admitted, withPage bool) {
+	if f.admit == nil {
+		return true, true
+	}
+	return f.admit(isMailed)
+}
+
+func (f *fakeLimits) HoldsUnits(*http.Request) bool { f.held--; return f.held >= 0 }
+func (f *fakeLimits) NoteTold(*http.Request)        { f.told-- }
+func (f *fakeLimits) HasAsked(*http.Request) bool   { return f.told <= 0 }
+
+// Without confirmation by mail a form can tell whether somebody is known. Whoever has asked so often gets one answer to
+// everything, and an e-mail address and a postal address have one answer before that.
+func TestQuestionsAboutOthersAreCounted(t *testing.T) {
+	b := newBookShop(t, nil)
+	b.post("ada@example.org", "line1", "97 Long Road")
+	limits := &fakeLimits{told: 4}
+	b.shop.limits = limits
+	known := b.post("ada@example.org", "line1", "97 Long Road")
+	near := b.post("eve@example.org", "line1", "97 Long Road")
+	if known.Code != http.StatusConflict || seenIn(known, "ada@example.org") != seenIn(near, "eve@example.org") {
+		t.Errorf("an e-mail and a postal address differ:\n%s\n%s", known.Body, near.Body)
+	}
+	for range 2 {
+		b.post("ada@example.org")
+	}
+	if limits.told != 0 {
+		t.Fatalf("%d questions are left", limits.told)
+	}
+	b.wantAlike("after the last question")
+	w := b.post("eve@example.org", "name", "")
+	if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != askedRetrySeconds || !strings.Contains(w.Body.String(), "eve@example.org") {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+	limits.told = 1
+	if w := b.post("eve@example.org"); w.Code != http.StatusSeeOther {
+		t.Errorf("later: %d", w.Code)
+	}
 }

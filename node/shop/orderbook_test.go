@@ -161,6 +161,10 @@ func (b *fakeOrderBook) ConfirmOrder(context.Context, orders.ID) (orders.Outcome
 	return orders.Done, b.fail
 }
 
+func (b *fakeOrderBook) OrdersOfMailbox(orders.ID) (live, unconfirmed []orders.Order, err error) {
+	return nil, nil, b.fail
+}
+
 func (b *fakeOrderBook) Reference(product, token string, attempt int) orders.ID {
 	sum := sha256.Sum256(fmt.Append(nil, product, token, attempt))
 	return orders.ID(binary.BigEndian.Uint64(sum[:])) & orders.MaxID

@@ -22,6 +22,7 @@ type formContent struct {
 	inAddition inAdditionAnswer
 	// unsure: the form was sent before, and its outcome is not known.
 	unsure bool
+	link   *mailedLink // of a form behind one; nil on the public page
 	// again: orders are paused, and a button sends the typed values once they go on.
 	again bool
 }
@@ -49,6 +50,7 @@ func (c *formContent) showAlert(title string, lines ...string) {
 }
 
 type formData struct {
+	Link             *mailedLink
 	Title            string // of the page
 	Kind             string
 	Alert            *formAlert
@@ -125,6 +127,7 @@ func (s *Shop) renderOrder(state *pageState, sale *productSale, content *formCon
 	heading, button := formTexts(content.kind)
 	data.Form = &formData{
 		Title:           heading + ": " + sale.Name,
+		Link:            content.link,
 		Kind:            content.kind,
 		Alert:           content.alert,
 		Country:         f.get("country"),
@@ -133,6 +136,9 @@ func (s *Shop) renderOrder(state *pageState, sale *productSale, content *formCon
 		QuantityProblem: f.problemWith("quantity"),
 		OfferInAddition: content.inAddition == inAdditionOffered,
 		Button:          button,
+	}
+	if content.link != nil {
+		data.Form.Title = "Is this from you?"
 	}
 	data.Title = data.Form.Title
 	if content.alert != nil && len(content.alert.Problems) > 0 {
@@ -198,7 +204,7 @@ const refreshInterval = 20 * time.Second
 func (c *formContent) againValues() []formValue {
 	var list []formValue
 	for _, name := range slices.Sorted(maps.Keys(c.form.values)) {
-		if value := c.form.values[name]; value != "" && name != "unsure" {
+		if value := c.form.values[name]; value != "" && name != "unsure" && name != "sure" {
 			list = append(list, formValue{name, value})
 		}
 	}
@@ -257,7 +263,7 @@ func readQuantity(text string, most int) (n int, ok bool) {
 // formFieldLimits returns the fields of the order page's form with their limits in bytes.
 func formFieldLimits() map[string]int {
 	limits := map[string]int{"country": maxHiddenValue, "quantity": maxHiddenValue, "kind": maxHiddenValue, "prices": maxHiddenValue,
-		"shown": maxHiddenValue, "agreed": maxHiddenValue, "more": maxHiddenValue, "token": maxHiddenValue, "unsure": maxHiddenValue}
+		"shown": maxHiddenValue, "agreed": maxHiddenValue, "more": maxHiddenValue, "token": maxHiddenValue, "unsure": maxHiddenValue, "sure": maxHiddenValue}
 	for _, field := range personFields() {
 		limits[field.Name] = field.MaxBytes
 	}

@@ -22,7 +22,7 @@ func (s *Shop) serveOrder(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method == http.MethodPost {
-		s.placeOrder(w, r, p)
+		s.placeOrder(w, r, p, nil)
 		return
 	}
 	a := pageAddress{page: "order", product: p, country: s.chosenCountry(r.URL.RawQuery)}

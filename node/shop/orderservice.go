@@ -37,6 +37,9 @@ type OrderService interface {
 	CancelOrder(ctx context.Context, id orders.ID) error
 	// ConfirmOrder confirms an unconfirmed order. Errors: those of PlaceOrder.
 	ConfirmOrder(ctx context.Context, id orders.ID) (orders.Outcome, error)
+	// OrdersOfMailbox returns the newest orders of the person and the sale of an order: those that count, and those that
+	// wait for confirmation. Errors: orders.ErrNoOrder, orders.ErrBoardUnfit.
+	OrdersOfMailbox(id orders.ID) (live, unconfirmed []orders.Order, err error)
 	// SignConfirmation returns the secret half of the address on which an order is confirmed, and
 	// VerifyConfirmation verifies it, as with a receipt. Only the order's mail may have it.
 	SignConfirmation(id orders.ID) string

@@ -126,7 +126,7 @@ func remedyFor(key string) string {
 		"product.limit_by_address": "write limit_by_address = true or false, or leave the line out for true",
 		"product.fulfilment_delay": fmt.Sprintf(`write fulfilment_delay = "24h", in hours, minutes and seconds ("1h30m"), from "0s" to "%dh", or leave the line out for 1h`, int(maxFulfilmentDelay/time.Hour)),
 		"product.invitation_time":  fmt.Sprintf(`write invitation_time = "48h", from "1m" to "%dh", or "0s" if only you invite people, or leave the line out for 48h`, int(maxFulfilmentDelay/time.Hour)),
-		"product.confirm":          fmt.Sprintf(`write confirm = "30m", from "1m" to "%dh", or leave the line out if orders count at once`, int(maxFulfilmentDelay/time.Hour)),
+		"product.confirm":          fmt.Sprintf(`write confirm = "30m", from "1m" to "%dh", or confirm = "off" if everything counts at once, or leave the line out for 30m if the rack sends mail with links`, int(maxFulfilmentDelay/time.Hour)),
 		"product.draw":             `write draw = "commitment", "dice" or "drand", in a ballot only, or leave the line out for commitment`,
 		"product.dice":             `write dice = 20, a whole number from 10 to 100, beside draw = "dice" only, or leave the line out for 20`,
 		"product.state":            `write state = "closed" or state = "sold_out", or leave the line out to go by clock and stock`,

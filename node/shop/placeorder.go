@@ -20,7 +20,7 @@ func (s *Shop) serveOrderForm(w http.ResponseWriter, r *http.Request) {
 	case p == nil:
 		s.notFound(w, r)
 	case r.Method == http.MethodPost:
-		s.placeOrder(w, r, p)
+		s.placeOrder(w, r, p, nil)
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		w.Header().Set("Cache-Control", "no-store")
 		http.Redirect(w, r, pageAddress{page: "order", product: p}.path(), http.StatusFound)
@@ -33,8 +33,9 @@ func (s *Shop) serveOrderForm(w http.ResponseWriter, r *http.Request) {
 // orderservice.PlaceOrder, then ledger.Submit, and orders.Book.Apply on every board. The
 // reply redirects to the receipt (Post/Redirect/Get, so that a reload is harmless) or shows
 // the form again, filled in, with the problems to correct. Only the form whose token made an order
-// leads to its receipt: to know what somebody typed is not enough.
-func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
+// leads to its receipt: to know what somebody typed is not enough. With a mailed link the form is behind that: it counts
+// at once, or confirms one of those that wait.
+func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product, link *mailedLink) {
 	if s.orderService == nil {
 		s.rejectWithoutOrderBook(w, r, p)
 		return
@@ -42,7 +43,8 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 	if s.rejectCrossSite(w, r) {
 		return
 	}
-	admitted, ok := s.limitForm(w, r)
+	isMailed := link == nil && s.saleForForm(p).Confirms()
+	admitted, ok := s.limitForm(w, r, isMailed)
 	if !ok {
 		return
 	}
@@ -51,18 +53,30 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 		s.rejectFormType(w, r, pageAddress{page: "order", product: p}.path())
 		return
 	}
+	if link != nil {
+		if f.get("sure") == "yes" && admitted {
+			s.confirmOrder(w, r, p, link, link.order.ID)
+			return
+		}
+		f.values["email"] = link.order.Person.Email
+	}
 	hadToken := f.ensureToken()
 
 	if pause := s.orderService.Pause(); pause != orders.NotPaused {
-		s.replyPaused(w, r, p, &formContent{form: f, unsure: f.get("unsure") != ""}, pause)
+		s.replyPaused(w, r, p, &formContent{form: f, link: link, unsure: f.get("unsure") != ""}, pause)
 		return
 	}
 
 	sale := s.saleForForm(p)
 	order := f.parseOrder(s, sale)
-	content := &formContent{form: f, kind: f.get("kind"), inAddition: f.inAdditionAnswer(), unsure: f.get("unsure") != ""}
-	if !admitted {
+	content := &formContent{form: f, link: link, kind: f.get("kind"), inAddition: f.inAdditionAnswer(), unsure: f.get("unsure") != ""}
+	switch {
+	case !admitted:
 		content.showAlert(limitTitle, limitText)
+	case s.limits != nil && !sale.Confirms() && s.limits.HasAsked(r): // whatever the form says, so that this answer tells nothing
+		admitted = false
+		w.Header().Set("Retry-After", askedRetrySeconds)
+		content.showAlert(limitTitle, askedText)
 	}
 	if !admitted || f.statusCode() != 0 {
 		s.replyWithProblems(w, r, p, content)
@@ -81,7 +95,12 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 	}
 	order.Total, order.Currency = total.Total.Minor, total.Total.Currency
 
+	order.Unheld = isMailed && s.limits != nil && order.Kind == orders.KindOrder && !s.limits.HoldsUnits(r)
 	answer, err := s.submitOrder(r.Context(), &order, f.get("token"))
+	if err == nil && link != nil && (answer.Outcome == orders.Placed || answer.Outcome == orders.AlreadyDone) {
+		s.confirmOrder(w, r, p, link, answer.Order)
+		return
+	}
 	if err == nil && (answer.Outcome == orders.Placed || answer.Outcome == orders.AlreadyDone && answer.Order == order.ID) {
 		w.Header().Set("Cache-Control", "no-store")
 		http.Redirect(w, r, s.receiptPath(answer.Order), http.StatusSeeOther)
@@ -94,6 +113,9 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 		state := s.readPageState(s.now())
 		s.replyWithForm(w, r, http.StatusConflict, state, state.saleOf(p), content)
 		return
+	}
+	if err == nil && (answer.Outcome == orders.Differs || answer.Outcome == orders.OverLimit) && s.limits != nil {
+		s.limits.NoteTold(r)
 	}
 	s.replyNotPlaced(w, r, p, content, answer, err)
 }

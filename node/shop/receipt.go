@@ -27,7 +27,7 @@ type receiptData struct {
 	Path            string
 	CancelLabel     string // text of the cancel button; "" = it cannot be cancelled
 	Confirming      bool   // the page asks for confirmation of the cancellation
-	ConfirmPath     string // of the button that confirms it; "" = none
+	ConfirmPath     string // behind a mailed link: of the button that confirms it
 	Alert           *formAlert
 	InvitationTotal *orderTotal // the total of an invited person's order
 	Hidden          []formValue
@@ -141,7 +141,11 @@ func describeOrder(data *receiptData, now time.Time) (heading string, lines []st
 	case orders.StateLeft:
 		return "You have left the list", withNote(order, "That was at "+formatTime(order.Changed)+". You owe nothing.", reasonLabel)
 	case orders.StateUnconfirmed:
-		return "Check your mail: this does not count yet", []string{"We have sent a mail to " + order.Person.Email + ". Open its link and press the button there, until " + formatTime(order.Until) + ": it counts from then on, and not before."}
+		lines = []string{"We mail a link to " + order.Person.Email + ". If one came in the last hour, it is still good, and shows this too. Open it and press the button there, until " + formatTime(order.Until) + ": this counts from then on, and not before."}
+		if order.Unheld {
+			lines = append(lines, "Nothing is held for it: it gets what is free when you press the button.")
+		}
+		return "Check your mail: this does not count yet", lines
 	case orders.StateExpired:
 		if order.Note == orders.NoteUnconfirmed {
 			return "This was not confirmed", []string{"Nobody confirmed it by mail in time. Nothing was taken, and you owe nothing. You can send the form again."}
@@ -302,7 +306,7 @@ func (s *Shop) readReceiptForm(w http.ResponseWriter, r *http.Request, field str
 		if s.rejectCrossSite(w, r) {
 			return nil, false
 		}
-		if admitted, ok := s.limitForm(w, r); !admitted {
+		if admitted, ok := s.limitForm(w, r, false); !admitted {
 			if ok { // nothing was typed: the page at this address has the button
 				s.sendErrorPage(w, r, http.StatusTooManyRequests, errorMessage{Title: limitTitle, Text: limitText, LinkPath: r.URL.Path, LinkText: "Back to the button"})
 			}

@@ -16,9 +16,20 @@ type Options struct {
 	// Orders accepts the forms, and its clock replaces Now. nil means that the shop accepts
 	// no orders.
 	Orders OrderService
-	// AdmitForm counts a form of a client, before its body is read, and reports whether it is within the
-	// client's limits; if not, whether its reply may hold what was typed. nil: there are no limits.
-	AdmitForm func(*http.Request) (admitted, withPage bool)
+	Limits FormLimits // nil: there are none
+}
+
+// FormLimits limit the forms of each client and its network. A FormLimits is safe for concurrent use.
+type FormLimits interface {
+	// AdmitForm counts a form, before its body is read, and reports whether it is within the client's limits; if not,
+	// whether its reply may hold what was typed. isMailed: it may cause a mail to an address that its sender chose.
+	AdmitForm(r *http.Request, isMailed bool) (admitted, withPage bool)
+	// HoldsUnits counts a form that has to be confirmed by mail and reports whether units may be held for it until then.
+	HoldsUnits(r *http.Request) bool
+	// NoteTold counts a form whose answer tells something about somebody else, and HasAsked reports whether those of a
+	// client are beyond its limits.
+	NoteTold(r *http.Request)
+	HasAsked(r *http.Request) bool
 }
 
 // Shop is the origin of a catalogue's pages. It is safe for concurrent use.
@@ -26,7 +37,7 @@ type Shop struct {
 	cat          *Catalogue
 	countries    []orders.Country // the catalogue's
 	orderService OrderService     // nil if the shop accepts no orders
-	admitForm    func(*http.Request) (admitted, withPage bool)
+	limits       FormLimits       // nil if there are none
 	now          func() time.Time
 	assets       *pageAssets
 	routes       *http.ServeMux
@@ -49,7 +60,7 @@ func New(cat *Catalogue, opts Options) (*Shop, error) {
 		cat:          cat,
 		countries:    cat.orderCountries(),
 		orderService: opts.Orders,
-		admitForm:    opts.AdmitForm,
+		limits:       opts.Limits,
 		now:          opts.Now,
 		assets:       pages,
 		crossOrigin:  http.NewCrossOriginProtection(),

@@ -75,6 +75,10 @@ func (b *bookShop) ConfirmOrder(_ context.Context, id orders.ID) (orders.Outcome
 	return b.apply(orders.Confirm{ID: id}).Outcome, nil
 }
 
+func (b *bookShop) OrdersOfMailbox(id orders.ID) (live, unconfirmed []orders.Order, err error) {
+	return b.book.OrdersOfMailbox(id)
+}
+
 func (b *bookShop) Order(_ context.Context, id orders.ID) (orders.Order, int, error) {
 	o, err := b.book.Order(id)
 	return o, 0, err

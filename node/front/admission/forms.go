@@ -14,6 +14,15 @@ const (
 	// UnaskedForms is the number of forms of a network that a board accepts without asking the board that
 	// counts them for the rack, and one more each minute: what one household sends.
 	UnaskedForms = 4
+	// formsPerMail is the number of forms for each one that may cause a mail with a link, to an address that its sender chose.
+	formsPerMail = 5
+	// HeldForms is the number of unconfirmed forms of a client in an hour for which units are held; HeldForms times
+	// networkShare is that of a network.
+	HeldForms = 20
+	// ToldForms is the number of forms of a client in an hour that may learn that somebody is known to the shop.
+	ToldForms = 20
+	// networkShare is how many clients at their limit a network may have.
+	networkShare = 3
 	// pagesPerForm is the number of refusals with a page that holds what was typed, for each form that is
 	// accepted: ten times a hundred pupils. A script that sends more gets less.
 	pagesPerForm = 10
@@ -26,11 +35,23 @@ type FormRates struct {
 	Now     func() time.Time // nil: time.Now
 }
 
+// FormUse is what forms are counted for.
+type FormUse int
+
+// The uses of forms.
+const (
+	FormSent   FormUse = iota // any form
+	FormMailed                // one that may cause a mail to the address in it
+	FormHeld                  // one for which units are held before it is confirmed
+	FormTold                  // one whose answer told something about somebody else
+	FormUses                  // their number
+)
+
 // FormLimits limit the forms of clients and of their networks.
 type FormLimits struct {
-	Counted *ClientLimits // one board counts all forms of a network for the rack; the others ask it
-	Unasked *ClientLimits // what a board accepts without asking
-	Pages   *ClientLimits // refused forms whose reply holds what was typed
+	Counted [FormUses]*ClientLimits // by use: one board counts all forms of a network for the rack; the others ask it
+	Unasked *ClientLimits           // what a board accepts without asking
+	Pages   *ClientLimits           // refused forms whose reply holds what was typed
 }
 
 // NewFormLimits makes limits.
@@ -42,7 +63,12 @@ func NewFormLimits(rates FormRates) *FormLimits {
 	}
 	burst := func(perMinute int) *rateLimiter { return newFormLimiter(perMinute, perMinute*formBurst/60) }
 	return &FormLimits{
-		Counted: limit(burst(rates.Client), burst(rates.Network)),
+		Counted: [FormUses]*ClientLimits{
+			FormSent:   limit(burst(rates.Client), burst(rates.Network)),
+			FormMailed: limit(burst((rates.Client+formsPerMail-1)/formsPerMail), burst((rates.Network+formsPerMail-1)/formsPerMail)),
+			FormHeld:   limit(newHourLimiter(HeldForms), newHourLimiter(networkShare*HeldForms)),
+			FormTold:   limit(newHourLimiter(ToldForms), newHourLimiter(networkShare*ToldForms)),
+		},
 		Unasked: limit(nil, newFormLimiter(min(rates.Client+rates.Network, 1), UnaskedForms)),
 		Pages:   limit(burst(rates.Client*pagesPerForm), burst(rates.Network*pagesPerForm)),
 	}
@@ -54,6 +80,12 @@ func newFormLimiter(perMinute, burst int) *rateLimiter {
 	}
 	cost := max(60*1000*rateUnits/uint32(perMinute), 1)
 	return &rateLimiter{cost: cost, burst: uint32(max(burst, 1)) * cost}
+}
+
+// newHourLimiter makes a limiter of forms per hour, all of which may come at once.
+func newHourLimiter(perHour int) *rateLimiter {
+	cost := 60 * 60 * 1000 * rateUnits / uint32(perHour)
+	return &rateLimiter{cost: cost, burst: uint32(perHour) * cost}
 }
 
 // FormNetworks returns the client and the network that a form from an address counts for. Who has one address of
@@ -69,6 +101,16 @@ func FormNetworks(address netip.Addr) (client, network netip.Prefix) {
 
 // AllowForm is AllowRequest for the networks of forms.
 func (l *ClientLimits) AllowForm(address netip.Addr) bool {
+	return l.AllowRequest(l.formKey(address))
+}
+
+// HasSpent reports whether AllowForm would refuse a form, and counts none.
+func (l *ClientLimits) HasSpent(address netip.Addr) bool {
+	key, now := l.formKey(address), l.nowUnits()
+	return l.clientRequests.isSpent(key.address, now) || l.networkRequests.isSpent(key.network, now)
+}
+
+func (l *ClientLimits) formKey(address netip.Addr) ClientKey {
 	client, network := FormNetworks(address)
-	return l.AllowRequest(ClientKey{address: l.hashOf(client.Addr()), network: l.hashOf(network.Addr())})
+	return ClientKey{address: l.hashOf(client.Addr()), network: l.hashOf(network.Addr())}
 }

@@ -25,7 +25,7 @@ func newFormBoards(boards int, rates FormRates) *formBoards {
 // send sends a form to a board, which asks the owner.
 func (f *formBoards) send(board int, from string) bool {
 	address, at := netip.MustParseAddr(from), f.boards[board]
-	return at.Unasked.AllowForm(address) || at.Counted.AllowForm(address) && (board == 0 || f.boards[0].Counted.AllowForm(address))
+	return at.Unasked.AllowForm(address) || at.Counted[FormSent].AllowForm(address) && (board == 0 || f.boards[0].Counted[FormSent].AllowForm(address))
 }
 
 // One address that uses all five boards gets no more than one that uses one.

@@ -51,6 +51,13 @@ func (l *rateLimiter) allow(hash, now uint32) bool {
 	return first || second
 }
 
+// isSpent reports whether allow would refuse an event.
+func (l *rateLimiter) isSpent(hash, now uint32) bool {
+	_, first := l.nextDue(l.cells[0][hash%rateCells].Load(), now)
+	_, second := l.nextDue(l.cells[1][hash>>16%rateCells].Load(), now)
+	return !first && !second
+}
+
 func (l *rateLimiter) advanceCell(cell *atomic.Uint32, now uint32) bool {
 	for {
 		due := cell.Load()
