@@ -325,7 +325,7 @@ func (b *board) openSites(via string) (rackcache.ShopHandler, error) {
 // openShop makes the built-in shop. If its order book cannot be opened, the board
 // serves pages and takes no orders.
 func (b *board) openShop() (*shop.Shop, error) {
-	catalogue, err := loadCatalogue(b.cfg.Shop)
+	catalogue, err := loadCatalogue(b.cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -347,11 +347,21 @@ func (b *board) openShop() (*shop.Shop, error) {
 	return shop.New(catalogue, opts)
 }
 
-func loadCatalogue(cfg config.ShopSettings) (*shop.Catalogue, error) {
-	if cfg.Catalogue == "" {
+func loadCatalogue(cfg *config.Config) (*shop.Catalogue, error) {
+	if cfg.Shop.Catalogue == "" {
 		return shop.Default()
 	}
-	return shop.Load(cfg.Catalogue)
+	catalogue, err := shop.Load(cfg.Shop.Catalogue)
+	if err != nil || !cfg.Orders.Enabled || cfg.Mail.Server != "" && cfg.Orders.PublicURL != "" {
+		return catalogue, err
+	}
+	for _, p := range catalogue.Products {
+		if p.Confirm > 0 {
+			return nil, fmt.Errorf("%s: the product %s has confirm, which needs a mail with a link: set [mail] server and [orders] public_url, or take confirm out",
+				cfg.Shop.Catalogue, p.Slug)
+		}
+	}
+	return catalogue, nil
 }
 
 func (b *board) newSampler() *sampler {

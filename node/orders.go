@@ -71,10 +71,6 @@ func (b *board) openOrders(catalogue *shop.Catalogue) (*orderStack, error) {
 	}
 	offers := catalogue.Offers()
 	for i := range offers {
-		if offers[i].Confirm > 0 && (b.cfg.Mail.Server == "" || b.cfg.Orders.PublicURL == "") {
-			s.close()
-			return nil, fmt.Errorf("the catalogue's product %s has confirm, which needs a mail with a link: set [mail] server and [orders] public_url, or take confirm out", offers[i].Product)
-		}
 		offers[i].Webhook = b.cfg.Webhook.URL != ""
 		offers[i].Mail = b.cfg.Mail.Server != ""
 		offers[i].Retain = time.Duration(b.cfg.Orders.Retention)

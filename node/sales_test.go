@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -253,8 +254,9 @@ func (m *mailSession) Data(r io.Reader) error {
 	return err
 }
 
-// TestBuyersGetMail from a real mail server, with the address of their receipt.
-func TestBuyersGetMail(t *testing.T) {
+// TestBuyersConfirmByMail the whole way: with [mail], a form makes nothing that counts; a real mail server brings the link, its
+// page on any board shows the form and makes it count, and the mail after that has the receipt.
+func TestBuyersConfirmByMail(t *testing.T) {
 	box := &mailbox{got: map[string]string{}}
 	office := smtp.NewServer(box)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -269,13 +271,44 @@ func TestBuyersGetMail(t *testing.T) {
 	}
 	got := &receipts{all: map[string]string{}}
 	startRush(t, r.boards, 5, got, nil).Wait()
-	for buyer, path := range got.all {
-		eventually(t, buyer+" to get mail", func() (bool, string) {
-			box.mu.Lock()
-			defer box.mu.Unlock()
-			text := box.got[buyer+"@buyer.example"]
-			return strings.Contains(text, reference(path)) && strings.Contains(text, "https://shop.example"+path), text
+	if sale := r.boards[0].sale(); sale.Sold != 0 || sale.Confirm != "30m0s" {
+		t.Errorf("%d sold, confirmation within %q", sale.Sold, sale.Confirm)
+	}
+	link := regexp.MustCompile(`https://shop\.example(/r/\S+/confirm)`)
+	at := 0
+	for name, path := range got.all {
+		mailed := func(what string, find func(text string) bool) {
+			eventually(t, name+" to get the mail with the "+what, func() (bool, string) {
+				box.mu.Lock()
+				defer box.mu.Unlock()
+				text := box.got[name+"@buyer.example"]
+				return find(text), text
+			})
+		}
+		var confirm string
+		mailed("link", func(text string) bool {
+			if m := link.FindStringSubmatch(text); m != nil {
+				confirm = m[1]
+			}
+			return confirm != ""
 		})
+		at++
+		board := r.boards[at%3]
+		eventually(t, "the page behind the link", func() (bool, string) {
+			page := board.get(confirm)
+			return page.status == http.StatusOK && strings.Contains(page.body, reference(path)) && strings.Contains(page.body, "This one is mine"), page.body
+		})
+		eventually(t, "the confirmation", func() (bool, string) {
+			how, seen := newBuyer(name).submitTo(board.http, confirm, url.Values{"sure": {"yes"}})
+			return how == placed && seen.header.Get("Location") == path, seen.body
+		})
+		if receipt, err := board.receipt(path); err != nil || receipt.State != "open" {
+			t.Errorf("%s: %+v, %v", name, receipt, err)
+		}
+		mailed("receipt", func(text string) bool { return strings.Contains(text, "https://shop.example"+path+"\r\n") })
+	}
+	if sale := r.boards[0].sale(); sale.Sold != 5 || sale.Held != 0 {
+		t.Errorf("%d sold, %d held", sale.Sold, sale.Held)
 	}
 }
 

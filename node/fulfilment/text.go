@@ -2,6 +2,7 @@ package fulfilment
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -61,7 +62,8 @@ func (m *mailWriter) chooseText(o orders.Order, kind orders.JobKind, now time.Ti
 		return text
 	case kind == orders.JobMailReturned && o.State == orders.StateReturned:
 		return mailText{"Returned", "Your order came back to " + m.shop + ".", shownBy}
-	case kind == orders.JobMailConfirm && now.Before(o.Made.Add(confirmLinkAge)): // whatever became of this form, the link is good
+	case kind == orders.JobMailConfirm && now.Before(o.Made.Add(confirmLinkAge)) && // whatever became of this form, the link is good
+		slices.Contains([]orders.OrderState{orders.StateUnconfirmed, orders.StateExpired, orders.StateCancelled, orders.StateLeft}, o.State):
 		return mailText{"Please confirm", "Somebody sent a form at " + m.shop + " with this mail address. It counts only if you confirm it.",
 			"If it was you, open this page soon and press the button there. It shows all that was\nsent with your address and waits for you, and it has a form of your own:"}
 	case kind == orders.JobMailExists && o.Cancellable() && o.State != orders.StateUnconfirmed || kind == orders.JobMailExists && isOrdered:

@@ -39,7 +39,8 @@ func TestTexts(t *testing.T) {
 			orders.StateWon: "Your entry has won", orders.StateFulfilling: "Your entry has won", orders.StateFulfilled: "Your entry has won"}},
 		{orders.JobMailCancelled, orders.KindOrder, map[orders.OrderState]string{
 			orders.StateCancelled: "Cancelled", orders.StateLeft: "You have left the list"}},
-		{orders.JobMailConfirm, orders.KindOrder, map[orders.OrderState]string{orders.StateUnconfirmed: "Please confirm"}},
+		{orders.JobMailConfirm, orders.KindOrder, map[orders.OrderState]string{
+			orders.StateUnconfirmed: "Please confirm", orders.StateExpired: "Please confirm", orders.StateCancelled: "Please confirm", orders.StateLeft: "Please confirm"}},
 		{orders.JobMailExists, orders.KindOrder, map[orders.OrderState]string{
 			orders.StateOpen: "You are here already", orders.StateInvited: "You are here already", orders.StateWon: "You are here already",
 			orders.StateFulfilling: "You are here already", orders.StateFulfilled: "You are here already"}},
@@ -59,6 +60,10 @@ func TestTexts(t *testing.T) {
 		}
 	}
 	p := testOrder(0)
+	p.State = orders.StateUnconfirmed
+	if _, _, ok := w.writeMail(p, orders.JobMailConfirm, p.Made.Add(confirmLinkAge)); ok {
+		t.Error("a link to confirm a form of yesterday")
+	}
 	p.Kind, p.State, p.Until = orders.KindWaiting, orders.StateInvited, until
 	if _, body, _ := w.writeMail(p, orders.JobMailInvited, launch); !strings.Contains(body, "1 March 2012, 06:00 UTC") {
 		t.Errorf("the invitation's end is missing in:\n%s", body)
