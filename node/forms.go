@@ -15,12 +15,12 @@ import (
 // after half a peer timeout; this is for one that is alive and slow.
 const formCountTimeout = 2 * time.Second
 
-// formLimits counts the forms of the shop: see shop.FormLimits. The owner of the client's network counts for the whole
+// boardLimits counts the forms of the shop: see shop.SenderLimits. The owner of the client's network counts for the whole
 // rack, so that five boards are one to a script, and one board is the whole shop to a school.
-type formLimits struct{ *board }
+type boardLimits struct{ *board }
 
 // AdmitForm counts a form, and one that may cause a mail.
-func (b formLimits) AdmitForm(r *http.Request, isMailed bool) (admitted, withPage bool) {
+func (b boardLimits) AdmitForm(r *http.Request, isMailed bool) (admitted, withPage bool) {
 	client := b.sites.ClientAddr(r)
 	if !client.IsValid() || (b.forms.Unasked.AllowForm(client) || b.countsForm(r.Context(), client, admission.FormSent)) &&
 		(!isMailed || b.countsForm(r.Context(), client, admission.FormMailed)) {
@@ -34,13 +34,13 @@ func (b formLimits) AdmitForm(r *http.Request, isMailed bool) (admitted, withPag
 }
 
 // HoldsUnits counts an unconfirmed form and reports whether units may be held for it.
-func (b formLimits) HoldsUnits(r *http.Request) bool {
+func (b boardLimits) HoldsUnits(r *http.Request) bool {
 	client := b.sites.ClientAddr(r)
 	return !client.IsValid() || b.countsForm(r.Context(), client, admission.FormHeld)
 }
 
 // NoteTold counts a form whose answer tells something about somebody else.
-func (b formLimits) NoteTold(r *http.Request) {
+func (b boardLimits) NoteTold(r *http.Request) {
 	client := b.sites.ClientAddr(r)
 	if client.IsValid() && !b.countsForm(r.Context(), client, admission.FormTold) {
 		for b.forms.Counted[admission.FormTold].AllowForm(client) { // the rack has counted more: the next is refused here
@@ -49,14 +49,14 @@ func (b formLimits) NoteTold(r *http.Request) {
 }
 
 // HasAsked reports whether a client has learned as much about other people as it may.
-func (b formLimits) HasAsked(r *http.Request) bool {
+func (b boardLimits) HasAsked(r *http.Request) bool {
 	client := b.sites.ClientAddr(r)
 	return client.IsValid() && b.forms.Counted[admission.FormTold].HasSpent(client)
 }
 
 // countsForm counts a form of a client for a use here and at the board that counts the client's forms, and reports whether it
 // is within the limits. If that board does not answer, each board counts alone until the rack has noticed.
-func (b formLimits) countsForm(ctx context.Context, client netip.Addr, use admission.FormUse) bool {
+func (b boardLimits) countsForm(ctx context.Context, client netip.Addr, use admission.FormUse) bool {
 	if !b.forms.Counted[use].AllowForm(client) {
 		return false
 	}

@@ -329,7 +329,7 @@ func (b *board) openShop() (*shop.Shop, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := shop.Options{Now: time.Now, Limits: formLimits{b}}
+	opts := shop.Options{Now: time.Now, Limits: boardLimits{b}}
 	if b.cfg.Orders.Enabled {
 		b.orders, err = b.openOrders(catalogue)
 		switch {

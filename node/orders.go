@@ -42,7 +42,7 @@ const (
 	catchUpWait = 10 * time.Minute
 )
 
-// defaultConfirm is how long people have to confirm by mail in a sale whose product does not say, if there is mail with links.
+// defaultConfirm is the time in which people can confirm by mail in a sale whose product does not say, if there is mail with links.
 const defaultConfirm = 30 * time.Minute
 
 // folderMode gives access to the owner only: the folder holds names and addresses.

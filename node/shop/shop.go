@@ -16,11 +16,11 @@ type Options struct {
 	// Orders accepts the forms, and its clock replaces Now. nil means that the shop accepts
 	// no orders.
 	Orders OrderService
-	Limits FormLimits // nil: there are none
+	Limits SenderLimits // nil: there are none
 }
 
-// FormLimits limit the forms of each client and its network. A FormLimits is safe for concurrent use.
-type FormLimits interface {
+// SenderLimits limit the forms of each client and its network. A SenderLimits is safe for concurrent use.
+type SenderLimits interface {
 	// AdmitForm counts a form, before its body is read, and reports whether it is within the client's limits; if not,
 	// whether its reply may hold what was typed. isMailed: it may cause a mail to an address that its sender chose.
 	AdmitForm(r *http.Request, isMailed bool) (admitted, withPage bool)
@@ -37,7 +37,7 @@ type Shop struct {
 	cat          *Catalogue
 	countries    []orders.Country // the catalogue's
 	orderService OrderService     // nil if the shop accepts no orders
-	limits       FormLimits       // nil if there are none
+	limits       SenderLimits     // nil if there are none
 	now          func() time.Time
 	assets       *pageAssets
 	routes       *http.ServeMux

@@ -21,7 +21,7 @@ const (
 	HeldForms = 20
 	// ToldForms is the number of forms of a client in an hour that may learn that somebody is known to the shop.
 	ToldForms = 20
-	// networkShare is how many clients at their limit a network may have.
+	// networkShare is the number of clients at their limit that a network may have.
 	networkShare = 3
 	// pagesPerForm is the number of refusals with a page that holds what was typed, for each form that is
 	// accepted: ten times a hundred pupils. A script that sends more gets less.
