@@ -109,6 +109,26 @@ func TestBoardReturnsAtAnotherAddress(t *testing.T) {
 	}
 }
 
+// A goodbye that comes after its board counts as dead says nothing about the board's next life: if that one dies, the
+// others search for it.
+func TestLateGoodbyeDoesNotOutliveItsBoard(t *testing.T) {
+	noLeaks(t)
+	a := startBoard(t, "a")
+	events, stop := a.Watch()
+	defer stop()
+	b := startBoard(t, "b", gossipAddr(a))
+	await(t, events, Joined, "b")
+	b.Close()
+	await(t, events, Died, "b")
+	gossipDelegate{a, a.generation}.NotifyMsg([]byte("Lb"))
+	b = startBoard(t, "b", gossipAddr(a))
+	await(t, events, Returned, "b")
+	b.Close()
+	if e := awaitAny(t, events, "b", Died, Departed); e.Kind != Died {
+		t.Errorf("its death counts as %s", e.Kind)
+	}
+}
+
 func TestRestartBeforeAnybodyNoticed(t *testing.T) {
 	noLeaks(t)
 	a := startBoard(t, "a")

@@ -139,10 +139,6 @@ func (t *gossipTransport) Shutdown() error {
 	return err
 }
 
-func (t *gossipTransport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
-	return t.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
-}
-
 // DialAddressTimeout connects to a, for at most timeout and not past the end of the board's context.
 func (t *gossipTransport) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: timeout}
