@@ -161,18 +161,13 @@ func verifyDraw(w world, path string) error {
 	if err != nil {
 		return err
 	}
-	p, says := f.Promised, "The draw is correct"
+	says := "The draw is correct"
 	if f.Version == 2 {
 		says = "Not finished: no hash covers the promise"
 	}
-	promised := map[draw.Kind]string{draw.None: "the commitment alone", draw.Dice: fmt.Sprintf("%d dice", p.Dice),
-		draw.Drand: fmt.Sprintf("round %d of drand, made at %s", p.Round, draw.RoundTime(p.Round).Format(time.RFC3339))}[p.Kind]
 	fmt.Fprintf(w.out, "%s: %s, %d drawn, from %d units.\n", says, pluralize(len(f.Entries), "entry", "entries"), len(f.Winners), f.Stock)
-	fmt.Fprintf(w.out, "Compare this with what was published before the close:\nballot of %s, closed at %s\n%s\ncommitment\n%s\n",
-		f.Product, f.Closes.Format(time.RFC3339), promised, f.Commitment)
-	if f.Version > 2 {
-		fmt.Fprintf(w.out, "hash of the promise\n%s\n", f.PromiseHash())
-	}
+	fmt.Fprintf(w.out, "Compare this with what was published before the close, with the hash of the\npromise last:\n%s, which closed at %s\n%s\n%s\n%s\n",
+		f.Product, f.Closes.Format(time.RFC3339), f.Promised, f.Commitment, f.PromiseHash())
 	fmt.Fprintf(w.out, "Compare the list's hash with the one published at %s:\n%s\n", f.Fixed().Format(time.RFC3339), f.List)
 	switch f.Public.Kind {
 	case draw.Dice:

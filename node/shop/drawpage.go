@@ -12,8 +12,7 @@ import (
 type drawData struct {
 	orders.DrawInfo
 	Promised  draw.Promise
-	Hash      string // of the promise; "" in version 1 and 2
-	Kind      string // as the hash of the promise has it
+	Hash      string // of the promise
 	Doubts    []string
 	RoundTime time.Time // of the promised round
 	Done      bool
@@ -25,10 +24,7 @@ type drawData struct {
 // newDrawData returns the data of a ballot. The secret comes from the published file.
 func (s *Shop) newDrawData(sale *productSale) *drawData {
 	file := sale.book.DrawFile()
-	data := &drawData{DrawInfo: sale.book.Draw, Promised: file.Promised, Entries: sale.Entries, Doubts: draw.Doubts(file)}
-	if file.Version > 2 {
-		data.Hash, data.Kind = file.PromiseHash(), file.Promised.String()
-	}
+	data := &drawData{DrawInfo: sale.book.Draw, Promised: file.Promised, Hash: file.PromiseHash(), Doubts: draw.Doubts(file), Entries: sale.Entries}
 	data.RoundTime = draw.RoundTime(data.Promised.Round)
 	if sale.State != orders.SaleDrawn || s.orderService == nil {
 		return data

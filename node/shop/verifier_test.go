@@ -241,3 +241,24 @@ func TestBothVerifiersAgreeOnChangedFiles(t *testing.T) {
 		t.Errorf("%d of %d changed files hold", held, len(texts))
 	}
 }
+
+// No page of a ballot is wider than a small telephone, also with the name of drand's chain on it.
+func TestABallotFitsATelephone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a browser takes seconds to start")
+	}
+	x := openSale(t, func(p *Product) { p.Mode, p.Draw = orders.Ballot, draw.Drand })
+	at := strings.TrimSuffix(serveOrderPage(t, x), "/order")
+	ctx := browser(t, true)
+	if _, err := chromedp.Run(ctx, chromedp.EmulateViewport(360, 800)); err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range []string{"", "/draw", "/verify"} {
+		if _, err := chromedp.Run(ctx, chromedp.Navigate(at+page)); err != nil {
+			t.Fatal(err)
+		}
+		if width := evaluate[int](t, ctx, "document.documentElement.scrollWidth"); width > 360 {
+			t.Errorf("%s: %d pixels wide", page, width)
+		}
+	}
+}

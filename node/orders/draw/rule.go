@@ -170,8 +170,11 @@ func (p Promise) String() string {
 }
 
 // PromiseHash returns the hash in hex of all that is fixed while entries are taken: the SHA-256 of seven lines, see below. Anybody
-// can save it before the close. It changes if the shop moves a time, and only then.
+// can save it before the close. It changes if the shop moves a time, and only then. Before version 3 there is "none".
 func (f *File) PromiseHash() string {
+	if f.Version < 3 {
+		return "none"
+	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "bramble draw promise\n%d\n%s\n%s\n%s\n%s\n%s\n",
 		f.Version, f.Product, spellTime(f.Opens), spellTime(f.Closes), f.Promised, f.Commitment))
 	return hex.EncodeToString(sum[:])

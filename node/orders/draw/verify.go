@@ -72,10 +72,7 @@ func Verify(f File) error {
 	require(p.Kind == Dice && p.Dice >= LeastDice && p.Dice <= MostDice || p.Kind != Dice && p.Dice == 0, "the promised number of dice is not %d to %d", LeastDice, MostDice)
 	require(p.Round == round, "round %d was promised, but this close needs round %d", p.Round, round)
 	if first == nil && f.List == "" && len(f.Entries) == 0 && f.Public == (Public{}) && !hasResult {
-		if f.Version == 2 {
-			return fmt.Errorf("%w: the list is not fixed yet. Save the commitment and the promise", ErrUndrawn)
-		}
-		return fmt.Errorf("%w: the list is not fixed yet. Save the hash of the promise, %s", ErrUndrawn, f.PromiseHash())
+		return fmt.Errorf("%w: the list is not fixed yet. Save the promise and its hash, %s", ErrUndrawn, f.PromiseHash())
 	}
 	require(f.List != "", "the list's hash is missing")
 	require(!f.Fixed().Before(f.Closes), "the list was fixed before the close")
@@ -116,9 +113,6 @@ func Verify(f File) error {
 	return first
 }
 
-// clockMargin is the difference between the ledger's clock and the boards' that is not worth a word: the ledger corrects it gradually.
-const clockMargin = 5 * time.Second
-
 // Doubts returns what nobody can see from a file of which Verify finds nothing wrong, a sentence each. The page has the same ones.
 func Doubts(f File) []string {
 	var list []string
@@ -133,7 +127,7 @@ func Doubts(f File) []string {
 	case f.Version == 2 || f.List == "":
 	case f.Boards.IsZero():
 		list = append(list, "When the list was fixed, most boards' own clocks agreed on no time: its time is by the ledger's clock alone, which an operator can set.")
-	case f.Boards.Sub(f.Listed).Abs() > clockMargin:
+	case f.Boards.Sub(f.Listed).Abs() > 5*time.Second: // less is corrected gradually
 		list = append(list, fmt.Sprintf("The ledger's clock was held: when it showed %s and the list was fixed, most boards' own clocks showed %s.", formatTime(f.Listed), formatTime(f.Boards)))
 	}
 	return list
