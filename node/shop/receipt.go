@@ -247,13 +247,19 @@ type foundOrder struct {
 // reference and a wrong token get the same reply, from this board's memory.
 func (s *Shop) findOrder(w http.ResponseWriter, r *http.Request, token string) (foundOrder, bool) {
 	id, err := orders.ParseID(r.PathValue("id"))
-	if s.orderService == nil || err != nil || !s.orderService.Verify(id, token) {
+	if s.orderService == nil || err != nil {
 		s.replyNoReceipt(w, r)
 		return foundOrder{}, false
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
-	defer cancel()
-	order, position, err := s.orderService.Order(ctx, id)
+	var order orders.Order
+	var position int
+	if s.orderService.Verify(id, token) {
+		ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+		defer cancel()
+		order, position, err = s.orderService.Order(ctx, id)
+	} else {
+		err = judgeUnverified(s.orderService.Pause())
+	}
 	switch {
 	case err == nil, errors.Is(err, orders.ErrStale):
 		return foundOrder{Order: order, position: position, stale: err != nil}, true
@@ -271,6 +277,18 @@ func (s *Shop) findOrder(w http.ResponseWriter, r *http.Request, token string) (
 		})
 	}
 	return foundOrder{}, false
+}
+
+// judgeUnverified returns the error for a URL whose token a board does not know: a board that lacks a part of the ledger
+// may lack the key of the token, so it cannot say that there is no such receipt.
+func judgeUnverified(pause orders.Pause) error {
+	switch pause {
+	case orders.NotPaused:
+		return orders.ErrNoOrder
+	case orders.PausedBoard:
+		return orders.ErrBoardUnfit
+	}
+	return orders.ErrUncertain
 }
 
 // replyNoReceipt answers 404 to a receipt's URL that is not one.
