@@ -267,7 +267,7 @@ func TestBackupIsRestoredElsewhere(t *testing.T) {
 				b.start()
 			}
 			for _, b := range other.boards {
-				b.waitReady()
+				b.waitOrders()
 				if _, err := b.receipt(paths["waits2"]); err != nil {
 					t.Errorf("after a restart: %v", err)
 				}

@@ -49,7 +49,7 @@ func TestBoardIsCatchingUp(t *testing.T) {
 		t.Errorf("it has applied nothing, and says %+v", s)
 	}
 	open()
-	r.until("it has caught up", func() bool { return !behind.Status().CatchingUp })
+	r.until("it has caught up with a leader", func() bool { s := behind.Status(); return s.Leader != "" && !s.CatchingUp })
 	if n := len(behind.diary.Notes()); n < 20 {
 		t.Errorf("it has caught up with %d of the 20 commands that were acknowledged before its start", n)
 	}

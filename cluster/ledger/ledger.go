@@ -53,6 +53,7 @@ type Ledger struct {
 	survey   surveyState
 	raft     *raft.Raft // nil unless it runs
 	streams  *raftStreams
+	votes    *voteTransport
 	running  bool
 	// superseded is the ledger for which an operator gave this board's up, "" if none.
 	superseded string
@@ -239,7 +240,7 @@ func (l *Ledger) startRaft() error {
 	}
 	go votes.relayRequests(s.done) // stopRaft closes the streams
 	l.mu.Lock()
-	l.raft, l.streams = r, s
+	l.raft, l.streams, l.votes = r, s, votes
 	l.requestSurvey() // the other boards learn of this start
 	l.mu.Unlock()
 	return nil
@@ -247,7 +248,7 @@ func (l *Ledger) startRaft() error {
 
 func (l *Ledger) stopRaft() {
 	l.mu.Lock()
-	r, s := l.raft, l.streams
+	r, s, votes := l.raft, l.streams, l.votes
 	l.raft, l.streams = nil, nil
 	l.mu.Unlock()
 	if r == nil {
@@ -256,6 +257,7 @@ func (l *Ledger) stopRaft() {
 	stopping := r.Shutdown()
 	s.Close()
 	stopping.Error() // waits for raft's goroutines; raft closes the transport
+	votes.heartbeats.close()
 }
 
 // runningRaft returns raft if it runs, else nil.

@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -105,9 +106,10 @@ func TestTwoBoardsWhoseLogsLostTheirEnds(t *testing.T) {
 	r.start(r.names...)
 	r.awaitElections()
 	r.expectNoLeader("one of three boards has the orders")
-	if p, err := r.board("b3").PlanRecovery(t.Context(), "b3"); err != nil {
-		t.Errorf("the recovery: %+v, %v", p, err)
-	}
+	r.command("plan the recovery of b3", func(ctx context.Context) error {
+		_, err := r.board("b3").PlanRecovery(ctx, "b3")
+		return err
+	})
 }
 
 func TestARackOfOneWhoseLogLostItsEnd(t *testing.T) {
@@ -188,9 +190,9 @@ func TestCommittedEntriesAreNotCutBack(t *testing.T) {
 		}
 	}
 	t.Log(r.board(a).Status().Kept)
-	p, err := r.board(a).Recover(t.Context(), c)
-	if err != nil || len(p.CountedOut) != 2 {
-		t.Fatalf("recover: %+v, %v", p, err)
+	p := r.recover(a, c)
+	if len(p.CountedOut) != 2 {
+		t.Fatalf("recover: %+v", p)
 	}
 	r.chooseRecovered(c, p)
 	r.submit(r.board(c), "after")

@@ -37,9 +37,7 @@ func TestALoneBoardThatLostItsFilesWaitsForAWord(t *testing.T) {
 	if s := r.board("b1").Status(); s.Founded {
 		t.Errorf("it founds after another start: %+v", s)
 	}
-	if err := r.board("b1").Found(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	r.command("found", r.board("b1").Found)
 	r.submit(r.board("b1"), "new")
 }
 
@@ -93,11 +91,10 @@ func TestTwoLostCardsFoundNoSecondLedger(t *testing.T) {
 	if err := r.board("b2").Found(t.Context()); !errors.Is(err, ledger.ErrRefused) {
 		t.Errorf("found beside a ledger: %v", err)
 	}
-	p, err := r.board("b1").Recover(t.Context(), "b1")
-	if err != nil || len(p.CountedOut) != 2 || p.Ledger == "" {
-		t.Fatalf("recover: %+v, %v", p, err)
+	p := r.recover("b1", "b1")
+	if len(p.CountedOut) != 2 || p.Ledger == "" {
+		t.Fatalf("recover: %+v", p)
 	}
-	t.Logf("%+v", p)
 	r.submitUntilOpen("b2", "after")
 	r.expectNotes("order", "after")
 	r.voters(3)
@@ -135,9 +132,7 @@ func TestCountedOutBoardsComeBack(t *testing.T) {
 	if err := r.board("b2").Choose(t.Context(), "0123456789abcdef"); !errors.Is(err, ledger.ErrRefused) {
 		t.Errorf("a ledger that nobody has: %v", err)
 	}
-	if err := r.board("b3").Choose(t.Context(), recovered); err != nil {
-		t.Fatal(err)
-	}
+	r.choose("b3", recovered)
 	r.voters(3)
 	r.expectNotes("order", "after the recovery", "meanwhile")
 	if got := r.board("b2").Status(); got.Ledger != recovered || !strings.Contains(got.Damaged, "an operator chose") {
@@ -161,9 +156,7 @@ func TestChooseTheLedgerOfBefore(t *testing.T) {
 		b2, b3 := r.board("b2").Status(), r.board("b3").Status()
 		return b2.Superseded == recovered && b3.Superseded == recovered && (b2.Leading || b3.Leading)
 	})
-	if err := r.board("b1").Choose(t.Context(), before); err != nil {
-		t.Fatal(err)
-	}
+	r.choose("b1", before)
 	r.submitUntilOpen("b2", "again")
 	r.submitUntilOpen("b3", "and again")
 	r.voters(3)
@@ -181,9 +174,7 @@ func TestRecoverARackOfTwoWhoseNewCardIsQuick(t *testing.T) {
 	r.wipe("b2")
 	r.start("b2")
 	r.until("no leader", func() bool { return r.board("b1").Status().Leader == "" && r.board("b2").Status().Leader == "" })
-	if _, err := r.board("b1").Recover(t.Context(), "b1"); err != nil {
-		t.Fatal(err)
-	}
+	r.recover("b1", "b1")
 	r.voters(2)
 	r.submitUntilOpen("b2", "with both")
 	r.expectNotes("order", "with both")
@@ -229,9 +220,7 @@ func TestChooseBetweenTwoLedgers(t *testing.T) {
 	r.net.Heal()
 	r.until("both notice", func() bool { return r.board("b1").Status().Foreign != "" && r.board("b3").Status().Foreign != "" })
 	chosen := r.board("b1").Status().Ledger
-	if err := r.board("b4").Choose(t.Context(), chosen); err != nil {
-		t.Fatal(err)
-	}
+	r.choose("b4", chosen)
 	r.submitUntilOpen("b3", "after")
 	r.expectNotes("one", "after")
 	r.voters(3)
@@ -247,9 +236,7 @@ func TestRecoverARackOfTwo(t *testing.T) {
 	r.kill("b2")
 	r.wipe("b2")
 	r.until("no leader", func() bool { return r.board("b1").Status().Leader == "" })
-	if _, err := r.board("b1").Recover(t.Context(), "b1"); err != nil {
-		t.Fatal(err)
-	}
+	r.recover("b1", "b1")
 	r.submitUntilOpen("b1", "alone")
 	r.start("b2")
 	r.voters(2)
@@ -279,9 +266,7 @@ func TestDamageOnAMajority(t *testing.T) {
 		s := r.board("b1").Status()
 		return s.Damaged != "" && s.MissingBoards == 0 && strings.Contains(s.Trouble, "bramble ledger recover b3")
 	})
-	if _, err := r.board("b1").Recover(t.Context(), "b3"); err != nil {
-		t.Fatal(err)
-	}
+	r.recover("b1", "b3")
 	r.submitUntilOpen("b1", "after")
 	r.expectNotes("order 0 with some text to it", "order 19 with some text to it", "after")
 	r.voters(3)
@@ -318,13 +303,15 @@ func TestAReturningBoardHasMore(t *testing.T) {
 	r.start("b3", "b2")
 	r.until("b3 has no leader", func() bool { s := r.board("b3").Status(); return s.Founded && s.Leader == "" && s.LastEntry > 0 })
 	before := r.board("b3").Status().Ledger
-	plan, err := r.board("b3").PlanRecovery(t.Context(), "b3")
-	if err != nil || plan.ProvenAt.Year() < 2020 || plan.Holds != "a diary" || plan.Waiting == 0 {
-		t.Fatalf("plan: %+v, %v", plan, err)
+	var plan ledger.RecoveryPlan
+	r.command("plan the recovery", func(ctx context.Context) (err error) {
+		plan, err = r.board("b3").PlanRecovery(ctx, "b3")
+		return err
+	})
+	if plan.ProvenAt.Year() < 2020 || plan.Holds != "a diary" || plan.Waiting == 0 {
+		t.Fatalf("plan: %+v", plan)
 	}
-	if _, err := r.board("b3").Recover(t.Context(), "b3"); err != nil {
-		t.Fatal(err)
-	}
+	r.recover("b3", "b3")
 	r.submitUntilOpen("b2", "sold again")
 	recovered := r.board("b3").Status().Ledger
 	r.start("b1")
@@ -354,17 +341,13 @@ func TestAReturningBoardHasMore(t *testing.T) {
 	if err != nil || choice.Recovers != "b1" || len(choice.SetAside) != 2 || choice.SetAside[0].Entries < 2 {
 		t.Errorf("plan to choose the one of before: %+v, %v", choice, err)
 	}
-	if err := r.board("b2").Choose(t.Context(), before); err != nil {
-		t.Fatal(err)
-	}
+	r.choose("b2", before)
 	third := ""
 	r.until("b1 leads alone", func() bool { s := r.board("b1").Status(); third = s.Ledger; return s.Leading && third != before })
 	r.until("the others are told", func() bool {
 		return r.board("b2").Status().Superseded == third && r.board("b3").Status().Superseded == third
 	})
-	if err := r.board("b1").Choose(t.Context(), third); err != nil {
-		t.Fatal(err)
-	}
+	r.choose("b1", third)
 	r.submitUntilOpen("b3", "after")
 	r.expectNotes("first", "second", "acknowledged", "acknowledged too", "after")
 }

@@ -135,9 +135,35 @@ func (r *rack) awaitRecovered(name string, p ledger.RecoveryPlan) (recovered str
 func (r *rack) chooseRecovered(name string, p ledger.RecoveryPlan) {
 	r.t.Helper()
 	recovered := r.awaitRecovered(name, p)
-	if err := r.board(name).Choose(r.t.Context(), recovered); err != nil {
-		r.t.Fatal(err)
-	}
+	r.choose(name, recovered)
+}
+
+// command gives an operator's command until no board refuses it: a board that has just started opens its ledger first,
+// and what a board knows of the others is as old as their last hellos.
+func (r *rack) command(what string, give func(context.Context) error) {
+	r.t.Helper()
+	r.until(what, func() bool {
+		err := give(r.t.Context())
+		if err != nil && !errors.Is(err, ledger.ErrRefused) {
+			r.t.Fatalf("%s: %v", what, err)
+		}
+		return err == nil
+	})
+}
+
+// recover recovers the ledger on a board, by the word of an operator at another board or at that one.
+func (r *rack) recover(at, board string) (p ledger.RecoveryPlan) {
+	r.t.Helper()
+	r.command("recover "+board, func(ctx context.Context) (err error) {
+		p, err = r.board(at).Recover(ctx, board)
+		return err
+	})
+	return p
+}
+
+func (r *rack) choose(at, id string) {
+	r.t.Helper()
+	r.command("choose "+id, func(ctx context.Context) error { return r.board(at).Choose(ctx, id) })
 }
 
 // recoverAlone kills all other boards, and recovers the ledger on this one when it has no leader.
@@ -145,9 +171,7 @@ func (r *rack) recoverAlone(name string) {
 	r.t.Helper()
 	r.kill(r.others(name)...)
 	r.until("no leader", func() bool { return r.board(name).Status().Leader == "" })
-	if _, err := r.board(name).Recover(r.t.Context(), name); err != nil {
-		r.t.Fatal(err)
-	}
+	r.recover(name, name)
 }
 
 func (r *rack) directory(name string) string { return filepath.Join(r.dir, name) }

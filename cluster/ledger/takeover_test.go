@@ -72,7 +72,7 @@ func testTakeover(t *testing.T, order []string, sells bool) {
 				choice, err := r.board("b1").PlanChoice(t.Context(), recovered)
 				return err == nil && (!sells || slices.ContainsFunc(choice.SetAside, func(a ledger.AheadBoard) bool { return a.Board == "b3" && a.Entries > 0 }))
 			})
-			must(t, r.board("b1").Choose(t.Context(), recovered))
+			r.choose("b1", recovered)
 		} else if !errors.Is(err, ledger.ErrRefused) {
 			t.Fatal(err)
 		}
@@ -95,9 +95,8 @@ func TestACopyThatForgotItsVote(t *testing.T) {
 	r.kill(b)
 	image := filepath.Join(t.TempDir(), "image")
 	copyDirectory(t, image, r.directory(b))
+	r.kill(old) // before b starts again: whoever has heard of that start refuses the copy, which lacks it
 	r.start(b)
-	r.voters(3)
-	r.kill(old)
 	want = append(want, r.submitOrders(a, 5)...)
 	r.awaitSameNotes()
 	r.kill(a, b)
@@ -117,11 +116,7 @@ func TestACopyThatForgotItsVote(t *testing.T) {
 	if keeper == old {
 		want = others
 	}
-	p, err := r.board(a).Recover(t.Context(), keeper)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.chooseRecovered(keeper, p)
+	r.chooseRecovered(keeper, r.recover(a, keeper))
 	r.submit(r.board(keeper), "after")
 	r.expectNotes(append(want, "after")...)
 	r.voters(3)
@@ -181,12 +176,7 @@ func TestTwoCardsPutBackOlder(t *testing.T) {
 					t.Errorf("recover %s: %+v, %v", name, p, err)
 				}
 			}
-			p, err := r.board("b1").Recover(t.Context(), "b1")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Logf("%+v", p)
-			r.chooseRecovered("b1", p)
+			r.chooseRecovered("b1", r.recover("b1", "b1"))
 			r.submitUntilOpen("b3", "after")
 			r.expectNotes(append(want, "after")...)
 		})
@@ -221,11 +211,7 @@ func TestARecoveredBoardIsAcceptedByAll(t *testing.T) {
 	copyDirectory(t, r.directory("b3"), filepath.Join(images, "newest"))
 	r.start("b3")
 	r.until("b3 is told", func() bool { return len(r.board("b3").Status().Voters) == 3 && r.board("b3").Status().Trouble != "" })
-	p, err := r.board("b1").Recover(t.Context(), "b3")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%+v", p)
+	r.recover("b1", "b3")
 	r.submitUntilOpen("b3", "after")
 	r.expectNotes(append(want, "after")...)
 	r.voters(3)

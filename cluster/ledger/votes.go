@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
@@ -35,6 +36,7 @@ type voteTransport struct {
 	// has started.
 	configuration func() []raft.Server
 	hasLeader     func() bool // raft knows a leader
+	heartbeats    heartbeatGate
 }
 
 // Consumer implements raft.Transport.
@@ -118,8 +120,32 @@ func (v *voteTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddre
 func (v *voteTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
 	v.NetworkTransport.SetHeartbeatHandler(func(request raft.RPC) {
 		v.knowsTerm.Store(true)
-		handle(request)
+		v.heartbeats.pass(request, handle)
 	})
+}
+
+// heartbeatGate lets heartbeats pass until it is closed. Raft 1.8 handles a heartbeat in a goroutine of the transport,
+// for which Shutdown does not wait, and it panics if it cannot store the heartbeat's term: files close after the gate.
+type heartbeatGate struct {
+	mu       sync.RWMutex
+	isClosed bool
+}
+
+func (g *heartbeatGate) pass(request raft.RPC, handle func(raft.RPC)) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.isClosed {
+		request.Respond(nil, raft.ErrRaftShutdown)
+		return
+	}
+	handle(request)
+}
+
+// close waits for the heartbeats that are being handled.
+func (g *heartbeatGate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.isClosed = true
 }
 
 // admitCandidate changes a request for a vote, so that raft does not refuse its candidate:

@@ -1,7 +1,9 @@
 package ledger
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -97,5 +99,26 @@ func TestTheFirstElectionHasARandomTerm(t *testing.T) {
 		if granted || term <= 7 || term > 7+maxTermStep {
 			t.Errorf("%s: granted %v with term %d", c.name, granted, term)
 		}
+	}
+}
+
+// The files close after the gate: no heartbeat is handled then, and none comes later.
+func TestHeartbeatsEndBeforeTheFilesClose(t *testing.T) {
+	var gate heartbeatGate
+	arrived, release, closed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go gate.pass(raft.RPC{}, func(raft.RPC) { close(arrived); <-release })
+	<-arrived
+	go func() { gate.close(); close(closed) }()
+	select {
+	case <-closed:
+		t.Fatal("closed while a heartbeat is handled")
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(release)
+	<-closed
+	answers := make(chan raft.RPCResponse, 1)
+	gate.pass(raft.RPC{RespChan: answers}, func(raft.RPC) { t.Error("handled after the close") })
+	if got := <-answers; !errors.Is(got.Error, raft.ErrRaftShutdown) {
+		t.Errorf("%v", got.Error)
 	}
 }

@@ -10,7 +10,7 @@ import (
 const (
 	// maxBacklogWait limits the time until the connections are accepted that arrived
 	// before the stop.
-	maxBacklogWait = 500 * time.Millisecond
+	maxBacklogWait = 2 * time.Second
 	// backlogInterval is the interval between two checks of the backlog.
 	backlogInterval = time.Millisecond
 )

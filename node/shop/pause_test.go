@@ -203,6 +203,29 @@ func TestABoardWithoutABookShowsNoReceipts(t *testing.T) {
 	}
 }
 
+// A board that lacks a part of the ledger may lack the key of a link: it does not call the address wrong.
+func TestAnUnknownTokenDuringAPause(t *testing.T) {
+	x := openSale(t, nil)
+	path := x.mustPlaceOrder(t) + "X"
+	for _, c := range []struct {
+		pause orders.Pause
+		code  int
+		text  string
+	}{
+		{orders.NotPaused, 404, "There is no receipt at this address"},
+		{orders.PausedStart, 503, "cannot be shown yet"},
+		{orders.PausedRack, 503, "cannot be shown yet"},
+		{orders.PausedBoard, 503, "shows no receipts now"},
+	} {
+		x.book.pause = c.pause
+		for _, p := range []string{path, path + ".json", path + "/cancel"} {
+			if w := request(x.Shop, "GET", p); w.Code != c.code || !strings.Contains(w.Body.String(), c.text) {
+				t.Errorf("%s %s: %d %s", c.pause, p, w.Code, textOf(w.Body.String()))
+			}
+		}
+	}
+}
+
 // A product that the order book refuses is not "getting ready" for ever.
 func TestARefusedProductIsNotOnSale(t *testing.T) {
 	x := openSale(t, nil)

@@ -237,65 +237,6 @@ func (s *Shop) showReceipt(w http.ResponseWriter, r *http.Request, code int, sta
 // hideFromSearch keeps a page with a person's details out of search engines.
 func hideFromSearch(h http.Header) { h.Set("X-Robots-Tag", "noindex") }
 
-// foundOrder is an order as this board knows it.
-type foundOrder struct {
-	orders.Order
-	position int  // in the queue, from 1; 0 = in none
-	stale    bool // see orders.ErrStale
-}
-
-// findOrder finds the order of a receipt's URL, or sends a reply with the reason why not. A wrong
-// reference and a wrong token get the same reply, from this board's memory.
-func (s *Shop) findOrder(w http.ResponseWriter, r *http.Request, token string) (foundOrder, bool) {
-	return s.findSigned(w, r, token, OrderService.Verify)
-}
-
-// findSigned is findOrder for a token that verify accepts.
-func (s *Shop) findSigned(w http.ResponseWriter, r *http.Request, token string, verify func(OrderService, orders.ID, string) bool) (foundOrder, bool) {
-	id, err := orders.ParseID(r.PathValue("id"))
-	if s.orderService != nil && err == nil && s.orderService.HasEnded(id, token) {
-		s.sendErrorPage(w, r, http.StatusGone, errorMessage{
-			Title: "This link has ended",
-			Text: "The shop has replaced the links of all receipts, to keep them safe. Your order is not changed by that. " +
-				"If the shop sends mail, the newest one about your order has its new link. Otherwise please ask the seller.",
-		})
-		return foundOrder{}, false
-	}
-	if s.orderService == nil || err != nil || !verify(s.orderService, id, token) {
-		s.replyNoReceipt(w, r)
-		return foundOrder{}, false
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
-	defer cancel()
-	order, position, err := s.orderService.Order(ctx, id)
-	switch {
-	case err == nil, errors.Is(err, orders.ErrStale):
-		return foundOrder{Order: order, position: position, stale: err != nil}, true
-	case errors.Is(err, orders.ErrNoOrder):
-		s.replyNoReceipt(w, r)
-	case errors.Is(err, orders.ErrBoardUnfit):
-		s.sendErrorPage(w, r, http.StatusServiceUnavailable, errorMessage{
-			Title: "This server of the shop shows no receipts now",
-			Text:  "Its other servers do. Nothing is lost: close this page, and open the address of your receipt again in a few minutes.",
-		})
-	default:
-		s.sendErrorPage(w, r, http.StatusServiceUnavailable, errorMessage{
-			Title: "The receipt cannot be shown yet",
-			Text:  "This server of the shop does not have all orders: it has just been started, or cannot reach the others. Nothing is lost: load this page again later.",
-		})
-	}
-	return foundOrder{}, false
-}
-
-// replyNoReceipt answers 404 to a receipt's URL that is not one.
-func (s *Shop) replyNoReceipt(w http.ResponseWriter, r *http.Request) {
-	s.sendErrorPage(w, r, http.StatusNotFound, errorMessage{
-		Title:        "There is no receipt at this address",
-		Text:         "The address of a receipt is long, and every letter counts: please open it exactly as you were given it. These are the products of this shop:",
-		ListProducts: true,
-	})
-}
-
 // readReceiptForm reads the form of one field on a receipt's subpage: nil of a GET. It returns false if it has
 // replied.
 func (s *Shop) readReceiptForm(w http.ResponseWriter, r *http.Request, field string) (*form, bool) {
