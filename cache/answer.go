@@ -2,6 +2,7 @@ package cache
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -164,6 +165,7 @@ func (l *lookup) writeConfirmed(j joinedFlight) {
 // streamReply writes a reply whose body may still be arriving.
 func (l *lookup) streamReply(j joinedFlight) {
 	f, out, h := j.flight, &j.flight.outcome, l.w.Header()
+	before := maps.Clone(h)
 	l.setReplyFields(j)
 	code, part := out.status, byteRange{0, out.length}
 	if f.dropClientConditions && f.req.Method == http.MethodGet {
@@ -197,9 +199,20 @@ func (l *lookup) streamReply(j joinedFlight) {
 	case part.length >= 0:
 		h["Content-Length"] = []string{strconv.FormatInt(part.length, 10)}
 	}
-	l.w.WriteHeader(code)
-	if err := j.reader.copyTo(l.r.Context(), l.w, part); err != nil {
+	hasBegun := false
+	err := j.reader.copyTo(l.r.Context(), l.w, part, func() {
+		l.w.WriteHeader(code)
+		hasBegun = true
+	})
+	switch {
+	case err == nil:
+	case hasBegun:
+		_ = http.NewResponseController(l.w).Flush() // the client sees that the reply broke off, rather than none
 		panic(http.ErrAbortHandler)
+	default:
+		clear(h)
+		maps.Copy(h, before)
+		l.writeError(err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -38,6 +39,15 @@ func (c *Cache) passThrough(w http.ResponseWriter, r *http.Request, route Route)
 	if !safeMethod(r.Method) && resp.StatusCode < 400 && !route.KeepStored {
 		c.invalidateAfter(r, resp.Header, guard, post != nil)
 	}
+	var body io.Reader = resp.Body
+	if n := min(resp.ContentLength, maxHeld); n > 0 && statusHasBody(resp.StatusCode) && r.Method != http.MethodHead {
+		first := make([]byte, n)
+		if _, err := io.ReadFull(body, first); err != nil {
+			c.writeError(w, r, fwdReason, fmt.Errorf("%w: %s %s: %w", ErrUpstream, r.Method, Key(r), err))
+			return
+		}
+		body = io.MultiReader(bytes.NewReader(first), body)
+	}
 	h := w.Header()
 	for name, lines := range resp.Header {
 		h[name] = lines
@@ -51,7 +61,6 @@ func (c *Cache) passThrough(w http.ResponseWriter, r *http.Request, route Route)
 	if !statusHasBody(resp.StatusCode) || r.Method == http.MethodHead {
 		return
 	}
-	var body io.Reader = resp.Body
 	if post != nil {
 		body = post.teeBody(body)
 	}

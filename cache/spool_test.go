@@ -22,6 +22,11 @@ func TestTruncatedBody(t *testing.T) {
 			resp.ContentLength = 8
 			return resp
 		},
+		"large": func() *http.Response {
+			resp := reply(200, strings.Repeat("x", maxHeld), "Cache-Control: max-age=60")
+			resp.ContentLength = maxHeld + 1
+			return resp
+		},
 		"long": func() *http.Response {
 			resp := reply(200, "longer", "Cache-Control: max-age=60")
 			resp.ContentLength = 4
@@ -38,8 +43,8 @@ func TestTruncatedBody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, script(func(*http.Request) (*http.Response, error) { return make(), nil }))
 			res := b.get()
-			if name != "long" && !res.aborted {
-				t.Errorf("not aborted: %q", res.Body)
+			if aborted := name == "chunked" || name == "large"; res.aborted != aborted || (name == "short" && (res.Code != 502 || res.Header().Get("Cache-Control") != "no-store")) {
+				t.Errorf("%d %q %v, aborted: %v", res.Code, res.Body, res.Header(), res.aborted)
 			}
 			if n := b.Stats().Objects; n != 0 {
 				t.Errorf("%d stored", n)
@@ -144,7 +149,7 @@ func TestSpool(t *testing.T) {
 				}
 				clients.Go(func() {
 					w := httptest.NewRecorder()
-					if err := rd.copyTo(t.Context(), w, part); err != nil {
+					if err := rd.copyTo(t.Context(), w, part, func() {}); err != nil {
 						t.Error(err)
 					}
 					s.detach(rd)
