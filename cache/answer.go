@@ -2,7 +2,6 @@ package cache
 
 import (
 	"io"
-	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -162,10 +161,14 @@ func (l *lookup) writeConfirmed(j joinedFlight) {
 	l.writeStored(out.object, status)
 }
 
-// streamReply writes a reply whose body may still be arriving.
+// streamReply writes a reply whose body may still be arriving. It holds the fields back until the beginning of a
+// body of known length is there: if upstream breaks off before, the client gets an error page.
 func (l *lookup) streamReply(j joinedFlight) {
 	f, out, h := j.flight, &j.flight.outcome, l.w.Header()
-	before := maps.Clone(h)
+	if err := j.reader.awaitBytes(l.r.Context(), min(out.length, maxHeld)); err != nil {
+		l.writeError(err)
+		return
+	}
 	l.setReplyFields(j)
 	code, part := out.status, byteRange{0, out.length}
 	if f.dropClientConditions && f.req.Method == http.MethodGet {
@@ -199,20 +202,10 @@ func (l *lookup) streamReply(j joinedFlight) {
 	case part.length >= 0:
 		h["Content-Length"] = []string{strconv.FormatInt(part.length, 10)}
 	}
-	hasBegun := false
-	err := j.reader.copyTo(l.r.Context(), l.w, part, func() {
-		l.w.WriteHeader(code)
-		hasBegun = true
-	})
-	switch {
-	case err == nil:
-	case hasBegun:
+	l.w.WriteHeader(code)
+	if err := j.reader.copyTo(l.r.Context(), l.w, part); err != nil {
 		_ = http.NewResponseController(l.w).Flush() // the client sees that the reply broke off, rather than none
 		panic(http.ErrAbortHandler)
-	default:
-		clear(h)
-		maps.Copy(h, before)
-		l.writeError(err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"net/http"
 	"strings"
 	"time"
 )
@@ -8,8 +9,6 @@ import (
 // oldestYear is the earliest current year by which two-digit years are read: a board
 // whose clock is at 1970 must not read 26 as 1926.
 const oldestYear = 2012
-
-var dateMonths = [...]string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}
 
 // parseDate reads a field that must occur once and be an HTTP-date. Repeated lines are
 // accepted if they are equal. now decides the century of a
@@ -28,49 +27,30 @@ func parseDate(lines []string, now time.Time) (time.Time, bool) {
 
 // parseHTTPDate parses the three forms of RFC 9110 §5.6.7 strictly, except that the case
 // of letters is ignored, because it cannot change the date. The day's name is not
-// compared with the date.
+// compared with the date. time.Parse is lenient, so the rest must be what it writes.
 func parseHTTPDate(s string, now time.Time) (time.Time, bool) {
-	d := dateReader{s: strings.ToLower(s), ok: len(s) < 40}
-	var year, month, day int
-	switch comma := strings.IndexByte(d.s, ','); {
-	case comma == 3: // Wed, 29 Feb 2012 06:00:00 GMT
-		d.readName("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-		d.skipText(", ")
-		day = d.readNumber(2)
-		d.skipText(" ")
-		month = d.readMonth()
-		d.skipText(" ")
-		year = d.readNumber(4)
-		d.skipText(" ")
-	case comma > 3: // Wednesday, 29-Feb-12 06:00:00 GMT
-		d.readName("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-		d.skipText(", ")
-		day = d.readNumber(2)
-		d.skipText("-")
-		month = d.readMonth()
-		d.skipText("-")
-		year = fullYear(d.readNumber(2), now)
-		d.skipText(" ")
-	default: // Wed Feb 29 06:00:00 2012
-		d.readName("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-		d.skipText(" ")
-		month = d.readMonth()
-		d.skipText(" ")
-		if strings.HasPrefix(d.s, " ") {
-			d.skipText(" ")
-			day = d.readNumber(1)
-		} else {
-			day = d.readNumber(2)
-		}
-		d.skipText(" ")
-		hour, minute, second := d.readClock()
-		d.skipText(" ")
-		year = d.readNumber(4)
-		return d.toTime(year, month, day, hour, minute, second)
+	const rfc850 = "Monday, 02-Jan-06 15:04:05 GMT"
+	layout := "Mon Jan 02 15:04:05 2006"
+	switch comma := strings.IndexByte(s, ','); {
+	case comma == 3:
+		layout = http.TimeFormat
+	case comma > 3:
+		layout = rfc850
+	case len(s) > 8 && s[8] == ' ':
+		layout = time.ANSIC
 	}
-	hour, minute, second := d.readClock()
-	d.skipText(" gmt")
-	return d.toTime(year, month, day, hour, minute, second)
+	// A leap second is the end of its minute.
+	text := strings.Replace(strings.ToUpper(s), ":60 ", ":59 ", 1)
+	at, err := time.Parse(layout, text)
+	_, rest, _ := strings.Cut(text, " ")
+	_, again, _ := strings.Cut(at.Format(layout), " ")
+	if err != nil || len(text) != len(s) || rest != strings.ToUpper(again) {
+		return time.Time{}, false
+	}
+	if layout == rfc850 {
+		at = at.AddDate(fullYear(at.Year()%100, now)-at.Year(), 0, 0)
+	}
+	return at, true
 }
 
 // fullYear adds the century to a two-digit year: one more than 50 years ahead is in the
@@ -82,64 +62,4 @@ func fullYear(yy int, now time.Time) int {
 		year -= 100
 	}
 	return year
-}
-
-// dateReader reads parts from the front of s; after the first mistake ok is false.
-type dateReader struct {
-	s  string
-	ok bool
-}
-
-func (d *dateReader) skipText(want string) {
-	rest, found := strings.CutPrefix(d.s, want)
-	d.s, d.ok = rest, d.ok && found
-}
-
-func (d *dateReader) readName(names ...string) int {
-	for i, name := range names {
-		if rest, found := strings.CutPrefix(d.s, name); found {
-			d.s = rest
-			return i
-		}
-	}
-	d.ok = false
-	return 0
-}
-
-func (d *dateReader) readMonth() int { return d.readName(dateMonths[:]...) + 1 }
-
-func (d *dateReader) readNumber(digits int) int {
-	if len(d.s) < digits {
-		d.ok = false
-		return 0
-	}
-	n, ok := parseLength(d.s[:digits])
-	if !ok {
-		d.ok = false
-		return 0
-	}
-	d.s = d.s[digits:]
-	return int(n)
-}
-
-func (d *dateReader) readClock() (hour, minute, second int) {
-	hour = d.readNumber(2)
-	d.skipText(":")
-	minute = d.readNumber(2)
-	d.skipText(":")
-	second = d.readNumber(2)
-	return hour, minute, second
-}
-
-func (d *dateReader) toTime(year, month, day, hour, minute, second int) (time.Time, bool) {
-	if !d.ok || d.s != "" || hour > 23 || minute > 59 || second > 60 {
-		return time.Time{}, false
-	}
-	// time.Date would make 1 March of 30 February. A leap second is the end of
-	// its minute.
-	t := time.Date(year, time.Month(month), day, hour, minute, min(second, 59), 0, time.UTC)
-	if t.Day() != day || day == 0 {
-		return time.Time{}, false
-	}
-	return t, true
 }

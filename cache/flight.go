@@ -149,7 +149,15 @@ func (f *flight) fetch(ctx context.Context) (*http.Response, fetchFacts, error) 
 		noStore: c.cfg.ClientDirectives && hasListMember(f.req.Header["Cache-Control"], "no-store"),
 	}
 	c.counters.fetches.Add(1)
-	resp, err := f.send(ctx)
+	tracedCtx := ctx
+	if !f.background {
+		tracedCtx = f.traceInterim(ctx) // they reach the client that started the flight
+	}
+	resp, err := sendUpstream(tracedCtx, f.route.Upstream, f.req)
+	if err == nil && resp.StatusCode == http.StatusNotModified && !isConditional(f.req) {
+		resp.Body.Close()
+		err = fmt.Errorf("%w: 304 to a request without a condition", ErrBadReply)
+	}
 	facts.receivedAt = c.cfg.Now()
 	if err != nil {
 		c.counters.fetchErrors.Add(1)
@@ -157,9 +165,6 @@ func (f *flight) fetch(ctx context.Context) (*http.Response, fetchFacts, error) 
 			err = fmt.Errorf("%w: %w", cause, err)
 		}
 		return nil, facts, fmt.Errorf("%w: %s %s: %w", ErrUpstream, f.req.Method, f.id.url, err)
-	}
-	if resp.Body == nil {
-		resp.Body = http.NoBody
 	}
 	dropHopByHop(resp.Header)
 	if _, has := resp.Header["Date"]; !has {
@@ -186,29 +191,6 @@ func (f *flight) setConditions() {
 	case f.candidates != nil:
 		f.offerVariants()
 	}
-}
-
-// send sends the request upstream and refuses a malformed reply. Interim replies
-// reach the client that started the flight.
-func (f *flight) send(ctx context.Context) (*http.Response, error) {
-	if !f.background {
-		ctx = f.traceInterim(ctx)
-	}
-	resp, err := f.route.Upstream.Fetch(ctx, f.req.WithContext(ctx))
-	if err != nil {
-		return nil, err
-	}
-	err = checkReply(resp)
-	if err == nil && resp.StatusCode == http.StatusNotModified && !isConditional(f.req) {
-		err = fmt.Errorf("%w: 304 to a request without a condition", ErrBadReply)
-	}
-	if err != nil {
-		if resp != nil && resp.Body != nil {
-			resp.Body.Close()
-		}
-		return nil, err
-	}
-	return resp, nil
 }
 
 // smallBody is the largest body that fits the window of a spool, so that its fetch ends

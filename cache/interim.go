@@ -85,30 +85,20 @@ func (l *lookup) awaitOutcome(j joinedFlight) bool {
 	if j.isStarter && acceptsInterim(l.r) {
 		interims = j.flight.interims
 	}
-	sent := 0
-	for {
+	sent, isReady := 0, false
+	for !isReady || len(interims) > 0 {
 		select {
 		case i := <-interims:
 			if sent++; sent <= maxInterim {
 				i.writeTo(l.w)
 			}
-			continue
 		case <-l.r.Context().Done():
 			return false
 		case <-j.flight.ready:
-		}
-		for {
-			select {
-			case i := <-interims:
-				if sent++; sent <= maxInterim {
-					i.writeTo(l.w)
-				}
-				continue
-			default:
-			}
-			return true
+			isReady = true
 		}
 	}
+	return true
 }
 
 // passInterim passes interim replies on to w as they come, on the transport's

@@ -1,7 +1,8 @@
 package cache
 
 import (
-	"bytes"
+	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -41,12 +42,13 @@ func (c *Cache) passThrough(w http.ResponseWriter, r *http.Request, route Route)
 	}
 	var body io.Reader = resp.Body
 	if n := min(resp.ContentLength, maxHeld); n > 0 && statusHasBody(resp.StatusCode) && r.Method != http.MethodHead {
-		first := make([]byte, n)
-		if _, err := io.ReadFull(body, first); err != nil {
+		held := bufio.NewReaderSize(body, maxHeld)
+		if _, err := held.Peek(int(n)); err != nil {
+			c.counters.fetchErrors.Add(1)
 			c.writeError(w, r, fwdReason, fmt.Errorf("%w: %s %s: %w", ErrUpstream, r.Method, Key(r), err))
 			return
 		}
-		body = io.MultiReader(bytes.NewReader(first), body)
+		body = held
 	}
 	h := w.Header()
 	for name, lines := range resp.Header {
@@ -75,23 +77,29 @@ func (c *Cache) passThrough(w http.ResponseWriter, r *http.Request, route Route)
 // fetchForClient sends a request upstream with its body and its conditions, and passes
 // interim replies on to the client.
 func fetchForClient(w http.ResponseWriter, r *http.Request, route Route) (*http.Response, error) {
-	ctx, stop := r.Context(), func() {}
+	ctx := r.Context()
 	if acceptsInterim(r) {
+		var stop func()
 		ctx, stop = passInterim(ctx, w)
+		defer stop()
 	}
-	resp, err := route.Upstream.Fetch(ctx, upstreamRequest(r, false).WithContext(ctx))
-	stop()
+	return sendUpstream(ctx, route.Upstream, upstreamRequest(r, false))
+}
+
+// sendUpstream sends a request upstream and refuses a malformed reply.
+func sendUpstream(ctx context.Context, to Upstream, r *http.Request) (*http.Response, error) {
+	resp, err := to.Fetch(ctx, r.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
+	if resp != nil && resp.Body == nil {
+		resp.Body = http.NoBody
+	}
 	if err := checkReply(resp); err != nil {
-		if resp != nil && resp.Body != nil {
+		if resp != nil {
 			resp.Body.Close()
 		}
 		return nil, err
-	}
-	if resp.Body == nil {
-		resp.Body = http.NoBody
 	}
 	return resp, nil
 }

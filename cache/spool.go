@@ -290,6 +290,31 @@ func (rd *spoolReader) next(ctx context.Context, idle func() error) ([]byte, err
 	}
 }
 
+// maxHeld bounds the beginning of a body, in bytes, that is held back until it is there: as much as net/http holds
+// back anyway, and less than a spool's window.
+const maxHeld = 4 << 10
+
+// awaitBytes waits until readers can have the first n bytes of the body. The reader must not have read any.
+func (rd *spoolReader) awaitBytes(ctx context.Context, n int64) error {
+	for s := rd.s; ; {
+		s.mu.Lock()
+		if s.done || s.written-int64(s.hidden) >= n {
+			defer s.mu.Unlock()
+			if s.written < n {
+				return s.err
+			}
+			return nil
+		}
+		wait := waitChan(&s.dataReady)
+		s.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
 // unreadBytes returns the available bytes of one chunk that the reader has not read yet.
 // It needs the lock.
 func (rd *spoolReader) unreadBytes() []byte {
@@ -323,19 +348,10 @@ func (rd *spoolReader) advance(n int) {
 
 // copyTo writes a part of the body to w while it arrives; a length below 0 means up
 // to the end. It flushes before it waits, so that the client gets all bytes that have
-// arrived. It calls begin, which sends the fields, at once, or when the first maxHeld bytes of a body of known
-// length are there.
-func (rd *spoolReader) copyTo(ctx context.Context, w http.ResponseWriter, part byteRange, begin func()) error {
-	var held []byte
-	toHold := int(min(max(part.length, 0), maxHeld))
-	if toHold == 0 {
-		begin()
-	}
+// arrived.
+func (rd *spoolReader) copyTo(ctx context.Context, w http.ResponseWriter, part byteRange) error {
 	flush := http.NewResponseController(w)
 	idle := func() error {
-		if toHold > 0 {
-			return nil
-		}
 		if err := flush.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return err
 		}
@@ -361,17 +377,6 @@ func (rd *spoolReader) copyTo(ctx context.Context, w http.ResponseWriter, part b
 			n = int(min(left, int64(n)))
 			left -= int64(n)
 		}
-		if toHold > 0 {
-			if toHold -= n; toHold > 0 {
-				held = append(held, buf[:n]...)
-				rd.advance(n)
-				continue
-			}
-			begin()
-			if _, err := w.Write(held); err != nil {
-				return err
-			}
-		}
 		if _, err := w.Write(buf[:n]); err != nil {
 			return err
 		}
@@ -379,10 +384,6 @@ func (rd *spoolReader) copyTo(ctx context.Context, w http.ResponseWriter, part b
 	}
 	return nil
 }
-
-// maxHeld bounds the beginning of a body, in bytes, that is held back until it is whole: as much as net/http holds
-// back anyway. If it breaks off the client gets an error page.
-const maxHeld = 4 << 10
 
 // waitChan returns a channel that the next wakeWaiters closes. It needs the spool's
 // lock.

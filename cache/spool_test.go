@@ -149,7 +149,7 @@ func TestSpool(t *testing.T) {
 				}
 				clients.Go(func() {
 					w := httptest.NewRecorder()
-					if err := rd.copyTo(t.Context(), w, part, func() {}); err != nil {
+					if err := rd.copyTo(t.Context(), w, part); err != nil {
 						t.Error(err)
 					}
 					s.detach(rd)

@@ -153,7 +153,7 @@ func boardKeys() []keySpec {
 		keyOf("http", "network_form_rate", func(c *Config) *int { return &c.HTTP.NetworkFormRate }, checkInt(0, maxRate),
 			"The same for all addresses of one network together, a /24 of IPv4 or a /48 of IPv6: twice a client's, because several schools or a village can be one network."),
 		keyOf("http", "max_requests", func(c *Config) *int { return &c.HTTP.MaxRequests }, checkInt(0, maxRate),
-			"Requests in progress that memory cannot answer, 0 to 100000. Four times as many may wait for up to 2 s; the rest get a 503. "+
+			"Requests in progress that memory cannot answer, 0 to 100000. Four times as many may wait for up to 2 s; the rest get a 503. With several sites one gets at most half of them. "+
 				"0 uses an eighth of the memory that the cache leaves, at 64kB per request: 138 on a 256 MB board."),
 		keyOf("http", "body_timeout", func(c *Config) *Duration { return &c.HTTP.BodyTimeout }, checkDuration(time.Second, time.Hour),
 			"Time that a request body, such as a form, may be behind min_body_rate, 1s to 1h; then the client gets a 408. "+
