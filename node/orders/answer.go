@@ -15,7 +15,7 @@ func (a Answer) Encode() []byte {
 func DecodeAnswer(data []byte) (Answer, error) {
 	r := &decoder{data: data}
 	form := r.byte()
-	if a := readFields[Answer](r); form == answerForm && r.done() {
+	if a := readFields[Answer](fieldCodec{from: r}); form == answerForm && r.done() {
 		return a, nil
 	}
 	return Answer{}, ErrAnswer

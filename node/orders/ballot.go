@@ -22,11 +22,11 @@ const maxTickWork = 256
 
 // promiseDraw sets what is fixed of a ballot's draw, unless somebody may know its randomness already.
 func (a *applyTx) promiseDraw(s *storedSale) {
-	if s.Mode != Ballot || s.drawBegun || s.Draw.Public != (draw.Public{}) || s.Draw.List != "" {
+	if a.rules.drawVersion == 1 || s.Mode != Ballot || s.drawBegun || s.Draw.Public != (draw.Public{}) {
 		return
 	}
 	s.Draw.Version = a.rules.drawVersion
-	if s.Draw.PublicKind == draw.Dice && s.Draw.Version > 1 {
+	if s.Draw.PublicKind == draw.Dice {
 		s.Draw.Dice = cmp.Or(s.Draw.Dice, draw.DefaultDice)
 	}
 	a.touch(s)
@@ -53,7 +53,7 @@ func (a *applyTx) makeDraw(s *storedSale, c MakeDraw) (Answer, string) {
 		return Answer{Outcome: TooLate}, action
 	case s.CheckPublic(c.Public) != nil:
 		return Answer{Outcome: Malformed}, action
-	case s.awaitsList() || s.Draw.Version > 2 && a.now.Before(s.Draw.Listed): // the clock was set back since
+	case s.awaitsList() || s.Draw.Version > 1 && a.now.Before(s.Draw.Listed): // the clock was set back since
 		return Answer{Outcome: NotOpen}, action
 	case s.Draw.Version > 1 && s.Draw.PublicKind == draw.Drand && a.now.Before(draw.RoundTime(s.Promise().Round)):
 		return Answer{Outcome: NotOpen, Opens: draw.RoundTime(s.Promise().Round)}, action
@@ -90,10 +90,7 @@ func (a *applyTx) advanceDraw(s *storedSale, work int) int {
 // clock was held back until the promised round of drand was made, the close becomes now, by the later of the ledger's clock and the boards':
 // a round that is known before the list does not count.
 func (a *applyTx) fixList(s *storedSale, boards time.Time) {
-	s.Draw.Stock, s.Draw.Listed = s.Free, a.now
-	if s.Draw.Version > 2 {
-		s.Draw.Boards = boards
-	}
+	s.Draw.Stock, s.Draw.Listed, s.Draw.Boards = s.Free, a.now, boards
 	fixed := (&draw.File{Listed: a.now, Boards: s.Draw.Boards}).Fixed()
 	if round := s.Promise().Round; round != 0 && !fixed.Before(draw.RoundTime(round)) {
 		s.Closes = fixed

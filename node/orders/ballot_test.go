@@ -200,34 +200,6 @@ func TestAHeldClockMovesTheRound(t *testing.T) {
 	d.want(NotOpen, MakeDraw{d.by(), "pi", draw.Public{Kind: draw.Dice, Text: twentyDice}})
 }
 
-// A list that was fixed under rules 3 stays as it is when the rules rise; one that was not gets the new form.
-func TestAFixedListKeepsItsVersion(t *testing.T) {
-	for _, isFixed := range []bool{false, true} {
-		d := newTestBook(t)
-		d.rules = 3
-		o := d.ballotOffer()
-		o.PublicKind = draw.Dice
-		d.want(Done, o)
-		d.want(Placed, d.newOrder(1, KindEntry))
-		d.now = o.Closes
-		if isFixed {
-			d.ticks()
-		}
-		before := d.sale().Draw
-		d.rules = 4
-		d.want(Done, Announce{d.by(), "hello"})
-		d.ticks()
-		d.want(Done, MakeDraw{d.by(), "pi", draw.Public{Kind: draw.Dice, Text: twentyDice}})
-		d.ticks()
-		f, err := d.book.Draw("pi")
-		want := map[bool]int{true: 2, false: 3}[isFixed]
-		if err != nil || f.Version != want || isFixed && f.List != before.List || draw.Verify(f) != nil || (len(draw.Doubts(f)) == 1) != isFixed {
-			t.Errorf("%+v, %v, %v", f, err, draw.Verify(f))
-		}
-		d.recount()
-	}
-}
-
 // The commitment alone: the list is public with the draw, and the secret not before the list.
 func TestASecretIsNotPublicBeforeTheList(t *testing.T) {
 	d, _ := aClosedBallot(t, draw.None)
@@ -267,7 +239,7 @@ func TestBallotsFromBeforeRules3(t *testing.T) {
 			if err != nil || f.Version != 1 || len(f.Winners) != 1 || !strings.Contains(draw.Verify(f).Error(), "version 1 proves too little") {
 				t.Errorf("%+v, %v", f, err)
 			}
-		case err != nil || f.Version != 2 || f.Promised != (draw.Promise{Kind: draw.Dice, Dice: draw.DefaultDice}) || f.List == "":
+		case err != nil || f.Version != 3 || f.Promised != (draw.Promise{Kind: draw.Dice, Dice: draw.DefaultDice}) || f.List == "":
 			t.Errorf("%+v, %v", f, err)
 		default:
 			d.want(Malformed, old)

@@ -264,7 +264,7 @@ func decodeMeta(data []byte) (meta, error) {
 	if form != recordForm1 {
 		m.rules = uint32(r.uint())
 	}
-	if form < recordForm1 || form > recordForm4 || !r.done() || m.rules < 1 || m.rules > MaxRules {
+	if form < recordForm1 || form > recordForm3 || !r.done() || m.rules < 1 || m.rules > MaxRules {
 		return meta{}, fmt.Errorf("%w: its own record cannot be read", ErrBroken)
 	}
 	return m, nil

@@ -200,6 +200,7 @@ func (d *decoder) duration() time.Duration {
 type fieldCodec struct {
 	to   *encoder
 	from *decoder // nil: it writes
+	form byte     // the record's first byte: a command's type, or the version of a stored record
 }
 
 // codeAll writes or reads the fields that are pointed to.

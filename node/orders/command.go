@@ -57,8 +57,7 @@ type Cancel struct {
 }
 
 // Confirm makes an unconfirmed order count: the person has opened the mailed link. OverLimit: the e-mail address has the
-// limit. SoldOut: no units were held, and none are free. TooLate: its time is over. Under rules 3 the first of a person's
-// forms that is confirmed ends the others that were sent by then.
+// limit. SoldOut: no units were held, and none are free. TooLate: its time is over.
 type Confirm struct{ ID ID }
 
 // Offer creates a product's sale. Only the first offer counts: later ones are answered

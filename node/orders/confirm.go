@@ -16,26 +16,14 @@ const (
 	confirmMailInterval = 20 * time.Minute
 	// confirmMailPace separates all mails with such links: 600 a minute. They wait for each other, and for no other mail.
 	confirmMailPace = 100 * time.Millisecond
-	// maxUnconfirmed limits a person's unconfirmed orders in a sale under rules 3. A newer one ended the oldest.
-	maxUnconfirmed = 3
 )
 
 // addUnconfirmed stores a new order that does not count yet. One of units holds them, unless its sender has
 // enough held, or all unconfirmed orders and invitations would hold more than is free then.
 func (a *applyTx) addUnconfirmed(s *storedSale, o *storedOrder, unheld bool) {
-	o.State, o.Until = StateUnconfirmed, a.now.Add(s.Confirm)
-	if a.rules.provesMailbox {
-		o.Unheld = o.Kind == KindOrder && (unheld || s.Held+int64(o.Quantity) > s.Free-int64(o.Quantity))
-		o.Until = fromMillis(a.queueConfirmMail(s, o)).Add(s.Confirm)
-	} else {
-		if others := a.listUnconfirmed(s, o); len(others) >= maxUnconfirmed {
-			a.expireOrder(others[0])
-		}
-		a.queueMail(o, JobMailConfirm)
-		if o.mailSince > a.at { // the address has had too many
-			o.Until = fromMillis(o.mailSince).Add(s.Confirm)
-		}
-	}
+	o.State = StateUnconfirmed
+	o.Unheld = o.Kind == KindOrder && (unheld || s.Held+int64(o.Quantity) > s.Free-int64(o.Quantity))
+	o.Until = fromMillis(a.queueConfirmMail(s, o)).Add(s.Confirm)
 	if o.Kind == KindEntry {
 		o.Until = s.Closes
 	}
@@ -67,17 +55,6 @@ func (a *applyTx) queueConfirmMail(s *storedSale, o *storedOrder) (due int64) {
 	return due
 }
 
-// listUnconfirmed returns the unconfirmed orders of an order's person in the sale, oldest first.
-func (a *applyTx) listUnconfirmed(s *storedSale, o *storedOrder) (list []*storedOrder) {
-	prefix := personPrefix(o.fingerprints.email, s.number, unconfirmedPart)
-	for k, _ := a.byPerson.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, _ = a.byPerson.Next() {
-		if other := a.orderByNumber(binary.BigEndian.Uint64(k[len(prefix):])); other != nil {
-			list = append(list, other)
-		}
-	}
-	return list
-}
-
 // confirmOrder makes an unconfirmed order count. The person's others stay as they are, because a stranger who sent
 // them must not see that the person has confirmed one.
 func (a *applyTx) confirmOrder(c Confirm) Answer {
@@ -88,13 +65,10 @@ func (a *applyTx) confirmOrder(c Confirm) Answer {
 			return AlreadyDone
 		case o.State != StateUnconfirmed, s.Retired, !a.canConfirm(s, o):
 			return TooLate
-		case o.isOutrun || a.countUnits(s, o.fingerprints)+o.Quantity > s.Limit:
+		case a.countUnits(s, o.fingerprints)+o.Quantity > s.Limit:
 			return OverLimit
 		case o.Unheld && (s.StateAt(a.now) != SaleInStock || s.Free < int64(o.Quantity)):
 			return SoldOut
-		}
-		if !a.rules.provesMailbox {
-			a.outrunOthers(s, o)
 		}
 		next := a.withState(o, StateOpen)
 		next.Until, next.Unheld = time.Time{}, false
@@ -106,22 +80,11 @@ func (a *applyTx) confirmOrder(c Confirm) Answer {
 	})
 }
 
-// outrunOthers ends the chance of the person's other forms, under rules 3. They keep their units until their time is over.
-func (a *applyTx) outrunOthers(s *storedSale, o *storedOrder) {
-	for _, other := range a.listUnconfirmed(s, o) {
-		if other.ID != o.ID {
-			outrun := *other
-			outrun.isOutrun = true
-			a.storeOrder(other, &outrun)
-		}
-	}
-}
-
 // markNeighbours marks an order that is about to count, and one at the same postal address, if both together have more than
 // the limit. A person whose mailbox is proven is not refused for that, because anybody could have typed the
 // address before; the shopkeeper decides.
 func (a *applyTx) markNeighbours(s *storedSale, o *storedOrder) {
-	if !a.rules.provesMailbox || !s.LimitByAddress || a.unitsAtAddress(s, o.fingerprints.address)+o.Quantity <= s.Limit {
+	if !s.LimitByAddress || a.unitsAtAddress(s, o.fingerprints.address)+o.Quantity <= s.Limit {
 		return
 	}
 	prefix := addressPrefix(o.fingerprints.address, s.number)
@@ -153,9 +116,6 @@ func (a *applyTx) expireOrder(o *storedOrder) {
 	next := a.withState(o, StateExpired)
 	if o.State == StateUnconfirmed {
 		next.Note = NoteUnconfirmed
-		if !a.rules.provesMailbox {
-			a.dropMail(next)
-		}
 	}
 	a.storeOrder(o, next)
 }

@@ -7,12 +7,12 @@ func DecodeCommand(data []byte) (Command, error) {
 	if len(data) == 0 || len(data) > MaxCommand && (data[0] != opAddRestoreChunk || len(data) > MaxRestoreCommand) {
 		return nil, ErrCommand
 	}
-	op := int(data[0])
-	if op >= len(commandReaders) || commandReaders[op] == nil {
+	op := data[0]
+	if int(op) >= len(commandReaders) || commandReaders[op] == nil {
 		return nil, ErrCommand
 	}
 	r := &decoder{data: data[1:]}
-	c := commandReaders[op](r)
+	c := commandReaders[op](fieldCodec{from: r, form: op})
 	if !r.done() {
 		return nil, ErrCommand
 	}
@@ -25,23 +25,22 @@ type fieldsOf[C any] interface {
 	codeFields(fieldCodec)
 }
 
-func readFields[C any, P fieldsOf[C]](d *decoder) C {
+func readFields[C any, P fieldsOf[C]](f fieldCodec) C {
 	var c C
-	P(&c).codeFields(fieldCodec{from: d})
+	P(&c).codeFields(f)
 	return c
 }
 
-func readCommand[C Command, P fieldsOf[C]](d *decoder) Command { return readFields[C, P](d) }
+func readCommand[C Command, P fieldsOf[C]](f fieldCodec) Command { return readFields[C, P](f) }
 
 // commandReaders read the fields of a command, by its type.
-var commandReaders = [...]func(*decoder) Command{
+var commandReaders = [...]func(fieldCodec) Command{
 	opPlaceOrder:       readCommand[PlaceOrder],
-	opPlaceUnheld:      func(d *decoder) Command { return PlaceOrder(readFields[unheldOrder](d)) },
+	opPlaceUnheld:      readCommand[PlaceOrder],
 	opCancel:           readCommand[Cancel],
 	opOffer:            readCommand[Offer],
-	opOfferInviting:    func(d *decoder) Command { return Offer(readFields[invitingOffer](d)) },
-	opOfferDice:        func(d *decoder) Command { return Offer(readFields[diceOffer](d)) },
-	opOfferConfirming:  func(d *decoder) Command { return Offer(readFields[confirmingOffer](d)) },
+	opOfferInviting:    readCommand[Offer],
+	opOfferTrusted:     readCommand[Offer],
 	opConfirm:          readCommand[Confirm],
 	opReviseOffer:      readCommand[ReviseOffer],
 	opRetireSale:       readCommand[RetireSale],
@@ -50,7 +49,7 @@ var commandReaders = [...]func(*decoder) Command{
 	opOpenSale:         readCommand[OpenSale],
 	opCloseSale:        readCommand[CloseSale],
 	opSetTimes:         readCommand[SetTimes],
-	opSetOneTime:       func(d *decoder) Command { return SetTimes(readFields[setOneTime](d)) },
+	opSetOneTime:       readCommand[SetTimes],
 	opAnnounce:         readCommand[Announce],
 	opInvite:           readCommand[Invite],
 	opMakeDraw:         readCommand[MakeDraw],
@@ -61,9 +60,9 @@ var commandReaders = [...]func(*decoder) Command{
 	opFinishWebhook:    readCommand[FinishWebhook],
 	opFinishMail:       readCommand[FinishMail],
 	opErase:            readCommand[Erase],
-	opTick:             func(*decoder) Command { return Tick{} },
+	opTick:             readCommand[Tick],
 	opTickUntil:        readCommand[Tick],
-	opTickBoards:       func(d *decoder) Command { return Tick(readFields[boardsTick](d)) },
+	opTickBoards:       readCommand[Tick],
 	opSetClock:         readCommand[SetClock],
 	opBeginRestore:     readCommand[BeginRestore],
 	opAddRestoreChunk:  readCommand[AddRestoreChunk],

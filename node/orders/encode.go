@@ -27,7 +27,6 @@ const (
 	opFinishRestore    = 42
 	opCancelRestore    = 43
 	opSetReceiptSecret = 44
-	opOfferConfirming  = 46 // Offer with Confirm
 	opConfirm          = 47
 	opPlaceUnheld      = 49 // PlaceOrder that is Unheld
 	opSetOneTime       = 16 // SetTimes that keeps a time
@@ -38,7 +37,7 @@ const (
 	opMarkSent         = 21
 	opReturnOrder      = 22
 	opFinishWebhook    = 23
-	opOfferDice        = 45 // Offer with Dice
+	opOfferTrusted     = 45 // Offer with Dice or Confirm
 )
 
 // Encode returns a command's bytes for the ledger; DecodeCommand reads them.
@@ -47,27 +46,20 @@ func Encode(c Command) []byte { return c.encodeCommand() }
 func encodeAs(op byte, c interface{ codeFields(fieldCodec) }) []byte {
 	w := &encoder{data: make([]byte, 0, 256)}
 	w.byte(op)
-	c.codeFields(fieldCodec{to: w})
+	c.codeFields(fieldCodec{to: w, form: op})
 	return w.data
 }
 
 func (p PlaceOrder) encodeCommand() []byte {
 	if p.Unheld {
-		return encodeAs(opPlaceUnheld, (*unheldOrder)(&p))
+		return encodeAs(opPlaceUnheld, &p)
 	}
 	return encodeAs(opPlaceOrder, &p)
 }
 
 func (p *PlaceOrder) codeFields(c fieldCodec) {
 	c.codeAll(&p.ID, &p.Product, &p.Kind, &p.Quantity, &p.Total, &p.Currency, &p.Person, &p.InAddition)
-}
-
-// unheldOrder is a PlaceOrder that is Unheld.
-type unheldOrder PlaceOrder
-
-func (u *unheldOrder) codeFields(c fieldCodec) {
-	(*PlaceOrder)(u).codeFields(c)
-	u.Unheld = true
+	p.Unheld = c.form == opPlaceUnheld
 }
 
 func (c Cancel) encodeCommand() []byte    { return encodeAs(opCancel, &c) }
@@ -77,14 +69,11 @@ func (c Confirm) encodeCommand() []byte    { return encodeAs(opConfirm, &c) }
 func (c *Confirm) codeFields(f fieldCodec) { f.codeAll(&c.ID) }
 
 func (o Offer) encodeCommand() []byte {
-	if o.Confirm != 0 {
-		return encodeAs(opOfferConfirming, (*confirmingOffer)(&o))
-	}
-	if o.Dice != 0 {
-		return encodeAs(opOfferDice, (*diceOffer)(&o))
-	}
-	if o.Invitations != 0 {
-		return encodeAs(opOfferInviting, (*invitingOffer)(&o))
+	switch {
+	case o.Dice != 0 || o.Confirm != 0:
+		return encodeAs(opOfferTrusted, &o)
+	case o.Invitations != 0:
+		return encodeAs(opOfferInviting, &o)
 	}
 	return encodeAs(opOffer, &o)
 }
@@ -92,33 +81,14 @@ func (o Offer) encodeCommand() []byte {
 func (o *Offer) codeFields(c fieldCodec) {
 	c.codeAll(&o.Operation, &o.Product, &o.Mode, &o.Stock, &o.Limit, &o.LimitByAddress, &o.Opens, &o.Closes, &o.WaitingList,
 		&o.Price, &o.Currency, &o.Countries, &o.Webhook, &o.FulfilmentDelay, &o.Mail, &o.Retain, &o.Secret, &o.PublicKind)
-}
-
-// invitingOffer is an Offer with Invitations.
-type invitingOffer Offer
-
-func (i *invitingOffer) codeFields(c fieldCodec) {
-	(*Offer)(i).codeFields(c)
-	c.codeAll(&i.Invitations)
-	c.require(i.Invitations != 0)
-}
-
-// diceOffer is an Offer with Dice.
-type diceOffer Offer
-
-func (o *diceOffer) codeFields(c fieldCodec) {
-	(*Offer)(o).codeFields(c)
-	c.codeAll(&o.Invitations, &o.Dice)
-	c.require(o.Dice != 0)
-}
-
-// confirmingOffer is an Offer with Confirm.
-type confirmingOffer Offer
-
-func (o *confirmingOffer) codeFields(c fieldCodec) {
-	(*Offer)(o).codeFields(c)
-	c.codeAll(&o.Invitations, &o.Dice, &o.Confirm)
-	c.require(o.Confirm != 0)
+	switch c.form {
+	case opOfferInviting:
+		c.codeAll(&o.Invitations)
+		c.require(o.Invitations != 0)
+	case opOfferTrusted:
+		c.codeAll(&o.Invitations, &o.Dice, &o.Confirm)
+		c.require(o.Dice != 0 || o.Confirm != 0)
+	}
 }
 
 func (r ReviseOffer) encodeCommand() []byte { return encodeAs(opReviseOffer, &r) }
@@ -144,20 +114,17 @@ func (c *CloseSale) codeFields(f fieldCodec) { f.codeAll(&c.Operation, &c.Produc
 
 func (s SetTimes) encodeCommand() []byte {
 	if s.KeepOpens || s.KeepCloses {
-		return encodeAs(opSetOneTime, (*setOneTime)(&s))
+		return encodeAs(opSetOneTime, &s)
 	}
 	return encodeAs(opSetTimes, &s)
 }
 
-func (s *SetTimes) codeFields(c fieldCodec) { c.codeAll(&s.Operation, &s.Product, &s.Opens, &s.Closes) }
-
-// setOneTime is a SetTimes that keeps a time.
-type setOneTime SetTimes
-
-func (s *setOneTime) codeFields(c fieldCodec) {
-	(*SetTimes)(s).codeFields(c)
-	c.codeAll(&s.KeepOpens, &s.KeepCloses)
-	c.require(s.KeepOpens || s.KeepCloses)
+func (s *SetTimes) codeFields(c fieldCodec) {
+	c.codeAll(&s.Operation, &s.Product, &s.Opens, &s.Closes)
+	if c.form == opSetOneTime {
+		c.codeAll(&s.KeepOpens, &s.KeepCloses)
+		c.require(s.KeepOpens || s.KeepCloses)
+	}
 }
 
 func (a Announce) encodeCommand() []byte    { return encodeAs(opAnnounce, &a) }
@@ -193,25 +160,23 @@ func (e *Erase) codeFields(c fieldCodec) { c.codeAll(&e.Operation, &e.ID, &e.Ema
 func (t Tick) encodeCommand() []byte {
 	switch {
 	case t.Until.IsZero():
-		return []byte{opTick}
+		return encodeAs(opTick, &t)
 	case !t.Boards.IsZero():
-		return encodeAs(opTickBoards, (*boardsTick)(&t))
+		return encodeAs(opTickBoards, &t)
 	}
 	return encodeAs(opTickUntil, &t)
 }
 
-// boardsTick is a Tick with Boards.
-type boardsTick Tick
-
-func (t *boardsTick) codeFields(c fieldCodec) {
-	(*Tick)(t).codeFields(c)
-	c.codeAll(&t.Boards)
-	c.require(!t.Boards.IsZero())
-}
-
 func (t *Tick) codeFields(c fieldCodec) {
+	if c.form == opTick {
+		return
+	}
 	c.codeAll(&t.Until)
 	c.require(!t.Until.IsZero())
+	if c.form == opTickBoards {
+		c.codeAll(&t.Boards)
+		c.require(!t.Boards.IsZero())
+	}
 }
 
 func (s SetClock) encodeCommand() []byte    { return encodeAs(opSetClock, &s) }

@@ -90,9 +90,9 @@ func (t *testBook) newID() ID {
 func (t *testBook) tick() Tick {
 	c := Tick{Until: t.now, Boards: t.now.Add(t.ahead)}
 	switch rules := cmp.Or(t.rules, MaxRules); {
-	case rules < TickUntilRules:
+	case rules < RestoreRules:
 		return Tick{}
-	case rules < BoardsRules:
+	case rules < TrustRules:
 		c.Boards = time.Time{}
 	}
 	return c

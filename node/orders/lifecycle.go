@@ -48,8 +48,8 @@ func (a *applyTx) withdrawOrder(s *storedSale, o *storedOrder, reason string, by
 	next.Until = fromMillis(0)
 	isUntold := a.rules.limitsMail && o.mailJob == JobMailPlaced && o.mailSince > a.at && o.queueNumber == 0 && !s.Confirms()
 	switch {
-	case o.State == StateUnconfirmed && a.rules.provesMailbox: // its mail is for the person's other forms too
-	case o.State == StateUnconfirmed || byBuyer && isUntold:
+	case o.State == StateUnconfirmed: // its mail is for the person's other forms too
+	case byBuyer && isUntold:
 		a.dropMail(next)
 	default:
 		a.queueMail(next, JobMailCancelled)

@@ -87,8 +87,7 @@ func (a *applyTx) queueMailAt(o *storedOrder, kind JobKind, at int64) {
 func (a *applyTx) dropMail(o *storedOrder) {
 	if a.rules.limitsMail && o.mailJob != 0 && o.mailSince > a.at {
 		key, m := a.readMailTimes(o)
-		hasOwn := o.mailJob == JobMailConfirm && a.rules.provesMailbox // see queueConfirmMail
-		if i := slices.Index(m, o.mailSince); i >= 0 && !hasOwn {
+		if i := slices.Index(m, o.mailSince); i >= 0 && o.mailJob != JobMailConfirm { // see queueConfirmMail
 			a.writeMailTimes(key, slices.Delete(m, i, i+1))
 		}
 		a.countUnsentMail()

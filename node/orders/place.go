@@ -203,7 +203,7 @@ func (a *applyTx) countUnits(s *storedSale, prints fingerprints) int {
 	for k, v := a.byPerson.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = a.byPerson.Next() {
 		units += int(binary.BigEndian.Uint32(v[1:]))
 	}
-	if s.LimitByAddress && !(a.rules.provesMailbox && s.Confirms()) {
+	if s.LimitByAddress && !s.Confirms() {
 		units = max(units, a.unitsAtAddress(s, prints.address))
 	}
 	return units
@@ -282,7 +282,7 @@ func (a *applyTx) createOrder(s *storedSale, c *PlaceOrder, split Split, prints 
 		sale:         s.number,
 		fingerprints: prints,
 	}
-	if a.rules.isNeutral && s.Confirms() {
+	if s.Confirms() {
 		a.addUnconfirmed(s, o, c.Unheld)
 		return Answer{Outcome: Placed, Order: c.ID}
 	}

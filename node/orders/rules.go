@@ -21,10 +21,11 @@ import (
 // letters of its inputs.
 
 // MaxRules is the highest version of the rules that this program knows.
-const MaxRules uint32 = 4
+const MaxRules uint32 = 3
 
-// TickUntilRules is the version from which a Tick can have an Until.
-const TickUntilRules = 2
+// RestoreRules is the version from which there is a restore, and a Tick can have an Until. TrustRules is that of a
+// SetReceiptSecret, an Offer with Dice or Confirm, a Tick with Boards and a PlaceOrder that is Unheld.
+const RestoreRules, TrustRules = 2, 3
 
 type ruleSet struct {
 	version uint32
@@ -52,11 +53,8 @@ type ruleSet struct {
 	isNeutral bool
 	// limitsMail: see maxMailsPerHour.
 	limitsMail bool
-	// provesMailbox: the mailed link proves the mailbox, and belongs to no single form. See confirm.go.
-	provesMailbox bool
-	// drawVersion is that of a new ballot's draw: see draw.File. From 2 on the list is fixed before the
-	// randomness is taken, and then neither an entry nor a time changes, also if the clock is set back. From 3 on
-	// the list covers the promise and the boards' own clocks.
+	// drawVersion is that of a new ballot's draw: see draw.File. In 3 the list, with the promise and the boards' own clocks, is
+	// fixed before the randomness is taken, and then neither an entry nor a time changes, also if the clock is set back.
 	drawVersion int
 }
 
@@ -73,11 +71,8 @@ func rulesOf(version uint32) ruleSet {
 		r.countsRefusals, r.skipsHead, r.notifiesCancel = true, true, true
 	}
 	if version >= 3 {
-		r.version, r.form, r.lastOp, r.lastMail = 3, recordForm3, opConfirm, JobMailConfirm
-		r.isNeutral, r.limitsMail, r.drawVersion = true, true, 2
-	}
-	if version >= 4 {
-		r.version, r.form, r.lastOp, r.drawVersion, r.provesMailbox = 4, recordForm4, opPlaceUnheld, 3, true
+		r.version, r.form, r.lastOp, r.lastMail = 3, recordForm3, opPlaceUnheld, JobMailConfirm
+		r.isNeutral, r.limitsMail, r.drawVersion = true, true, 3
 	}
 	return r
 }
@@ -123,16 +118,12 @@ func (a *applyTx) raiseRules(to uint32) {
 	for a.rules.version < to && a.err == nil {
 		a.rules = rulesOf(a.rules.version + 1)
 		a.b.meta.rules = a.rules.version
-		if a.rules.version == 2 {
-			for _, s := range a.b.sales {
+		for _, s := range a.b.sales {
+			if a.rules.version == 2 {
 				s.Invitations = invitationsOf(0, s.WaitingList, s.Mode)
 				a.touch(s)
 			}
-		}
-		if a.rules.version > 2 {
-			for _, s := range a.b.sales {
-				a.promiseDraw(s)
-			}
+			a.promiseDraw(s)
 		}
 		if len(a.b.sales) > 0 { // a new ledger begins with the newest rules
 			a.appendAudit(ledgerOperator, rulesInForce+fmt.Sprint(a.rules.version))
@@ -178,7 +169,3 @@ func (a *applyTx) reindexPeople(old *ruleSet) {
 		a.touch(s)
 	}
 }
-
-// RestoreRules, SecretRules, DrawRules, ConfirmRules, BoardsRules and HoldRules are the versions from which there is a restore, a
-// SetReceiptSecret, an Offer with Dice, one with Confirm, a Tick with Boards, a PlaceOrder that is Unheld.
-const RestoreRules, SecretRules, DrawRules, ConfirmRules, BoardsRules, HoldRules = 2, 3, 3, 3, 4, 4

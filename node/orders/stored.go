@@ -14,7 +14,6 @@ const (
 	recordForm1 = 1
 	recordForm2 = 2 // under rules 2
 	recordForm3 = 3 // under rules 3
-	recordForm4 = 4 // under rules 4
 )
 
 type storedOrder struct {
@@ -26,7 +25,6 @@ type storedOrder struct {
 	// The webhook job that waits, 0 if none. In form 1 it is not stored: see deriveFields.
 	webhookJob   JobKind
 	webhookSince int64
-	isOutrun     bool  // unconfirmed, under rules 3: the person has confirmed another one since
 	existsMailed int64 // when the last JobMailExists was queued, Unix milliseconds
 
 	form         byte         // that the order was read from
@@ -118,22 +116,19 @@ func (o *storedOrder) awaitsFulfilment() bool {
 func (o *storedOrder) encode(data []byte, form byte) []byte {
 	w := &encoder{data: data}
 	w.byte(form)
-	o.codeFields(fieldCodec{to: w}, form)
+	o.codeFields(fieldCodec{to: w, form: form})
 	return w.data
 }
 
-func (o *storedOrder) codeFields(c fieldCodec, form byte) {
+func (o *storedOrder) codeFields(c fieldCodec) {
 	c.codeAll(&o.ID, &o.Kind, &o.sale, &o.Number, &o.Quantity, &o.Total, &o.Currency, &o.Person, &o.Made, &o.State, &o.Was,
 		&o.Until, &o.Changed, &o.Ready, &o.Note, &o.queueNumber, &o.mailJob, &o.mailSince)
-	if form != recordForm1 {
+	if c.form != recordForm1 {
 		c.codeAll(&o.webhookJob, &o.webhookSince, &o.Split.Price, &o.Split.Shipping, &o.Split.Tax, &o.Split.TaxRate,
 			&o.HandedOver, &o.Restocked)
 	}
-	if form > recordForm2 {
-		c.codeAll(&o.existsMailed, &o.isOutrun)
-	}
-	if form > recordForm3 {
-		c.codeAll(&o.Unheld, &o.SameAddress)
+	if c.form > recordForm2 {
+		c.codeAll(&o.existsMailed, &o.Unheld, &o.SameAddress)
 	}
 }
 
@@ -146,11 +141,11 @@ func decodeOrder(data []byte) (*storedOrder, error) {
 // decode is decodeOrder into a zero order.
 func (o *storedOrder) decode(r *decoder) error {
 	o.form = r.byte()
-	o.codeFields(fieldCodec{from: r}, o.form)
+	o.codeFields(fieldCodec{from: r, form: o.form})
 	if o.form != recordForm1 {
 		o.Split.Total = o.Total
 	}
-	if o.form < recordForm1 || o.form > recordForm4 || !r.done() || o.sale >= MaxSales {
+	if o.form < recordForm1 || o.form > recordForm3 || !r.done() || o.sale >= MaxSales {
 		return fmt.Errorf("%w: a stored order cannot be read", ErrBroken)
 	}
 	return nil
@@ -207,24 +202,21 @@ const (
 func (s *storedSale) encode(form byte) []byte {
 	w := &encoder{data: make([]byte, 0, 448+16*len(s.Countries)+16*len(s.countries1))}
 	w.byte(form)
-	s.codeFields(fieldCodec{to: w}, form)
+	s.codeFields(fieldCodec{to: w, form: form})
 	return w.data
 }
 
-func (s *storedSale) codeFields(c fieldCodec, form byte) {
+func (s *storedSale) codeFields(c fieldCodec) {
 	c.codeAll(&s.Product, &s.Mode, &s.State, &s.Stock, &s.Sold, &s.Held, &s.Free, &s.Limit, &s.LimitByAddress, &s.Opens, &s.Closes,
 		&s.WaitingList, &s.Waiting, &s.Interested, &s.Entries, &s.Price, &s.Currency, &s.Countries, &s.FulfilmentDelay, &s.Retain,
 		&s.Draw.PublicKind, &s.Draw.Public, &s.Draw.At, &s.Draw.Stock, &s.Draw.Winners, &s.Version, &s.closed, &s.Webhook, &s.Mail,
 		&s.secret, &s.lastQueueNumber, &s.drawStage, &s.seed, &s.cursor)
-	if form != recordForm1 {
+	if c.form != recordForm1 {
 		c.codeAll(&s.Invitations, &s.Retired, &s.noFit, &s.noRank, &s.webhook1, &s.price1, &s.countries1, &s.overLimit,
 			&s.scanned, &s.scanFree, &s.ranked, &s.rankFree, &s.sweep, &s.sweepFor)
 	}
-	if form > recordForm2 {
-		c.codeAll(&s.Draw.Version, &s.Draw.Dice, &s.Draw.List, &s.Draw.Listed, &s.Draw.Taken, &s.Confirm)
-	}
-	if form > recordForm3 {
-		c.codeAll(&s.Draw.Boards)
+	if c.form > recordForm2 {
+		c.codeAll(&s.Draw.Version, &s.Draw.Dice, &s.Draw.List, &s.Draw.Listed, &s.Draw.Boards, &s.Draw.Taken, &s.Confirm)
 	}
 }
 
@@ -232,11 +224,11 @@ func decodeSale(number uint16, data []byte) (*storedSale, error) {
 	r := &decoder{data: data}
 	form := r.byte()
 	s := &storedSale{number: number}
-	s.codeFields(fieldCodec{from: r}, form)
+	s.codeFields(fieldCodec{from: r, form: form})
 	if form == recordForm1 {
 		s.webhook1, s.price1, s.countries1 = s.Webhook, s.Price, s.Countries
 	}
-	if form < recordForm1 || form > recordForm4 || !r.done() {
+	if form < recordForm1 || form > recordForm3 || !r.done() {
 		return nil, fmt.Errorf("%w: a stored sale cannot be read", ErrBroken)
 	}
 	s.drawBegun = s.drawStage != drawNotBegun

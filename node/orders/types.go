@@ -335,7 +335,7 @@ func (s *Sale) Promise() draw.Promise {
 // NeedsBoards reports whether the list of a ballot is still to be fixed, and only by a Tick with Boards: whether it is earlier than its round
 // of drand must not depend on a clock that one operator can set.
 func (s *Sale) NeedsBoards() bool {
-	return s.Draw.Version > 2 && s.Draw.PublicKind == draw.Drand && s.Draw.List == ""
+	return s.Draw.Version > 1 && s.Draw.PublicKind == draw.Drand && s.Draw.List == ""
 }
 
 // DrawFile returns the published record of a ballot's draw without secret, entries and result.

@@ -65,10 +65,10 @@ func (s *Service) offerCatalogue(ctx context.Context) (complete bool) {
 		if s.cfg.Ledger.Status().Rules < rulesOfRevisions {
 			o.Invitations = 0 // a board with an older program does not know it; revise sets it later
 		}
-		if s.cfg.Ledger.Status().Rules < orders.DrawRules {
+		if s.cfg.Ledger.Status().Rules < orders.TrustRules {
 			o.Dice = 0 // likewise
 		}
-		if o.Confirm > 0 && s.cfg.Ledger.Status().Rules < orders.ConfirmRules {
+		if o.Confirm > 0 && s.cfg.Ledger.Status().Rules < orders.TrustRules {
 			return false // without it, an order would count at once: it is offered when all boards know it
 		}
 		if o.Mode == orders.Ballot {

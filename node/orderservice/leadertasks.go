@@ -62,7 +62,7 @@ func (s *Service) runTasks(ctx context.Context) {
 				s.logDifferences()
 			}
 		}
-		if s.cfg.Ledger.Status().Rules >= orders.SecretRules && !s.cfg.Book.HasSecret() {
+		if s.cfg.Ledger.Status().Rules >= orders.TrustRules && !s.cfg.Book.HasSecret() {
 			s.submitFirstSecret(ctx)
 		}
 		if offered && !followed {
@@ -108,13 +108,13 @@ func (s *Service) runDueTicks(ctx context.Context) {
 		}
 		var tick orders.Tick
 		status := s.cfg.Ledger.Status()
-		if status.Rules >= orders.TickUntilRules {
+		if status.Rules >= orders.RestoreRules {
 			tick.Until = now.Truncate(time.Millisecond)
 		}
 		if !status.Clock.Trusted {
 			return
 		}
-		if status.Rules >= orders.BoardsRules && slices.ContainsFunc(s.Sales(), awaitsList) {
+		if status.Rules >= orders.TrustRules && slices.ContainsFunc(s.Sales(), awaitsList) {
 			report, err := s.readClock(ctx)
 			tick.Boards = report.AgreedTime().Truncate(time.Millisecond)
 			if err != nil || tick.Boards.IsZero() && slices.ContainsFunc(s.Sales(), func(sale orders.Sale) bool { return awaitsList(sale) && sale.NeedsBoards() }) {

@@ -145,7 +145,6 @@ func (s *Service) Draw(product string) (draw.File, bool) {
 // ledger.Submit. Its errors match orders.ErrUnavailable, orders.ErrNotCommitted (or, as one
 // kind of it, orders.ErrPaused) or orders.ErrUncertain.
 func (s *Service) PlaceOrder(ctx context.Context, o orders.PlaceOrder) (orders.Answer, error) {
-	o.Unheld = o.Unheld && s.cfg.Ledger.Status().Rules >= orders.HoldRules // before, all of them hold units
 	return s.submitForBuyer(ctx, o)
 }
 

@@ -89,8 +89,6 @@ func TestBothVerifiersAgree(t *testing.T) {
 		switch {
 		case strings.HasSuffix(name, "signature-wrong.json"), err == nil && f.Promised.Kind == draw.Drand:
 			want = pageFile{"unfinished", "the beacon's signature is not checked here"}
-		case err == nil && f.Version == 2:
-			want = pageFile{"unfinished", "no hash covers the promise"}
 		case err != nil && strings.HasPrefix(err.Error(), draw.ErrUndrawn.Error()):
 			want = pageFile{"undrawn", err.Error()}
 		case err != nil:

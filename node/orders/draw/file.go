@@ -34,8 +34,8 @@ type Entry struct {
 // File is the published record of a draw; as JSON it is the file that Verify and
 // `bramble draw verify` read. Times are RFC 3339 in UTC, in whole milliseconds. It is public from
 // the offer on, and has what is public so far: the entries from Listed on, secret and result after
-// the draw. A draw that was begun by rules 1 or 2 has version 1, without List, Listed and Taken; by rules 3,
-// version 2, without Boards, and its List does not cover the promise.
+// the draw. A draw that was begun by rules 1 or 2 has version 1, without List, Listed, Boards and Taken.
+// There is no version 2.
 type File struct {
 	Version    int       `json:"version"` // 3
 	Product    string    `json:"product"`

@@ -170,11 +170,8 @@ func (p Promise) String() string {
 }
 
 // PromiseHash returns the hash in hex of all that is fixed while entries are taken: the SHA-256 of seven lines, see below. Anybody
-// can save it before the close. It changes if the shop moves a time, and only then. Before version 3 there is "none".
+// can save it before the close. It changes if the shop moves a time, and only then.
 func (f *File) PromiseHash() string {
-	if f.Version < 3 {
-		return "none"
-	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "bramble draw promise\n%d\n%s\n%s\n%s\n%s\n%s\n",
 		f.Version, f.Product, spellTime(f.Opens), spellTime(f.Closes), f.Promised, f.Commitment))
 	return hex.EncodeToString(sum[:])
@@ -184,7 +181,7 @@ func (f *File) PromiseHash() string {
 func spellTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 // List hashes lines: the hash of the promise, Listed, Boards, the units in the draw, and for each entry, in ascending order, its
-// reference, a blank and its quantity. Version 2 began with the units. In version 1 the lines were the references.
+// reference, a blank and its quantity. In version 1 the lines were the references.
 type List struct {
 	sum     hash.Hash
 	version int
@@ -193,11 +190,8 @@ type List struct {
 // NewList returns a list of the file without its entries.
 func (f *File) NewList() *List {
 	l := &List{sha256.New(), f.Version}
-	if f.Version > 2 {
-		fmt.Fprintf(l.sum, "%s\n%s\n%s\n", f.PromiseHash(), spellTime(f.Listed), spellTime(f.Boards))
-	}
 	if f.Version > 1 {
-		fmt.Fprintln(l.sum, f.Stock)
+		fmt.Fprintf(l.sum, "%s\n%s\n%s\n%d\n", f.PromiseHash(), spellTime(f.Listed), spellTime(f.Boards), f.Stock)
 	}
 	return l
 }

@@ -21,7 +21,7 @@ var ErrUndrawn = errors.New("nothing is drawn yet")
 // MaxFile bounds the JSON of a file, in bytes: about two million entries.
 const MaxFile = 200 << 20
 
-// Read parses a file's JSON. It is strict: a file from version 2 on must be what the rack published, except for white
+// Read parses a file's JSON. It is strict: a file from version 3 on must be what the rack published, except for white
 // space, so that no two programs read it differently. It does not verify the draw.
 func Read(r io.Reader) (File, error) {
 	data, err := io.ReadAll(io.LimitReader(r, MaxFile))
@@ -63,11 +63,10 @@ func Verify(f File) error {
 	hasResult := f.Secret != "" || len(f.Winners)+len(f.Losers) > 0
 	require(f.Version != 1, "version 1 proves too little: the same dice had many spellings, any drand round after the close counted, "+
 		"and the list was not published before the randomness. So whoever ran the rack could choose among many results")
-	require(f.Version == 2 || f.Version == 3, "version %d is unknown", f.Version)
+	require(f.Version == 3, "version %d is unknown", f.Version)
 	require(strings.Trim(f.Product, "abcdefghijklmnopqrstuvwxyz0123456789-") == "", "the product is not a slug")
 	require(isHash(f.Commitment), "the commitment is not 64 small hex digits")
 	require(isPlainTime(f.Opens) && isPlainTime(f.Closes) && isPlainTime(f.Listed) && isPlainTime(f.Boards) && isPlainTime(f.Taken), "a time is not in UTC and whole milliseconds")
-	require(f.Version > 2 || f.Boards.IsZero(), "version 2 has no time by the boards' clocks")
 	require(p.Kind.Known(), "the promised kind of randomness is unknown")
 	require(p.Kind == Dice && p.Dice >= LeastDice && p.Dice <= MostDice || p.Kind != Dice && p.Dice == 0, "the promised number of dice is not %d to %d", LeastDice, MostDice)
 	require(p.Round == round, "round %d was promised, but this close needs round %d", p.Round, round)
@@ -76,7 +75,7 @@ func Verify(f File) error {
 	}
 	require(f.List != "", "the list's hash is missing")
 	require(!f.Fixed().Before(f.Closes), "the list was fixed before the close")
-	require(f.Version == 2 || p.Kind != Drand || !f.Boards.IsZero(), "most boards' own clocks agreed on no time, so nobody knows whether the list was fixed before the round")
+	require(p.Kind != Drand || !f.Boards.IsZero(), "most boards' own clocks agreed on no time, so nobody knows whether the list was fixed before the round")
 	require(p.Kind != Drand || f.Fixed().Before(RoundTime(round)), "the list was fixed at %s, when round %d was known", formatTime(f.Fixed()), round)
 	require(f.Stock >= 0 && f.Stock <= math.MaxInt32, "the stock is negative or too large")
 	list := f.NewList()
@@ -116,15 +115,11 @@ func Verify(f File) error {
 // Doubts returns what nobody can see from a file of which Verify finds nothing wrong, a sentence each. The page has the same ones.
 func Doubts(f File) []string {
 	var list []string
-	if f.Version == 2 {
-		list = append(list, "No hash of a version 2 draw covers the promise, and it does not say what the boards' own clocks showed: "+
-			"only who saw the promise before the close can tell whether it is the one in this file.")
-	}
 	if f.Promised.Kind == None {
 		list = append(list, "There is no public randomness: this does not protect against the people who run the rack.")
 	}
 	switch {
-	case f.Version == 2 || f.List == "":
+	case f.List == "":
 	case f.Boards.IsZero():
 		list = append(list, "When the list was fixed, most boards' own clocks agreed on no time: its time is by the ledger's clock alone, which an operator can set.")
 	case f.Boards.Sub(f.Listed).Abs() > 5*time.Second: // less is corrected gradually

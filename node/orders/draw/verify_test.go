@@ -60,12 +60,7 @@ func changedFiles() map[string]string {
 		f.Version, f.Promised, f.List, f.Listed, f.Boards, f.Taken = 1, Promise{}, "", time.Time{}, time.Time{}, time.Time{}
 	})
 	dice("version-4", func(f *File) { f.Version = 4 })
-	older := func(f *File) { f.Version, f.Boards = 2, time.Time{}; redraw(f) }
-	dice("holds-dice-2", older)
-	drand("holds-drand-2", older)
-	dice("version-2-boards", func(f *File) { f.Version = 2; redraw(f) })
-	dice("version-2-of-3", func(f *File) { f.Version, f.Boards = 2, time.Time{} })
-	drand("version-3-of-2", func(f *File) { older(f); f.Version, f.Boards = 3, f.Listed })
+	dice("version-2", func(f *File) { f.Version = 2; redraw(f) })
 	dice("holds-dice-held-clock", func(f *File) { f.Boards = f.Listed.Add(10 * time.Minute); redraw(f) })
 	dice("holds-dice-no-clock", func(f *File) { f.Boards = time.Time{}; redraw(f) })
 	drand("drand-no-clock", func(f *File) { f.Boards = time.Time{}; redraw(f) })
@@ -90,9 +85,6 @@ func changedFiles() map[string]string {
 	dice("promised-round-without", func(f *File) { f.Promised.Round = 1000 })
 	dice("undrawn-open", func(f *File) {
 		f.List, f.Listed, f.Boards, f.Taken, f.Secret, f.Public, f.Entries, f.Winners, f.Losers = "", time.Time{}, time.Time{}, time.Time{}, "", Public{}, []Entry{}, []string{}, []string{}
-	})
-	dice("undrawn-open-2", func(f *File) {
-		*f = File{Version: 2, Product: f.Product, Opens: f.Opens, Closes: f.Closes, Stock: f.Stock, Commitment: f.Commitment, Promised: f.Promised, Entries: []Entry{}, Winners: []string{}, Losers: []string{}}
 	})
 	undrawn := func(f *File) {
 		f.Taken, f.Secret, f.Public, f.Winners, f.Losers = time.Time{}, "", Public{}, []string{}, []string{}
