@@ -17,21 +17,10 @@ func assignValue(s keySpec, field, value any) (problem string, kind error) {
 	case *RackKey:
 		return assignText(f, value, shown, `the string that "bramble key" prints`)
 	case *[]RackKey:
-		list, ok := value.([]any)
-		if !ok {
-			return "write a list of keys in brackets: [\"…\", \"…\"]", ErrWrongType
-		}
-		if len(list) == 0 {
-			*f = nil
-			return "", nil
-		}
-		keys := make([]RackKey, len(list))
-		for i := range list {
-			if problem, kind := assignText(&keys[i], list[i], "a secret", `the string that "bramble key" prints`); kind != nil {
-				return fmt.Sprintf("key %d of the list: %s", i+1, problem), kind
-			}
-		}
-		*f = keys
+		return assignList(f, value, "write a list of keys in brackets: [\"…\", \"…\"]", func(i int, key *RackKey, one any) (string, error) {
+			problem, kind := assignText(key, one, "a secret", `the string that "bramble key" prints`)
+			return fmt.Sprintf("key %d of the list: %s", i+1, problem), kind
+		})
 	case *Size:
 		if n, ok := value.(int64); ok && n >= 0 {
 			*f = Size(n)
@@ -62,41 +51,47 @@ func assignValue(s keySpec, field, value any) (problem string, kind error) {
 		}
 		*f = v
 	case *[]ConsoleAccount:
-		list, ok := value.([]any)
-		if !ok {
-			return "write [[console.accounts]] on a line of its own, and name, role and password below", ErrWrongType
-		}
-		*f = nil
-		for _, one := range list {
+		const want = "write [[console.accounts]] on a line of its own, and name, role and password below"
+		return assignList(f, value, want, func(_ int, account *ConsoleAccount, one any) (string, error) {
 			sub, _ := one.(map[string]any)
-			texts := map[string]string{}
-			for _, key := range []string{"name", "role", "password"} {
-				if text, ok := sub[key].(string); ok {
-					texts[key] = text
-				}
-			}
-			if len(texts) != 3 || len(sub) != 3 {
+			name, hasName := sub["name"].(string)
+			role, hasRole := sub["role"].(string)
+			password, hasPassword := sub["password"].(string)
+			if !hasName || !hasRole || !hasPassword || len(sub) != 3 {
 				return "each account has name, role and password, in quotes, and nothing else", ErrBadValue
 			}
-			*f = append(*f, ConsoleAccount{texts["name"], texts["role"], texts["password"]})
-		}
-	case *[]string:
-		list, ok := value.([]any)
-		if !ok {
-			return "write a list of strings in brackets, [\"…\", \"…\"]" + insteadOf(s, shown), ErrWrongType
-		}
-		if len(list) == 0 {
-			*f = nil
+			*account = ConsoleAccount{name, role, password}
 			return "", nil
-		}
-		words := make([]string, len(list))
-		for i := range list {
-			if words[i], ok = list[i].(string); !ok {
-				return "write only strings in the list, each in quotes, instead of " + describeValue(list[i]), ErrWrongType
+		})
+	case *[]string:
+		const want = "write a list of strings in brackets, [\"…\", \"…\"]"
+		return assignList(f, value, want+insteadOf(s, shown), func(_ int, word *string, one any) (problem string, kind error) {
+			var ok bool
+			if *word, ok = one.(string); !ok {
+				return "write only strings in the list, each in quotes, instead of " + describeValue(one), ErrWrongType
 			}
-		}
-		*f = words
+			return "", nil
+		})
 	}
+	return "", nil
+}
+
+// assignList sets a field to a list, nil for an empty one, of which assign sets each element. want is the
+// problem with another value.
+func assignList[T any](field *[]T, value any, want string, assign func(i int, to *T, one any) (problem string, kind error)) (problem string, kind error) {
+	list, ok := value.([]any)
+	if !ok {
+		return want, ErrWrongType
+	}
+	var all []T
+	for i, one := range list {
+		var to T
+		if problem, kind := assign(i, &to, one); kind != nil {
+			return problem, kind
+		}
+		all = append(all, to)
+	}
+	*field = all
 	return "", nil
 }
 

@@ -60,17 +60,6 @@ func LoadNetwork(path, serial string) (NetworkSettings, error) {
 	return doc.ForCard(serial).Config.Network, nil
 }
 
-// removeOtherTables removes all tables of a file but one, the shared table and the cards'.
-func removeOtherTables(tree map[string]any, only string) {
-	maps.DeleteFunc(tree, func(name string, _ any) bool { return name != only && name != cardsTable })
-	cards, _ := tree[cardsTable].(map[string]any)
-	for _, one := range cards {
-		if tables, ok := one.(map[string]any); ok {
-			maps.DeleteFunc(tables, func(name string, _ any) bool { return name != only })
-		}
-	}
-}
-
 // readCards reads the file once more for each card, with the card's keys in place of
 // the shared ones.
 func (f *fileParser) readCards(cards any, tree map[string]any) []cardOverlay {

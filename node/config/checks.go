@@ -27,6 +27,14 @@ const (
 // Each check returns one clause with the problem of a value and its remedy, "" if the
 // value is valid. A function that returns a check has the limits as parameters.
 
+// problemIf returns the problem of a value that is bad: it, and what it is not and should be.
+func problemIf(isBad bool, value, text string) string {
+	if isBad {
+		return quote(value) + text
+	}
+	return ""
+}
+
 // ifSet returns a check that also accepts "".
 func ifSet(check func(string) string) func(string) string {
 	return func(s string) string {
@@ -61,10 +69,8 @@ func checkName(s string) string {
 	if s == "" || len(s) > maxName {
 		return fmt.Sprintf("a name has 1 to %d characters; write one such as \"board-1\"", maxName)
 	}
-	if strings.ContainsFunc(s, func(r rune) bool { return !nameRune(r) }) {
-		return quote(s) + " has a character that names cannot have; write letters, digits, '-', '_' and '.'"
-	}
-	return ""
+	isOther := func(r rune) bool { return !nameRune(r) }
+	return problemIf(strings.ContainsFunc(s, isOther), s, " has a character that names cannot have; write letters, digits, '-', '_' and '.'")
 }
 
 // checkRange accepts a value within two limits; its messages write a value in the form given.
@@ -104,10 +110,7 @@ func checkMaxObject(c *Config) string {
 
 func checkOneOf(words ...string) func(string) string {
 	return func(v string) string {
-		if slices.Contains(words, v) {
-			return ""
-		}
-		return fmt.Sprintf("%s is not a value of this key; write %s", quote(v), joinChoices(words))
+		return problemIf(!slices.Contains(words, v), v, " is not a value of this key; write "+joinChoices(words))
 	}
 }
 
@@ -126,10 +129,8 @@ func joinChoices(words []string) string {
 
 func checkListen(s string) string {
 	host, port, err := net.SplitHostPort(s)
-	if err != nil || !validPort(port) || !validHost(host, true) {
-		return quote(s) + ` is not an address; write host:port with a port from 0 to 65535, such as ":8080" or "127.0.0.1:8080"`
-	}
-	return ""
+	return problemIf(err != nil || !validPort(port) || !validHost(host, true), s,
+		` is not an address; write host:port with a port from 0 to 65535, such as ":8080" or "127.0.0.1:8080"`)
 }
 
 func validPort(s string) bool {
@@ -150,10 +151,9 @@ func validHost(s string, emptyToo bool) bool {
 }
 
 func checkIP(s string) string {
-	if ip, err := netip.ParseAddr(s); err != nil || ip.IsUnspecified() {
-		return quote(s) + ` is not an address that others can reach; write an IP address without port, such as "192.168.1.11"`
-	}
-	return ""
+	ip, err := netip.ParseAddr(s)
+	return problemIf(err != nil || ip.IsUnspecified(), s,
+		` is not an address that others can reach; write an IP address without port, such as "192.168.1.11"`)
 }
 
 func checkJoin(s string) string {
@@ -161,10 +161,8 @@ func checkJoin(s string) string {
 	if err != nil {
 		host, port = strings.Trim(s, "[]"), "1"
 	}
-	if !validHost(host, false) || !validPort(port) || port == "0" {
-		return quote(s) + ` is not an address; write host or host:port, such as "192.168.1.11" or "board-1.local:7946"`
-	}
-	return ""
+	return problemIf(!validHost(host, false) || !validPort(port) || port == "0", s,
+		` is not an address; write host or host:port, such as "192.168.1.11" or "board-1.local:7946"`)
 }
 
 // checkAccounts returns the problem of [[console.accounts]].

@@ -30,10 +30,8 @@ func checkOrigin(s string) string {
 // checkHealthPath accepts a path, with or without a query, as the board sends it.
 func checkHealthPath(s string) string {
 	u, err := url.ParseRequestURI(s)
-	if err != nil || s[0] != '/' || strings.HasPrefix(s, "//") || u.RequestURI() != s || strings.Contains(s, "#") {
-		return quote(s) + ` is not a path; write one such as "/health"`
-	}
-	return ""
+	return problemIf(err != nil || s[0] != '/' || strings.HasPrefix(s, "//") || u.RequestURI() != s || strings.Contains(s, "#"), s,
+		` is not a path; write one such as "/health"`)
 }
 
 // checkSiteHost accepts a host name, with or without a port.
@@ -42,18 +40,13 @@ func checkSiteHost(s string) string {
 	if err != nil {
 		host, port = s, "1"
 	}
-	if !validHost(host, false) || strings.Contains(host, ":") || !validPort(port) || port == "0" ||
-		strings.HasPrefix(host, ".") || strings.HasSuffix(host, ".") || strings.Contains(host, "..") {
-		return quote(s) + ` is not a host name; write one such as "shop.example"`
-	}
-	return ""
+	return problemIf(!validHost(host, false) || strings.Contains(host, ":") || !validPort(port) || port == "0" ||
+		strings.HasPrefix(host, ".") || strings.HasSuffix(host, ".") || strings.Contains(host, ".."), s,
+		` is not a host name; write one such as "shop.example"`)
 }
 
 func checkAlias(s string) string {
-	if checkSiteHost(strings.TrimPrefix(s, "*.")) != "" {
-		return quote(s) + ` is not a host name; write one such as "www.shop.example" or "*.shop.example"`
-	}
-	return ""
+	return problemIf(checkSiteHost(strings.TrimPrefix(s, "*.")) != "", s, ` is not a host name; write one such as "www.shop.example" or "*.shop.example"`)
 }
 
 // siteConflict is a setting that two sites cannot share.
@@ -66,17 +59,13 @@ type siteConflict struct {
 // checkMethod checks the name of a method, which is a token (RFC 9110 §9.1).
 func checkMethod(s string) string {
 	isOther := func(r rune) bool { return (r < 'A' || r > 'Z') && r != '-' }
-	if s == "" || len(s) > 32 || strings.ContainsFunc(s, isOther) || s == "CONNECT" || s == "TRACE" {
-		return quote(s) + " is not a method that can be passed on: write a name such as PROPFIND, in capitals"
-	}
-	return ""
+	return problemIf(s == "" || len(s) > 32 || strings.ContainsFunc(s, isOther) || s == "CONNECT" || s == "TRACE", s,
+		" is not a method that can be passed on: write a name such as PROPFIND, in capitals")
 }
 
 func checkProxy(s string) string {
-	if p, err := netip.ParsePrefix(s); err != nil || p != p.Masked() || p.Bits() == 0 {
-		return quote(s) + ` is not a network: write "10.1.0.0/16", or "192.0.2.7/32" for one address`
-	}
-	return ""
+	p, err := netip.ParsePrefix(s)
+	return problemIf(err != nil || p != p.Masked() || p.Bits() == 0, s, ` is not a network: write "10.1.0.0/16", or "192.0.2.7/32" for one address`)
 }
 
 // checkSites finds names that two sites share, and servers with two different settings.

@@ -12,6 +12,11 @@ import (
 )
 
 // testKey is a key made for the tests, good for nothing else.
+// parseTestFile parses the text of a file that may lack the rack key.
+func parseTestFile(text []byte) (*ParsedFile, error) {
+	return newFileParser("b.toml", "").parse(text, false)
+}
+
 func testKey(t testing.TB, fill byte) RackKey {
 	t.Helper()
 	var k RackKey
@@ -191,10 +196,11 @@ func TestParseSetsEveryKey(t *testing.T) {
 	c.Log = LogSettings{"debug", "json"}
 	plain := Default()
 	for _, s := range allKeys() {
-		if s.at == nil {
-			s.at, plain.Sites = func(c *Config) any { return s.atSite(&c.Sites[0]) }, []SiteSettings{{Origin: c.Origin}}
+		var site, plainSite *SiteSettings
+		if s.table == "site" {
+			site, plainSite = &c.Sites[0], &SiteSettings{Origin: c.Origin}
 		}
-		if reflect.DeepEqual(reflect.ValueOf(s.at(c)).Elem().Interface(), reflect.ValueOf(s.at(plain)).Elem().Interface()) {
+		if reflect.DeepEqual(reflect.ValueOf(s.at(c, site)).Elem().Interface(), reflect.ValueOf(s.at(plain, plainSite)).Elem().Interface()) {
 			t.Errorf("[%s] %s is not changed by this test", s.table, s.key)
 		}
 	}
@@ -217,7 +223,7 @@ func TestMaxObjectFollowsASmallMemory(t *testing.T) {
 		"memory = \"8MB\"":                       500 * KB,
 		"memory = \"8MB\"\nmax_object = \"2kB\"": 2 * KB,
 	} {
-		d, err := ParseFile("b.toml", []byte("[cache]\n"+text))
+		d, err := parseTestFile([]byte("[cache]\n" + text))
 		if err != nil {
 			t.Errorf("%q: %v", text, err)
 		} else if got := d.Config.Cache.MaxObject; got != want {
@@ -243,12 +249,11 @@ func TestEverySettingIsAField(t *testing.T) {
 	c := Default()
 	c.Sites = make([]SiteSettings, 1)
 	for _, s := range allKeys() {
-		at := any(nil)
-		if s.at != nil {
-			at = s.at(c)
-		} else {
-			at = s.atSite(&c.Sites[0])
+		var site *SiteSettings
+		if s.table == "site" {
+			site = &c.Sites[0]
 		}
+		at := s.at(c, site)
 		seen[at] = true
 		if s.doc == "" || tomlLiteral(at, false, s.secret) == "" {
 			t.Errorf("[%s] %s has no text", s.table, s.key)
@@ -340,7 +345,7 @@ func TestREADMEHasTheReference(t *testing.T) {
 }
 
 func TestASiteIsAsOriginSaysWhereItSaysNothing(t *testing.T) {
-	d, err := ParseFile("b.toml", []byte("[[site]]\nhost = \"A.example\"\nqueue_timeout = \"1s\"\n[[site]]\nhost = \"b.example\"\nurl = \"http://b\"\n[origin]\nurl = \"http://o\"\nmax_concurrent = 3\nqueue_timeout = \"1s\"\n"))
+	d, err := parseTestFile([]byte("[[site]]\nhost = \"A.example\"\nqueue_timeout = \"1s\"\n[[site]]\nhost = \"b.example\"\nurl = \"http://b\"\n[origin]\nurl = \"http://o\"\nmax_concurrent = 3\nqueue_timeout = \"1s\"\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

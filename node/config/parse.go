@@ -68,11 +68,6 @@ func LoadFile(path string) (*ParsedFile, error) {
 	return loadDocument(path, "", "", false)
 }
 
-// ParseFile is LoadFile for the text of a file.
-func ParseFile(name string, data []byte) (*ParsedFile, error) {
-	return newFileParser(name, "").parse(data, false)
-}
-
 func readConfigFile(path string) ([]byte, error) {
 	fail := func(problem string, cause error) ([]byte, error) {
 		return nil, collectErrors([]*Error{{File: path, Problem: problem, Kind: ErrUnreadable, Cause: cause}})
@@ -104,7 +99,7 @@ func systemReason(err error) string {
 type fileParser struct {
 	file      string
 	dataDir   string // where relative paths of directories that are written to start; "" = beside the file
-	onlyTable string // the only table that is read; "" = all
+	onlyTable string // the only table whose mistakes count; "" = all
 	lines     tomlfile.Lines
 	cfg       *Config
 	failed    map[string]bool // "table.key" of the mistakes
@@ -154,9 +149,6 @@ func (f *fileParser) parse(data []byte, needKey bool) (*ParsedFile, error) {
 		return nil, collectErrors(f.errors)
 	}
 	f.lines = tomlfile.Index(data)
-	if f.onlyTable != "" {
-		removeOtherTables(tree, f.onlyTable)
-	}
 	cards := tree[cardsTable]
 	delete(tree, cardsTable)
 	doc := f.buildConfig(tree)
@@ -164,6 +156,9 @@ func (f *fileParser) parse(data []byte, needKey bool) (*ParsedFile, error) {
 		f.addError(ErrMissing, f.lineOf("rack", ""), "rack", "key", `is missing: run "bramble key" and paste its line under [rack]`)
 	}
 	doc.cards = f.readCards(cards, tree)
+	if f.onlyTable != "" {
+		f.errors = slices.DeleteFunc(f.errors, func(e *Error) bool { return e.Table != f.onlyTable && !strings.HasSuffix(e.Table, "."+f.onlyTable) })
+	}
 	if err := collectErrors(f.errors); err != nil {
 		return nil, err
 	}
@@ -223,14 +218,14 @@ func (f *fileParser) fillTables(tree map[string]any) map[string]bool {
 		case !ok:
 			f.addError(ErrWrongType, line, "", name, fmt.Sprintf("it is a table; write [%s] on a line of its own and its keys below", name))
 		default:
-			f.fillTable(name, name, sub, written, func(s keySpec) any { return s.at(f.cfg) })
+			f.fillTable(name, name, sub, written, nil)
 		}
 	}
 	return written
 }
 
-// fillTable sets the fields of one table. id is its path in lines and in failed.
-func (f *fileParser) fillTable(name, id string, sub map[string]any, written map[string]bool, at func(keySpec) any) {
+// fillTable sets the fields of one table, of a site if there is one. id is its path in lines and in failed.
+func (f *fileParser) fillTable(name, id string, sub map[string]any, written map[string]bool, site *SiteSettings) {
 	known := map[string]keySpec{}
 	for _, s := range allKeys() {
 		if s.table == name {
@@ -243,7 +238,7 @@ func (f *fileParser) fillTable(name, id string, sub map[string]any, written map[
 			f.addError(ErrUnknownKey, f.lineOf(id, key), id, key, "unknown key"+suggestKey(name, key))
 			continue
 		}
-		if problem, kind := assignValue(s, at(s), sub[key]); kind != nil {
+		if problem, kind := assignValue(s, s.at(f.cfg, site), sub[key]); kind != nil {
 			f.addError(kind, f.lineOf(id, key), id, key, problem)
 			continue
 		}
@@ -265,7 +260,7 @@ func (f *fileParser) fillSites(list []any, written map[string]bool) {
 		}
 		f.cfg.Sites = append(f.cfg.Sites, SiteSettings{Origin: f.cfg.Origin})
 		site := &f.cfg.Sites[i]
-		f.fillTable("site", sitePath(i), sub, written, func(s keySpec) any { return s.atSite(site) })
+		f.fillTable("site", sitePath(i), sub, written, site)
 		site.Host = strings.ToLower(site.Host)
 	}
 }
@@ -280,13 +275,13 @@ func (f *fileParser) fitMaxObject(written map[string]bool) {
 // checkValues applies the check of each key, and the checks between keys.
 func (f *fileParser) checkValues() {
 	for _, s := range allKeys() {
-		if s.check == nil || f.failed[s.table+"."+s.key] {
+		if s.check == nil || s.table == "site" || f.failed[s.table+"."+s.key] {
 			continue
 		}
 		if s.key == "max_object" && f.failed["cache.memory"] {
 			continue // its limit is unknown
 		}
-		if problem := s.check(f.cfg); problem != "" {
+		if problem := s.check(f.cfg, nil); problem != "" {
 			f.addError(ErrBadValue, f.lineOf(s.table, s.key), s.table, s.key, problem)
 		}
 	}
@@ -305,7 +300,7 @@ func (f *fileParser) checkSites() {
 	for i := range f.cfg.Sites {
 		id := sitePath(i)
 		for _, s := range siteKeys() {
-			if s.checkSite == nil || f.failed[id+"."+s.key] {
+			if f.failed[id+"."+s.key] {
 				continue
 			}
 			line := f.lineOf(id, s.key)
@@ -314,7 +309,7 @@ func (f *fileParser) checkSites() {
 			}
 			if f.cfg.Sites[i].Host == "" && s.key == "host" {
 				f.addError(ErrMissing, max(line, f.lineOf(id, "")), id, "host", `is missing: write the site's host name, such as host = "shop.example"`)
-			} else if problem := s.checkSite(&f.cfg.Sites[i]); problem != "" {
+			} else if problem := s.check(f.cfg, &f.cfg.Sites[i]); problem != "" {
 				f.addError(ErrBadValue, line, id, s.key, problem)
 			}
 		}

@@ -23,22 +23,21 @@ func (c *Config) TOML(p PrintOptions) []byte {
 	var b bytes.Buffer
 	for _, t := range tableSpecs() {
 		if !t.many {
-			p.writeTable(&b, t, "", func(s keySpec) any { return s.at(c) })
+			p.writeTable(&b, t, "", c, nil)
 			continue
 		}
 		for i := range c.Sites {
-			p.writeTable(&b, t, "", func(s keySpec) any { return s.atSite(&c.Sites[i]) })
+			p.writeTable(&b, t, "", c, &c.Sites[i])
 		}
 		if len(c.Sites) == 0 && p.Comments {
-			example := SiteSettings{Host: "shop.example", Origin: c.Origin}
-			p.writeTable(&b, t, "# ", func(s keySpec) any { return s.atSite(&example) })
+			p.writeTable(&b, t, "# ", c, &SiteSettings{Host: "shop.example", Origin: c.Origin})
 		}
 	}
 	return b.Bytes()
 }
 
-// writeTable writes one table, with a mark before each line.
-func (p PrintOptions) writeTable(b *bytes.Buffer, t tableSpec, mark string, at func(keySpec) any) {
+// writeTable writes one table, of a site if there is one, with a mark before each line.
+func (p PrintOptions) writeTable(b *bytes.Buffer, t tableSpec, mark string, c *Config, site *SiteSettings) {
 	head := false
 	for _, s := range allKeys() {
 		if s.table != t.name || p.Only != nil && !p.Only(s.table, s.key) {
@@ -58,7 +57,7 @@ func (p PrintOptions) writeTable(b *bytes.Buffer, t tableSpec, mark string, at f
 			writeComment(b, s.doc)
 			writeComment(b, "Default: "+defaultLiteral(s))
 		}
-		fmt.Fprintf(b, "%s%s = %s\n", mark, s.key, tomlLiteral(at(s), p.Secrets, s.secret))
+		fmt.Fprintf(b, "%s%s = %s\n", mark, s.key, tomlLiteral(s.at(c, site), p.Secrets, s.secret))
 	}
 }
 
@@ -89,10 +88,11 @@ func defaultLiteral(s keySpec) string {
 	if s.defaultText != "" {
 		return s.defaultText
 	}
-	if s.atSite != nil {
-		return tomlLiteral(s.atSite(&SiteSettings{}), false, s.secret)
+	var site *SiteSettings
+	if s.table == "site" {
+		site = new(SiteSettings)
 	}
-	return tomlLiteral(s.at(Default()), false, s.secret)
+	return tomlLiteral(s.at(Default(), site), false, s.secret)
 }
 
 func tomlLiteral(field any, secrets, secret bool) string {

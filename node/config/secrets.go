@@ -80,12 +80,12 @@ func (p *ParsedFile) OtherSecrets() (names []string) {
 		if k.renewal == "" {
 			continue
 		}
-		shared := reflect.ValueOf(k.at(p.Config)).Elem()
+		shared := reflect.ValueOf(k.at(p.Config, nil)).Elem()
 		if k.renewal != byRekey && shared.Len() > 0 && (k.key != "acme_storage" || len(p.Config.TLS.ACMEDomains) > 0) {
 			names = append(names, fmt.Sprintf("[%s] %s (%s)", k.table, k.key, k.renewal))
 		}
 		for _, card := range p.cards {
-			if own := reflect.ValueOf(k.at(card.doc.Config)).Elem(); !reflect.DeepEqual(own.Interface(), shared.Interface()) {
+			if own := reflect.ValueOf(k.at(card.doc.Config, nil)).Elem(); !reflect.DeepEqual(own.Interface(), shared.Interface()) {
 				names = append(names, fmt.Sprintf("[%s.%s.%s] %s", cardsTable, card.digits, k.table, k.key))
 			}
 		}

@@ -46,7 +46,7 @@ func TestOtherSecretsAreNamed(t *testing.T) {
 		"[tls]\nlisten = \":443\"\nacme_domains = [\"shop.example\"]\n":                                   "[tls] acme_storage (with all boards off write another folder, for a new account and new certificates, and revoke the old ones)",
 		"[tls]\nlisten = \":443\"\ncertificate_files = [\"a.pem\"]\nkey_files = [\"a.key\"]\n":            "[tls] key_files (make new keys, and have the old certificates revoked)",
 	} {
-		p, err := ParseFile("b.toml", []byte(head+text))
+		p, err := parseTestFile([]byte(head + text))
 		if err != nil {
 			t.Fatal(err)
 		}

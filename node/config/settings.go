@@ -17,21 +17,18 @@ type keySpec struct {
 	secret bool
 	// renewal is what becomes of the secret after a card was stolen: byRekey, or what its owner does. "" = no secret.
 	renewal string
-	// at returns a pointer to the field; nil for a key of [[site]].
-	at func(*Config) any
+	// at returns a pointer to the field, for a key of [[site]] that of one site.
+	at func(*Config, *SiteSettings) any
 	// check returns the problem with the value and its remedy, or "". It may be nil.
-	check func(*Config) string
-	// atSite and checkSite are the same for a key of [[site]].
-	atSite    func(*SiteSettings) any
-	checkSite func(*SiteSettings) string
+	check func(*Config, *SiteSettings) string
 }
 
 // keyOf describes a key by its field, the check of its value (nil if every value of the type is
 // valid) and its documentation.
 func keyOf[T any](table, key string, at func(*Config) *T, check func(T) string, doc string) keySpec {
-	k := keySpec{table: table, key: key, doc: doc, at: func(c *Config) any { return at(c) }}
+	k := keySpec{table: table, key: key, doc: doc, at: func(c *Config, _ *SiteSettings) any { return at(c) }}
 	if check != nil {
-		k.check = func(c *Config) string { return check(*at(c)) }
+		k.check = func(c *Config, _ *SiteSettings) string { return check(*at(c)) }
 	}
 	return k
 }
@@ -55,7 +52,7 @@ func (k keySpec) namesSecret(renewal string) keySpec {
 
 // checkedBy adds a check that depends on other keys too.
 func (k keySpec) checkedBy(check func(*Config) string) keySpec {
-	k.check = check
+	k.check = func(c *Config, _ *SiteSettings) string { return check(c) }
 	return k
 }
 
@@ -100,7 +97,7 @@ func tableSpecs() []tableSpec {
 
 // allKeys returns every key, in the order in which its table is printed.
 func allKeys() []keySpec {
-	return slices.Concat(boardKeys(), tlsKeys(), originTableKeys(), siteKeys(), orderKeys(), backupKeys(), panelKeys(), networkKeys())
+	return slices.Concat(boardKeys(), tlsKeys(), originKeys(), siteKeys(), orderKeys(), backupKeys(), panelKeys(), networkKeys())
 }
 
 // maxRate limits every rate per second: no board does more.

@@ -51,10 +51,8 @@ func backupKeys() []keySpec {
 
 func checkBackupURL(s string) string {
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || !validHost(u.Hostname(), false) || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return quote(s) + ` is not the URL of a folder; write one such as "https://nas.example/backups", and user and password as keys of their own`
-	}
-	return ""
+	return problemIf(err != nil || u.Scheme != "http" && u.Scheme != "https" || !validHost(u.Hostname(), false) || u.User != nil || u.RawQuery != "" || u.Fragment != "", s,
+		` is not the URL of a folder; write one such as "https://nas.example/backups", and user and password as keys of their own`)
 }
 
 // recipientPattern is the form of an X25519 recipient of age: Bech32 with 32 bytes.
@@ -69,11 +67,9 @@ func checkRecipients(c *Config) string {
 }
 
 func checkRecipient(text string) string {
-	switch {
-	case strings.HasPrefix(text, "AGE-SECRET-KEY-"):
+	if strings.HasPrefix(text, "AGE-SECRET-KEY-") {
 		return "it is a secret key, which must not be on a board; write the public key, which begins with age1"
-	case !regexp.MustCompile(recipientPattern).MatchString(text):
-		return quote(text) + ` is not a public key of age; write the one that "age-keygen" printed, which begins with age1`
 	}
-	return ""
+	return problemIf(!regexp.MustCompile(recipientPattern).MatchString(text), text,
+		` is not a public key of age; write the one that "age-keygen" printed, which begins with age1`)
 }

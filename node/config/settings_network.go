@@ -51,21 +51,18 @@ func networkKeys() []keySpec {
 }
 
 func checkUpdateKey(s string) string {
-	if der, err := base64.StdEncoding.DecodeString(s); err != nil || len(der) != 44 || !strings.HasPrefix(s, "MCow") {
-		return quote(s) + ` is not a public update key; paste the line that "bramble key --update FILE" prints`
-	}
-	return ""
+	der, err := base64.StdEncoding.DecodeString(s)
+	return problemIf(err != nil || len(der) != 44 || !strings.HasPrefix(s, "MCow"), s,
+		` is not a public update key; paste the line that "bramble key --update FILE" prints`)
 }
 
 func checkPrefix(s string) string {
 	p, err := netip.ParsePrefix(s)
-	switch {
-	case err != nil || !p.Addr().Is4():
+	if err != nil || !p.Addr().Is4() {
 		return quote(s) + ` is not an IPv4 address with the prefix length of its network; write one such as "192.168.1.11/24"`
-	case p.Bits() < 8 || p.Bits() > 30 || !isHostAddress(p.Addr()) || p.Addr() == p.Masked().Addr():
-		return quote(s) + ` is not an address that a board can have; write one such as "192.168.1.11/24"`
 	}
-	return ""
+	return problemIf(p.Bits() < 8 || p.Bits() > 30 || !isHostAddress(p.Addr()) || p.Addr() == p.Masked().Addr(), s,
+		` is not an address that a board can have; write one such as "192.168.1.11/24"`)
 }
 
 func isHostAddress(a netip.Addr) bool {
@@ -94,23 +91,16 @@ func checkGateway(c *Config) string {
 }
 
 func checkResolver(s string) string {
-	if a, err := netip.ParseAddr(s); err != nil || !a.Is4() || a.IsUnspecified() || a.IsMulticast() {
-		return quote(s) + ` is not an IPv4 address; write one such as "192.168.1.1"`
-	}
-	return ""
+	a, err := netip.ParseAddr(s)
+	return problemIf(err != nil || !a.Is4() || a.IsUnspecified() || a.IsMulticast(), s, ` is not an IPv4 address; write one such as "192.168.1.1"`)
 }
 
 func checkHostName(s string) string {
-	ends := strings.HasPrefix(s, "-") || strings.HasSuffix(s, "-")
-	if len(s) > maxName || ends || strings.ContainsFunc(s, func(r rune) bool { return !nameRune(r) || r == '_' || r == '.' }) {
-		return quote(s) + ` is not a host name; write letters, digits and '-', such as "shop-3"`
-	}
-	return ""
+	isOther := func(r rune) bool { return !nameRune(r) || r == '_' || r == '.' }
+	return problemIf(len(s) > maxName || strings.Trim(s, "-") != s || strings.ContainsFunc(s, isOther), s,
+		` is not a host name; write letters, digits and '-', such as "shop-3"`)
 }
 
 func checkTimeServer(s string) string {
-	if !validHost(s, false) {
-		return quote(s) + ` is not a host; write a name or an address, such as "192.168.1.1"`
-	}
-	return ""
+	return problemIf(!validHost(s, false), s, ` is not a host; write a name or an address, such as "192.168.1.1"`)
 }

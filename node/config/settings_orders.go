@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"net"
 	"net/mail"
 	"net/url"
@@ -89,8 +88,6 @@ func checkMail(c *Config) string {
 }
 
 func checkSender(s string) string {
-	if _, err := mail.ParseAddress(s); err != nil {
-		return fmt.Sprintf("%s is not a mail address; write one such as \"Shop <shop@shop.example>\"", quote(s))
-	}
-	return ""
+	_, err := mail.ParseAddress(s)
+	return problemIf(err != nil, s, ` is not a mail address; write one such as "Shop <shop@shop.example>"`)
 }

@@ -2,28 +2,20 @@ package config
 
 import "time"
 
-// originKey is one key of [origin]; [[site]] has the same.
-type originKey struct {
-	key, doc, fallback string
-	at                 func(*OriginSettings) any
-	check              func(*OriginSettings) string
-}
-
-// originKeyOf describes a key; fallback is its default in words, if its literal would mislead.
-func originKeyOf[T any](key, fallback string, at func(*OriginSettings) *T, check func(T) string, doc string) originKey {
-	return originKey{key, doc, fallback, func(o *OriginSettings) any { return at(o) }, func(o *OriginSettings) string { return check(*at(o)) }}
-}
-
-func originTableKeys() []keySpec {
-	var list []keySpec
-	for _, k := range originKeys() {
-		list = append(list, keySpec{
-			table: "origin", key: k.key, doc: k.doc, defaultText: k.fallback,
-			at:    func(c *Config) any { return k.at(&c.Origin) },
-			check: func(c *Config) string { return k.check(&c.Origin) },
-		})
+// originKeyOf describes a key of [origin], which [[site]] has too; fallback is its default in words, if its literal
+// would mislead.
+func originKeyOf[T any](key, fallback string, at func(*OriginSettings) *T, check func(T) string, doc string) keySpec {
+	of := func(c *Config, site *SiteSettings) *T {
+		if site != nil {
+			return at(&site.Origin)
+		}
+		return at(&c.Origin)
 	}
-	return list
+	return keySpec{
+		table: "origin", key: key, doc: doc, defaultText: fallback,
+		at:    func(c *Config, site *SiteSettings) any { return of(c, site) },
+		check: func(c *Config, site *SiteSettings) string { return check(*of(c, site)) },
+	}
 }
 
 // siteKeys are the keys of [[site]]: its names, and those of [origin].
@@ -33,28 +25,25 @@ func siteKeys() []keySpec {
 			table: "site", key: "host", defaultText: "none, it must be set",
 			doc: `The site's own host name, such as "shop.example". The board sends it to the origin and stores the pages under it. ` +
 				"Add a port only if clients must use that port; without one any port matches.",
-			atSite:    func(s *SiteSettings) any { return &s.Host },
-			checkSite: func(s *SiteSettings) string { return checkSiteHost(s.Host) },
+			at:    func(_ *Config, s *SiteSettings) any { return &s.Host },
+			check: func(_ *Config, s *SiteSettings) string { return checkSiteHost(s.Host) },
 		}, {
 			table: "site", key: "aliases",
 			doc: `Other host names of this site, at most 64; "*.shop.example" matches every name with that ending. ` +
 				"The pages are the same under each, and stored once.",
-			atSite:    func(s *SiteSettings) any { return &s.Aliases },
-			checkSite: func(s *SiteSettings) string { return checkList(maxAliases, "names", checkAlias)(s.Aliases) },
+			at:    func(_ *Config, s *SiteSettings) any { return &s.Aliases },
+			check: func(_ *Config, s *SiteSettings) string { return checkList(maxAliases, "names", checkAlias)(s.Aliases) },
 		},
 	}
 	for _, k := range originKeys() {
-		list = append(list, keySpec{
-			table: "site", key: k.key, defaultText: "as in [origin]", doc: "Like [origin] " + k.key + ", for this site.",
-			atSite:    func(s *SiteSettings) any { return k.at(&s.Origin) },
-			checkSite: func(s *SiteSettings) string { return k.check(&s.Origin) },
-		})
+		k.table, k.defaultText, k.doc = "site", "as in [origin]", "Like [origin] "+k.key+", for this site."
+		list = append(list, k)
 	}
 	return list
 }
 
-func originKeys() []originKey {
-	return []originKey{
+func originKeys() []keySpec {
+	return []keySpec{
 		originKeyOf("url", `"", the built-in shop`, func(o *OriginSettings) *string { return &o.URL }, ifSet(checkOrigin),
 			`Web server whose pages are cached: "http://host:port" or "https://host". `+
 				"Empty: the built-in shop, so that a rack serves something at once."),

@@ -39,26 +39,15 @@ func panelKeys() []keySpec {
 // board, which reports a missing one when it starts.
 func checkPin(s string) string {
 	n, err := strconv.Atoi(strings.TrimPrefix(strings.ToUpper(s), "GPIO"))
-	if s == PinAuto || s == PinNone || err == nil && n >= 0 && n <= 27 {
-		return ""
-	}
-	return quote(s) + ` is not a pin; write one from "GPIO0" to "GPIO27", "auto" or "none"`
+	return problemIf(s != PinAuto && s != PinNone && (err != nil || n < 0 || n > 27), s, ` is not a pin; write one from "GPIO0" to "GPIO27", "auto" or "none"`)
 }
 
 func checkBar(list []string) string {
 	if len(list) == 1 && (list[0] == PinAuto || list[0] == PinNone) {
 		return ""
 	}
-	if p := checkCount(len(list), maxBar, "lamps"); p != "" {
-		return p
-	}
 	if len(list) == 0 || slices.Contains(list, PinAuto) || slices.Contains(list, PinNone) {
 		return `write the pins of the lamps, or ["auto"] or ["none"] alone`
 	}
-	for _, s := range list {
-		if p := checkPin(s); p != "" {
-			return p
-		}
-	}
-	return ""
+	return checkList(maxBar, "lamps", checkPin)(list)
 }

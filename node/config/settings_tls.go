@@ -81,28 +81,22 @@ func checkPairs(c *Config) string {
 
 func checkDirectoryURL(s string) string {
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "https" || !validHost(u.Hostname(), false) || u.User != nil {
-		return quote(s) + " is not the URL of a CA; write one such as " + letsEncrypt
-	}
-	return ""
+	return problemIf(err != nil || u.Scheme != "https" || !validHost(u.Hostname(), false) || u.User != nil, s,
+		" is not the URL of a CA; write one such as "+letsEncrypt)
 }
 
 func checkEmail(s string) string {
-	if at, err := mail.ParseAddress(s); err != nil || at.Address != s {
-		return quote(s) + ` is not a mail address; write one such as "ops@shop.example"`
-	}
-	return ""
+	at, err := mail.ParseAddress(s)
+	return problemIf(err != nil || at.Address != s, s, ` is not a mail address; write one such as "ops@shop.example"`)
 }
 
 func checkACMEDomain(name string) string {
 	_, ip := netip.ParseAddr(name)
-	switch {
-	case strings.HasPrefix(name, "*."):
+	if strings.HasPrefix(name, "*.") {
 		return quote(name) + " is a wildcard, which a CA certifies over DNS only; write each name, or use a certificate file"
-	case ip == nil, !validHost(name, false), !strings.Contains(name, "."), checkSiteHost(name) != "", name != strings.ToLower(name):
-		return quote(name) + ` is not a name that a CA certifies; write a host name in small letters, such as "shop.example"`
 	}
-	return ""
+	return problemIf(ip == nil || !validHost(name, false) || !strings.Contains(name, ".") || checkSiteHost(name) != "" || name != strings.ToLower(name), name,
+		` is not a name that a CA certifies; write a host name in small letters, such as "shop.example"`)
 }
 
 // resolvePaths makes relative paths absolute. They start at the directory of file.

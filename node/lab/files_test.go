@@ -13,7 +13,11 @@ import (
 
 func document(t *testing.T, text string) *config.ParsedFile {
 	t.Helper()
-	d, err := config.ParseFile(filepath.Join(t.TempDir(), "rack.toml"), []byte(text))
+	path := filepath.Join(t.TempDir(), "rack.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := config.LoadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
