@@ -35,7 +35,10 @@ type CapacityMeter struct {
 type cpuTicks struct{ busy, all uint64 }
 
 // netBytes are the bytes of an interface since it came up.
-type netBytes struct{ out, in uint64 }
+type netBytes struct {
+	out, in uint64
+	speed   float64 // bits per second in each direction
+}
 
 // NewCapacityMeter returns a meter of the machine whose /proc and /sys are under root.
 func NewCapacityMeter(root fs.FS) *CapacityMeter { return &CapacityMeter{root: root} }
@@ -51,26 +54,24 @@ func (m *CapacityMeter) Read(now time.Time) (load float64, known bool) {
 	if err != nil {
 		return 0, false
 	}
-	last, elapsed := m.cpu, now.Sub(m.at)
+	last, old, elapsed := m.cpu, m.interfaces, now.Sub(m.at)
 	first := m.at.IsZero()
-	m.at, m.cpu = now, cpu
+	m.at, m.cpu, m.interfaces = now, cpu, m.readInterfaces()
 	if first || cpu.all <= last.all || cpu.busy < last.busy || elapsed <= 0 {
-		m.interfaces = m.readInterfaces(nil)
 		return 0, false
 	}
 	load = float64(cpu.busy-last.busy) / float64(cpu.all-last.all)
-	old := m.interfaces
-	m.interfaces = m.readInterfaces(func(name string, now netBytes, speed float64) {
+	for name, now := range m.interfaces {
 		if before, ok := old[name]; ok {
-			load = max(load, linkShare(before, now, speed, elapsed))
+			load = max(load, linkShare(before, now, elapsed))
 		}
-	})
+	}
 	return min(load, 1), true
 }
 
 // readInterfaces reads the counters of all interfaces that are hardware and state
-// their speed; it calls found with each, with its speed in bits per second.
-func (m *CapacityMeter) readInterfaces(found func(name string, now netBytes, speed float64)) map[string]netBytes {
+// their speed.
+func (m *CapacityMeter) readInterfaces() map[string]netBytes {
 	entries, err := fs.ReadDir(m.root, netDir)
 	if err != nil {
 		return nil
@@ -86,21 +87,11 @@ func (m *CapacityMeter) readInterfaces(found func(name string, now netBytes, spe
 		if _, err := fs.Stat(m.root, path.Join(dir, "device")); err != nil {
 			continue
 		}
-		mbits, err := m.readNumber(path.Join(dir, "speed"))
-		if err != nil || mbits == 0 {
-			continue // no cable, or the interface does not know its speed
-		}
-		out, err := m.readNumber(path.Join(dir, "statistics/tx_bytes"))
-		if err != nil {
-			continue
-		}
-		in, err := m.readNumber(path.Join(dir, "statistics/rx_bytes"))
-		if err != nil {
-			continue
-		}
-		all[e.Name()] = netBytes{out, in}
-		if found != nil {
-			found(e.Name(), netBytes{out, in}, float64(mbits)*1e6)
+		mbits, noSpeed := m.readNumber(path.Join(dir, "speed")) // 0, too: there is no cable
+		out, noOut := m.readNumber(path.Join(dir, "statistics/tx_bytes"))
+		in, noIn := m.readNumber(path.Join(dir, "statistics/rx_bytes"))
+		if errors.Join(noSpeed, noOut, noIn) == nil && mbits > 0 {
+			all[e.Name()] = netBytes{out, in, float64(mbits) * 1e6}
 		}
 	}
 	return all
@@ -114,14 +105,13 @@ func (m *CapacityMeter) readNumber(name string) (uint64, error) {
 	return strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
 }
 
-// linkShare returns the used share of the busier direction of an interface that
-// carries speed bits per second in each direction.
-func linkShare(before, now netBytes, speed float64, elapsed time.Duration) float64 {
-	if now.out < before.out || now.in < before.in || speed <= 0 { // it was reset
+// linkShare returns the used share of the busier direction of an interface.
+func linkShare(before, now netBytes, elapsed time.Duration) float64 {
+	if now.out < before.out || now.in < before.in { // it was reset
 		return 0
 	}
 	bits := 8 * float64(max(now.out-before.out, now.in-before.in))
-	return bits / speed / elapsed.Seconds()
+	return bits / now.speed / elapsed.Seconds()
 }
 
 // errStat is parseStat's error for text that is not in the form of /proc/stat.

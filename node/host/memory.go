@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -176,10 +177,8 @@ func parseCgroups(text []byte) (unified, memory string) {
 		if parts[0] == "0" && parts[1] == "" {
 			unified = parts[2]
 		}
-		for _, controller := range strings.Split(parts[1], ",") {
-			if controller == "memory" {
-				memory = parts[2]
-			}
+		if slices.Contains(strings.Split(parts[1], ","), "memory") {
+			memory = parts[2]
 		}
 	}
 	return unified, memory

@@ -2,8 +2,10 @@ package host
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -38,21 +40,20 @@ type PiHealth struct {
 // PiReader reads one machine's health from a few small kernel files. Only one goroutine
 // may use it.
 type PiReader struct {
-	root   fs.FS
-	data   string // absolute path of the folder whose card is checked; "": none
-	free   func() (bytes int64, known bool)
-	volt   string // files, "" if the machine has none
-	flags  string
-	heat   string
-	hot    bool
-	buffer []byte
+	root  fs.FS
+	data  string // absolute path of the folder whose card is checked; "": none
+	free  func() (bytes int64, known bool)
+	volt  string // files, "" if the machine has none
+	flags string
+	heat  string
+	hot   bool
 }
 
 // NewPiReader finds the files that the machine has. root is its file system, data
 // the absolute path of the folder whose card is checked, or "", and free returns
 // the free space there.
 func NewPiReader(root fs.FS, data string, free func() (bytes int64, known bool)) *PiReader {
-	r := &PiReader{root: root, data: data, free: free, buffer: make([]byte, maxFile)}
+	r := &PiReader{root: root, data: data, free: free}
 	for i := range maxMonitors {
 		dir := fmt.Sprintf("sys/class/hwmon/hwmon%d", i)
 		if r.readText(path.Join(dir, "name")) == "rpi_volt" {
@@ -81,15 +82,8 @@ func (r *PiReader) readText(name string) string {
 		return ""
 	}
 	defer f.Close()
-	n := 0
-	for n < len(r.buffer) {
-		m, err := f.Read(r.buffer[n:])
-		n += m
-		if err != nil || m == 0 {
-			break
-		}
-	}
-	return strings.TrimSpace(string(r.buffer[:n]))
+	text, _ := io.ReadAll(io.LimitReader(f, maxFile)) // as far as it can be read
+	return strings.TrimSpace(string(text))
 }
 
 // Read returns the current health.
@@ -168,36 +162,15 @@ func parseMount(line string) (mount, bool) {
 		return mount{}, false
 	}
 	m := mount{at: unescapePath(fields[4]), kind: more[0], device: path.Base(more[1])}
-	m.readOnly = hasOption(fields[5], "ro") || hasOption(more[2], "ro")
+	m.readOnly = slices.Contains(strings.Split(fields[5]+","+more[2], ","), "ro")
 	return m, m.at != ""
 }
 
-// unescapePath decodes the kernel's escapes for blanks in a path: \040.
+// unescapePath decodes the kernel's escapes in a path, for blanks, line breaks, "#" and "\".
 func unescapePath(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\043`, "#", `\134`, `\`).Replace(s)
 }
 
 func isWithin(folder, at string) bool {
 	return at == "/" || folder == at || strings.HasPrefix(folder, at+"/")
-}
-
-func hasOption(list, word string) bool {
-	for list != "" {
-		var one string
-		if one, list, _ = strings.Cut(list, ","); one == word {
-			return true
-		}
-	}
-	return false
 }

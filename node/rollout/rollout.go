@@ -110,12 +110,9 @@ func joinNames(boards []UpdateTarget) string {
 // planBoards returns the boards that have not committed to the version, by name. The one
 // that leads the ledger comes last, so that the leader changes only once.
 func (r *Roll) planBoards(ctx context.Context) ([]UpdateTarget, error) {
-	type planned struct {
-		UpdateTarget
-		last bool
-	}
-	var todo []planned
-	for _, b := range r.Boards {
+	var todo, leaders []UpdateTarget
+	byName := func(a, b UpdateTarget) int { return strings.Compare(a.Name(), b.Name()) }
+	for _, b := range slices.SortedFunc(slices.Values(r.Boards), byName) {
 		s, err := b.State(ctx)
 		switch {
 		case errors.Is(err, ErrNoCard):
@@ -130,22 +127,13 @@ func (r *Roll) planBoards(ctx context.Context) ([]UpdateTarget, error) {
 		if s.Trial && s.Version != r.Version {
 			return nil, fmt.Errorf("%w: %s has %s on trial: finish that update with its image, or wait until the board has rolled back", ErrRackUnhealthy, b.Name(), s.Version)
 		}
-		todo = append(todo, planned{b, s.Leading})
-	}
-	slices.SortStableFunc(todo, func(a, b planned) int {
-		switch {
-		case a.last == b.last:
-			return strings.Compare(a.Name(), b.Name())
-		case a.last:
-			return 1
+		if s.Leading {
+			leaders = append(leaders, b)
+		} else {
+			todo = append(todo, b)
 		}
-		return -1
-	})
-	boards := make([]UpdateTarget, len(todo))
-	for i := range todo {
-		boards[i] = todo[i].UpdateTarget
 	}
-	return boards, nil
+	return append(todo, leaders...), nil
 }
 
 // updateBoard updates one board.

@@ -22,3 +22,6 @@ func ReadUsage() Usage {
 func durationOf(f windows.Filetime) time.Duration {
 	return time.Duration(int64(f.HighDateTime)<<32|int64(f.LowDateTime)) * 100
 }
+
+// maxOpenFiles is not known on this system.
+func maxOpenFiles() int { return 0 }
