@@ -71,15 +71,9 @@ func newACMEAccount(cfg ACME, rackKey []byte) (*acmeAccount, error) {
 	}}, nil
 }
 
-// challengePublisher makes all boards answer a challenge, and removes it again.
-type challengePublisher interface {
-	publishChallenge(ctx context.Context, key string, response challenge, wire []byte)
-	withdrawChallenge(ctx context.Context, key string)
-}
-
 // issueCertificate orders a certificate for a name. It authorizes the order by
 // tls-alpn-01 or, if that fails, by http-01.
-func (a *acmeAccount) issueCertificate(ctx context.Context, name string, publisher challengePublisher) ([]byte, error) {
+func (a *acmeAccount) issueCertificate(ctx context.Context, name string, publisher *issuer) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()
 	defer a.http.CloseIdleConnections()
@@ -114,7 +108,7 @@ func (a *acmeAccount) issueCertificate(ctx context.Context, name string, publish
 var errNotOffered = errors.New("the CA does not offer this type of challenge")
 
 // authorizeOrder completes an order's authorizations with challenges of one type.
-func (a *acmeAccount) authorizeOrder(ctx context.Context, client *acme.Client, order *acme.Order, name, challengeType string, publisher challengePublisher) error {
+func (a *acmeAccount) authorizeOrder(ctx context.Context, client *acme.Client, order *acme.Order, name, challengeType string, publisher *issuer) error {
 	for _, url := range order.AuthzURLs {
 		authz, err := client.GetAuthorization(ctx, url)
 		if err != nil {

@@ -137,24 +137,22 @@ func (c *Console) serveLab(w http.ResponseWriter, r *http.Request) {
 
 // serveShop passes on requests about orders.
 func (c *Console) serveShop(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case c.cfg.Shop == nil:
+	if c.cfg.Shop == nil {
 		writeError(w, http.StatusNotFound, "this board takes no orders")
-	default:
-		ctx, cancel := actionContext(w, r)
-		defer cancel()
-		c.cfg.Shop.ServeHTTP(w, r.WithContext(ctx))
+		return
 	}
+	ctx, cancel := actionContext(w, r)
+	defer cancel()
+	c.cfg.Shop.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // serveCard passes on requests about the card's slots.
 func (c *Console) serveCard(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case c.cfg.Card == nil:
+	if c.cfg.Card == nil {
 		writeError(w, http.StatusNotFound, "this board does not run from a card with the image: install the new version by hand")
-	default:
-		http.StripPrefix(strings.TrimSuffix(CardPath, "/"), c.cfg.Card).ServeHTTP(w, r)
+		return
 	}
+	http.StripPrefix(strings.TrimSuffix(CardPath, "/"), c.cfg.Card).ServeHTTP(w, r)
 }
 
 // actionContext bounds an action, and extends the write deadline so that the reply can

@@ -63,9 +63,6 @@ func TestNewRejectsBadConfig(t *testing.T) {
 	if _, err := New(Config{}); err == nil {
 		t.Error("a console without a source was made")
 	}
-	if _, err := New(Config{Source: consoletest.NewFake(1), MaxStreams: -1}); err == nil {
-		t.Error("a console with a negative number of streams was made")
-	}
 }
 
 func TestAPI(t *testing.T) {

@@ -89,7 +89,7 @@ type auth struct {
 	accounts    []Account
 	localSteers bool
 	fields      proxyfields.Table
-	hosts       map[string]bool // lower case
+	host        string // the machine's name, in lower case
 	isBoard     func(name string) bool
 	isOnLink    func(netip.Addr) bool
 	deviceKey   []byte
@@ -102,10 +102,10 @@ type auth struct {
 	verified  map[string]bool      // guarded by mu; MACs of name and password, and addresses; at most 2*maxVerified
 }
 
-// newAuth makes an auth; hosts are the console's own names.
-func newAuth(cfg Config, hosts []string, isBoard func(string) bool, now func() time.Time) *auth {
+// newAuth makes an auth; host is the machine's name, "" if it has none.
+func newAuth(cfg Config, host string, isBoard func(string) bool, now func() time.Time) *auth {
 	a := &auth{
-		accounts: cfg.Accounts, localSteers: cfg.LocalSteers, fields: proxyfields.New(), hosts: make(map[string]bool), isBoard: isBoard, isOnLink: isOnLink,
+		accounts: cfg.Accounts, localSteers: cfg.LocalSteers, fields: proxyfields.New(), host: cmp.Or(strings.ToLower(host), "localhost"), isBoard: isBoard, isOnLink: isOnLink,
 		deviceKey: cfg.DeviceKey, shareFailed: cfg.ShareFailure, now: now,
 		failures: make(map[string]time.Time), verified: make(map[string]bool),
 	}
@@ -114,9 +114,6 @@ func newAuth(cfg Config, hosts []string, isBoard func(string) bool, now func() t
 	}
 	if a.deviceKey == nil {
 		a.deviceKey = []byte(rand.Text())
-	}
-	for _, h := range hosts {
-		a.hosts[strings.ToLower(h)] = true
 	}
 	return a
 }
@@ -225,9 +222,9 @@ func (a *auth) isOwnHost(host string) bool {
 		return true
 	}
 	if name, ok := strings.CutSuffix(host, ".local"); ok {
-		return name == UserName || a.hosts[name] || a.isBoard(name)
+		return name == UserName || name == a.host || a.isBoard(name)
 	}
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || a.hosts[host] || host != "" && len(a.accounts) > 0
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || host != "" && (host == a.host || len(a.accounts) > 0)
 }
 
 // lockoutTime returns how long a client must wait before it may try again, and whether what it

@@ -13,7 +13,7 @@ import (
 const secret = "tell me more"
 
 func TestHostNames(t *testing.T) {
-	a := newAuth(Config{}, []string{"Rack-Head"}, func(name string) bool { return name == "board-1" }, time.Now)
+	a := newAuth(Config{}, "Rack-Head", func(name string) bool { return name == "board-1" }, time.Now)
 	for host, want := range map[string]bool{
 		"127.0.0.1": true, "127.0.0.1:8080": true, "[::1]:8080": true, "[fe80::1]": true, "192.168.1.4:80": true,
 		"localhost": true, "LOCALHOST:8080": true, "board-1.localhost": true, "bramble.local:8080": true, "bramble.local.": true,
@@ -36,7 +36,7 @@ type attackedConsole struct {
 
 func newAttackedConsole(cfg Config) *attackedConsole {
 	c := &attackedConsole{now: time.Unix(0, 0)}
-	c.auth = newAuth(cfg, nil, func(string) bool { return false }, func() time.Time { return c.now })
+	c.auth = newAuth(cfg, "", func(string) bool { return false }, func() time.Time { return c.now })
 	c.isOnLink = func(addr netip.Addr) bool { return netip.MustParsePrefix("2001:db8:1::/64").Contains(addr) }
 	return c
 }
@@ -173,7 +173,7 @@ func TestGeneratedSecretsAreNeverSlowedDown(t *testing.T) {
 
 func TestFailedClientsAreBounded(t *testing.T) {
 	now := time.Unix(0, 0)
-	a := newAuth(Config{Password: secret}, nil, func(string) bool { return false }, func() time.Time { now = now.Add(time.Millisecond); return now })
+	a := newAuth(Config{Password: secret}, "", func(string) bool { return false }, func() time.Time { now = now.Add(time.Millisecond); return now })
 	var first string
 	for i := range maxFailedClients + 50 {
 		p := fmt.Sprint("10.0.0.", i)

@@ -33,7 +33,7 @@ func FuzzAuthorization(f *testing.F) {
 	f.Add(right.Header.Get("Authorization"), "192.0.2.1:1")
 	f.Add("Bearer "+token, "[fe80::1%eth0]:1")
 	f.Fuzz(func(t *testing.T, field, from string) {
-		a := newAuth(Config{Accounts: []Account{{"ann", RoleLook, password}, {"program", RoleShop, HashToken(token)}}}, nil, func(string) bool { return false }, func() time.Time { return now })
+		a := newAuth(Config{Accounts: []Account{{"ann", RoleLook, password}, {"program", RoleShop, HashToken(token)}}}, "", func(string) bool { return false }, func() time.Time { return now })
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Host, r.RemoteAddr = "127.0.0.1", from
 		r.Header.Set("Authorization", field)

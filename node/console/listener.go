@@ -8,11 +8,11 @@ import (
 )
 
 const (
-	// MaxConnections bounds the console's connections: one for each of DefaultStreams
+	// MaxConnections bounds the console's connections: one for each of maxStreams
 	// pages that watch, and three more for each page's other requests. A board reserves
 	// descriptors for these and for rack link, gossip and ledger; a crowd at the console
 	// must not use those up.
-	MaxConnections = 4 * DefaultStreams
+	MaxConnections = 4 * maxStreams
 	// localSlots more are for programs on the board itself, which request /healthz: a
 	// watchdog without a reply restarts the board.
 	localSlots = 16

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"time"
 
 	"bramble/gpio"
 )
@@ -38,20 +39,6 @@ type lampCode struct {
 	Lamp, Name, Means string
 }
 
-// mimeType returns the type of a page's file. The system's own table (package mime)
-// differs from machine to machine.
-func mimeType(extension string) string {
-	switch extension {
-	case ".css":
-		return "text/css; charset=utf-8"
-	case ".js":
-		return "text/javascript; charset=utf-8"
-	case ".svg":
-		return "image/svg+xml"
-	}
-	return ""
-}
-
 func newPage() (*page, error) {
 	p := &page{assets: make(map[string]asset)}
 	var err error
@@ -65,8 +52,10 @@ func newPage() (*page, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The system's own table (package mime) differs from machine to machine.
+	types := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 	for _, f := range files {
-		kind := mimeType(path.Ext(f.Name()))
+		kind := types[path.Ext(f.Name())]
 		if kind == "" {
 			continue
 		}
@@ -115,14 +104,8 @@ func (c *Console) serveAsset(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-cache")
 	h.Set("ETag", a.etag)
-	for tag := range strings.SplitSeq(r.Header.Get("If-None-Match"), ",") {
-		if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == a.etag {
-			w.WriteHeader(http.StatusNotModified)
-			return
-		}
-	}
 	h.Set("Content-Type", a.mime)
-	_, _ = w.Write(a.content) // an error means that the client has gone
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.content))
 }
 
 // formatPercent formats a ratio as "12 %", with one decimal below ten.

@@ -58,13 +58,6 @@ type Config struct {
 	// CountFailure. nil: there are none.
 	ShareFailure func(client string)
 
-	// HostNames are the console's host names besides the machine's own; see isOwnHost.
-	HostNames []string
-
-	// MaxStreams bounds the pages that watch at the same time; 0 means DefaultStreams. A
-	// stream costs a goroutine and at most streamBuffer messages.
-	MaxStreams int
-
 	// Logger gets rejected passwords and failed actions. Nil: nothing is logged.
 	Logger *slog.Logger
 }
@@ -76,9 +69,9 @@ const ShopPath = "/api/v1/shop/"
 // after it, with a leading slash.
 const CardPath = "/api/v1/card/"
 
-// DefaultStreams is the default of Config.MaxStreams: enough for a class and the
-// operators.
-const DefaultStreams = 48
+// maxStreams bounds the pages that watch at the same time: enough for a class and the operators. A
+// stream costs a goroutine and at most streamBuffer messages.
+const maxStreams = 48
 
 // SecretsPath is the path that Config.Secrets answers.
 const SecretsPath = "/api/v1/secrets"
@@ -101,19 +94,10 @@ func New(cfg Config) (*Console, error) {
 	if cfg.Source == nil {
 		return nil, errors.New("console: Config.Source is missing")
 	}
-	if cfg.MaxStreams < 0 {
-		return nil, fmt.Errorf("console: Config.MaxStreams is %d; it must not be negative", cfg.MaxStreams)
-	}
-	if cfg.MaxStreams == 0 {
-		cfg.MaxStreams = DefaultStreams
-	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	names := cfg.HostNames
-	if own, err := os.Hostname(); err == nil { // without one, IP addresses still work
-		names = append(names[:len(names):len(names)], own)
-	}
+	host, _ := os.Hostname() // without one, IP addresses still work
 	p, err := newPage()
 	if err != nil {
 		return nil, fmt.Errorf("console: reading the built-in page: %w", err)
@@ -121,13 +105,13 @@ func New(cfg Config) (*Console, error) {
 	c := &Console{
 		cfg:   cfg,
 		log:   cfg.Logger,
-		hub:   newHub(cfg.Source, cfg.MaxStreams),
+		hub:   newHub(cfg.Source, maxStreams),
 		page:  p,
 		cross: http.NewCrossOriginProtection(),
 		mux:   http.NewServeMux(),
 		roles: newRoleRouter(),
 	}
-	c.auth = newAuth(cfg, names, c.isBoard, time.Now)
+	c.auth = newAuth(cfg, host, c.isBoard, time.Now)
 	c.registerRoutes()
 	return c, nil
 }

@@ -123,19 +123,22 @@ func TestStream(t *testing.T) {
 // TestStreamBounds: the number of streams is bounded, and all end with Run.
 func TestStreamBounds(t *testing.T) {
 	f := consoletest.NewFake(1)
-	c := newConsole(t, Config{Source: f, MaxStreams: 2})
+	c := newConsole(t, Config{Source: f})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); c.Run(ctx) }()
 	s := httptest.NewServer(c)
 	defer s.Close()
 
-	one, two := watch(t, s, ""), watch(t, s, "")
+	var streams []*bufio.Reader
+	for range MaxConnections / 4 {
+		streams = append(streams, watch(t, s, ""))
+	}
 	if status, body := get(t, s.URL+"/api/v1/events"); status != 503 || !strings.Contains(body, "close one") {
-		t.Errorf("a third stream of two: %d %s", status, body)
+		t.Errorf("one stream too many: %d %s", status, body)
 	}
 	cancel()
-	for _, in := range []*bufio.Reader{one, two} {
+	for _, in := range streams {
 		if _, err := io.Copy(io.Discard, in); err != nil {
 			t.Errorf("the stream broke off instead of ending: %v", err)
 		}

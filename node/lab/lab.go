@@ -103,7 +103,6 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 	}}
 	source := &labSource{version: o.Version, statuses: f.boardStatuses, events: ev, consoles: map[string]boardConsole{}}
 	f.onChange = source.leaveIfStopped
-	checkers := map[string]readyChecker{}
 	ca, err := certs.NewConsoleCA(configs[0].Rack.Key.Bytes())
 	if err != nil {
 		return err
@@ -125,7 +124,7 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 		defer c.Close()
-		source.consoles[p.Name], checkers[p.Name] = c, c
+		source.consoles[p.Name] = c
 	}
 	server, err := newConsoleServer(source, f, access, configs[0].Console, o.Logger)
 	if err != nil {
@@ -145,7 +144,7 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 	if err := f.startAll(); err != nil {
 		return fmt.Errorf("starting the boards: %w", err)
 	}
-	found := awaitReady(ctx, f, checkers, readyTimeout)
+	found := awaitReady(ctx, f, source.consoles, readyTimeout)
 	if ctx.Err() != nil {
 		return nil
 	}

@@ -15,11 +15,6 @@ const (
 	reasonLimit   = 200                    // characters of a board's own reason
 )
 
-// readyChecker reports whether a board serves; *client.Client is one.
-type readyChecker interface {
-	Ready(ctx context.Context) (ok bool, reason string, err error)
-}
-
 // startResult is how a board started.
 type startResult struct {
 	addrs  BoardAddrs
@@ -32,7 +27,7 @@ type startResult struct {
 
 // awaitReady waits until each board serves or has died, for at most timeout or until
 // ctx ends.
-func awaitReady(ctx context.Context, f *fleet, checkers map[string]readyChecker, timeout time.Duration) []startResult {
+func awaitReady(ctx context.Context, f *fleet, consoles map[string]boardConsole, timeout time.Duration) []startResult {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	results := make([]startResult, len(f.boards))
@@ -42,19 +37,19 @@ func awaitReady(ctx context.Context, f *fleet, checkers map[string]readyChecker,
 		p := b.proc
 		b.mu.Unlock()
 		results[i] = startResult{addrs: b.addrs, pid: p.pid(), log: filepath.Join(b.dir, logFile)}
-		all.Go(func() { results[i].waitReady(ctx, p, checkers[b.addrs.Name]) })
+		all.Go(func() { results[i].waitReady(ctx, p, consoles[b.addrs.Name]) })
 	}
 	all.Wait()
 	return results
 }
 
 // waitReady checks one board until it serves or has died, or ctx ends.
-func (s *startResult) waitReady(ctx context.Context, p *boardProcess, checker readyChecker) {
+func (s *startResult) waitReady(ctx context.Context, p *boardProcess, at boardConsole) {
 	s.reason = "it has not answered yet"
 	ticker := time.NewTicker(readyInterval)
 	defer ticker.Stop()
 	for {
-		ok, reason, err := checker.Ready(ctx)
+		ok, reason, err := at.Ready(ctx)
 		switch {
 		case ok:
 			s.ready = true

@@ -6,6 +6,7 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"text/tabwriter"
 	"time"
 )
 
@@ -140,24 +141,11 @@ func (s startReport) boardTable() string {
 		}
 		rows = append(rows, []string{r.addrs.Name, localURL(r.addrs.HTTP), console, pid, state})
 	}
-	return alignColumns(rows)
-}
-
-// alignColumns pads the cells of each column to the same width.
-func alignColumns(rows [][]string) string {
-	width := map[int]int{}
-	for _, row := range rows {
-		for i, cell := range row {
-			width[i] = max(width[i], len(cell))
-		}
-	}
 	var b strings.Builder
+	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
-		line := ""
-		for i, cell := range row {
-			line += fmt.Sprintf("%-*s  ", width[i], cell)
-		}
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
+		fmt.Fprintln(table, strings.Join(row, "\t"))
 	}
+	table.Flush() // a strings.Builder takes all
 	return b.String()
 }

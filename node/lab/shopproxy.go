@@ -41,12 +41,8 @@ func (l *labSource) shopProxy(to client.Access) http.Handler {
 
 // anyConsole returns the URL of a live board's console, "" if no board runs.
 func (l *labSource) anyConsole() string {
-	for _, name := range l.liveBoards() {
-		for _, s := range l.statuses() {
-			if s.addrs.Name == name {
-				return consoleURL(s.addrs.Console)
-			}
-		}
+	if live := l.liveBoards(); len(live) > 0 {
+		return consoleURL(live[0].Console)
 	}
 	return ""
 }

@@ -24,6 +24,7 @@ const (
 
 // boardConsole is the part of a board's console that the lab uses; *client.Client is one.
 type boardConsole interface {
+	Ready(ctx context.Context) (ok bool, reason string, err error)
 	Purge(ctx context.Context, p console.PurgeRequest) (console.PurgeResult, error)
 	Drain(ctx context.Context, board string, undo bool) error
 	Locate(ctx context.Context, board string, undo bool) error
@@ -62,29 +63,30 @@ func (l *labSource) run(ctx context.Context) {
 // nextBoard returns the first running board after the one that was followed last.
 func (l *labSource) nextBoard() string {
 	live := l.liveBoards()
-	if len(live) == 0 {
-		return ""
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return live[(slices.Index(live, l.followed)+1)%len(live)]
+	switch {
+	case len(live) == 0:
+		return ""
+	case live[0].Name == l.followed:
+		return live[1%len(live)].Name
+	}
+	return live[0].Name
 }
 
 // liveBoards lists the running boards, beginning with the one that is followed.
-func (l *labSource) liveBoards() []string {
+func (l *labSource) liveBoards() []BoardAddrs {
 	l.mu.Lock()
 	watching := l.followed
 	l.mu.Unlock()
-	var names []string
+	var live []BoardAddrs
 	for _, s := range l.statuses() {
 		if s.state == running {
-			names = append(names, s.addrs.Name)
+			live = append(live, s.addrs)
 		}
 	}
-	if i := slices.Index(names, watching); i > 0 {
-		names = append(slices.Clone(names[i:]), names[:i]...)
-	}
-	return names
+	i := max(slices.IndexFunc(live, func(b BoardAddrs) bool { return b.Name == watching }), 0)
+	return slices.Concat(live[i:], live[:i])
 }
 
 // followBoard receives rack views and events from a board until it is silent or gone.
@@ -214,9 +216,9 @@ func (l *labSource) Locate(ctx context.Context, board string, undo bool) error {
 // Actions are idempotent, so a board may get one twice.
 func (l *labSource) tryBoards(ctx context.Context, send func(context.Context, boardConsole) error) error {
 	err := error(&client.Error{Text: "no board of the lab runs: revive one", Kind: console.ErrUnavailable})
-	for _, name := range l.liveBoards() {
+	for _, board := range l.liveBoards() {
 		attempt, cancel := context.WithTimeout(ctx, actionTimeout)
-		err = send(attempt, l.consoles[name])
+		err = send(attempt, l.consoles[board.Name])
 		cancel()
 		if !errors.Is(err, client.ErrUnreachable) || ctx.Err() != nil {
 			return err

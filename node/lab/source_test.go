@@ -37,6 +37,8 @@ func (f *fakeConsole) note(what string) error {
 	return f.refuse
 }
 
+func (f *fakeConsole) Ready(context.Context) (bool, string, error) { return true, "", nil }
+
 func (f *fakeConsole) Purge(context.Context, console.PurgeRequest) (console.PurgeResult, error) {
 	return console.PurgeResult{Applied: []string{f.name}}, f.note("purge")
 }

@@ -3,11 +3,9 @@
 package consoletest
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -36,10 +34,9 @@ type fakeBoard struct {
 	faults gpio.FaultSet
 	locate bool
 	load   float64
-	arcs   []float64 // where its points on the ring are, in turns
 }
 
-// fakePoints is the number of points on the ring of each board of a Fake;
+// fakePoints is the number of arcs on the ring of each board of a Fake;
 // fakeCapacity is the number of hits per second that one of its boards can serve.
 const (
 	fakePoints   = 24
@@ -49,13 +46,8 @@ const (
 // NewFake makes a rack of boards "board-1" to "board-n" that all serve.
 func NewFake(n int) *Fake {
 	f := &Fake{now: time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)}
-	random := rand.New(rand.NewPCG(29, 2))
 	for i := range n {
-		b := fakeBoard{name: fmt.Sprintf("board-%d", i+1), state: "serving"}
-		for range fakePoints {
-			b.arcs = append(b.arcs, random.Float64())
-		}
-		f.rack = append(f.rack, b)
+		f.rack = append(f.rack, fakeBoard{name: fmt.Sprintf("board-%d", i+1), state: "serving"})
 	}
 	f.Tick()
 	return f
@@ -73,28 +65,33 @@ func (f *Fake) Tick() {
 	}
 }
 
+// changeBoard notes a call, if there is one, and changes a board with the lock held.
+func (f *Fake) changeBoard(board, call string, change func(*fakeBoard)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if call != "" {
+		f.calls = append(f.calls, call+" "+board)
+	}
+	at := slices.IndexFunc(f.rack, func(b fakeBoard) bool { return b.name == board })
+	if at < 0 {
+		return fmt.Errorf("%w: this rack has no board %q", console.ErrUnknownBoard, board)
+	}
+	change(&f.rack[at])
+	return nil
+}
+
 // Set puts a board into a state, with faults, and publishes an event. It ignores
 // unknown boards.
 func (f *Fake) Set(board, state string, faults ...gpio.FaultCode) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for i := range f.rack {
-		if f.rack[i].name == board {
-			f.rack[i].state, f.rack[i].faults = state, gpio.NewFaultSet(faults...)
-			f.Publish(console.Event{At: f.now, Kind: "state", Board: board, Text: board + " is now " + state})
-		}
-	}
+	_ = f.changeBoard(board, "", func(b *fakeBoard) {
+		b.state, b.faults = state, gpio.NewFaultSet(faults...)
+		f.Publish(console.Event{At: f.now, Kind: "state", Board: board, Text: board + " is now " + state})
+	})
 }
 
 // Rename gives a board another name.
 func (f *Fake) Rename(board, name string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for i := range f.rack {
-		if f.rack[i].name == board {
-			f.rack[i].name = name
-		}
-	}
+	_ = f.changeBoard(board, "", func(b *fakeBoard) { b.name = name })
 }
 
 // Calls returns the calls so far, in order: "kill board-3",
@@ -156,54 +153,30 @@ func parseHealth(state string) gpio.Health {
 	return gpio.Stopped
 }
 
-// buildRing returns the arcs of the boards that serve; mu is held.
-func (f *Fake) buildRing() []console.RingArc {
-	type point struct {
-		at    float64
-		board string
-	}
-	var points []point
+// buildRing returns the arcs of the boards that serve, in turn around the ring; mu is held.
+func (f *Fake) buildRing() (arcs []console.RingArc) {
+	var serving []string
 	for _, b := range f.rack {
 		if b.state == "serving" {
-			for _, at := range b.arcs {
-				points = append(points, point{at, b.name})
-			}
+			serving = append(serving, b.name)
 		}
 	}
-	if len(points) == 0 {
-		return nil
+	count := fakePoints * len(serving)
+	if len(serving) == 1 {
+		count = 1
 	}
-	slices.SortFunc(points, func(a, b point) int { return cmp.Compare(a.at, b.at) })
-	var arcs []console.RingArc
-	add := func(from, to float64, board string) {
-		if n := len(arcs); n > 0 && arcs[n-1].Board == board {
-			arcs[n-1].To = to
-			return
-		}
-		arcs = append(arcs, console.RingArc{From: from, To: to, Board: board})
+	for i := range count {
+		arcs = append(arcs, console.RingArc{From: float64(i) / float64(count), To: float64(i+1) / float64(count), Board: serving[i%len(serving)]})
 	}
-	from := 0.0
-	for _, p := range points {
-		add(from, p.at, p.board)
-		from = p.at
-	}
-	add(from, 1, points[0].board)
 	return arcs
 }
 
 // setState records a call and puts a board into a state.
 func (f *Fake) setState(call, board, state, kind string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.calls = append(f.calls, call+" "+board)
-	for i := range f.rack {
-		if f.rack[i].name == board {
-			f.rack[i].state = state
-			f.Publish(console.Event{At: f.now, Kind: kind, Board: board, Text: board + " is now " + state})
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: this rack has no board %q", console.ErrUnknownBoard, board)
+	return f.changeBoard(board, call, func(b *fakeBoard) {
+		b.state = state
+		f.Publish(console.Event{At: f.now, Kind: kind, Board: board, Text: board + " is now " + state})
+	})
 }
 
 // Purge implements console.Control: boards that serve apply it, the others are
@@ -241,16 +214,10 @@ func (f *Fake) Drain(_ context.Context, board string, undo bool) error {
 
 // Locate implements console.Control.
 func (f *Fake) Locate(_ context.Context, board string, undo bool) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for i := range f.rack {
-		if f.rack[i].name == board {
-			f.rack[i].locate = !undo
-			f.calls = append(f.calls, "locate "+board)
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: this rack has no board %q", console.ErrUnknownBoard, board)
+	return f.changeBoard(board, "", func(b *fakeBoard) {
+		b.locate = !undo
+		f.calls = append(f.calls, "locate "+board)
+	})
 }
 
 // Do implements console.Lab.
