@@ -33,7 +33,6 @@ type fulfilmentWatch struct {
 	last atomic.Pointer[orderservice.FulfilmentJSON] // for the notices; nil before the first
 }
 
-// run refreshes the state until ctx ends.
 func (f *fulfilmentWatch) run(ctx context.Context) {
 	repeatEvery(ctx, watchInterval, func() {
 		state, err := f.callDeliverer(ctx, http.MethodGet)

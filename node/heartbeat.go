@@ -147,7 +147,6 @@ func piFaults(h host.PiHealth) cluster.Faults {
 	return joinFaults(map[cluster.Faults]bool{cluster.PowerLow: h.PowerLow, cluster.TooHot: h.TooHot, cluster.CardFailing: h.Card != ""})
 }
 
-// joinFaults returns the faults that are there.
 func joinFaults(isThere map[cluster.Faults]bool) (faults cluster.Faults) {
 	for fault, there := range isThere {
 		if there {

@@ -235,7 +235,6 @@ func (b *board) overload() float64 {
 	return host.Overload(b.members.HealthScore(), float64(b.members.Self().Meta.Vitals.Load))
 }
 
-// openRack starts the rack link, gossip and purges.
 func (b *board) openRack(ctx context.Context) error {
 	keys := rackKeys(b.cfg.Rack)
 	peerTimeout := time.Duration(b.cfg.Rack.PeerTimeout)

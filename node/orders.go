@@ -100,7 +100,6 @@ func (b *board) openOrders(catalogue *shop.Catalogue) (*orderStack, error) {
 	return s, nil
 }
 
-// openLedger opens the order book and the ledger that drives it.
 func (b *board) openLedger(logger *slog.Logger) (*orderStack, error) {
 	folder := b.cfg.Orders.Directory
 	s := &orderStack{}
@@ -160,7 +159,6 @@ func (b *board) liveBoards() []string {
 	return names
 }
 
-// fulfilmentConfig configures the sender of webhooks and mail.
 func (b *board) fulfilmentConfig(catalogue *shop.Catalogue, service *orderservice.Service) fulfilment.Config {
 	cfg := b.cfg
 	from := cfg.Mail.From

@@ -35,7 +35,6 @@ func (b *board) newCerts() (*certs.Manager, error) {
 	})
 }
 
-// newConsoleCerts makes the certificates of the console.
 func (b *board) newConsoleCerts() (*certs.ConsoleCerts, error) {
 	ca, err := certs.NewConsoleCA(b.cfg.Rack.Key.Bytes())
 	if err != nil {

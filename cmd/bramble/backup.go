@@ -97,7 +97,6 @@ Backups by a schedule are set under [backup] in the boards' file.`,
 	}
 }
 
-// keyFlags are the flags that name the keys of a backup.
 type keyFlags struct{ passphraseFile, identity *string }
 
 func addKeyFlags(fs *flagSet) keyFlags {

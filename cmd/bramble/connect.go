@@ -36,7 +36,6 @@ type consoleUser func(w world, use func(*client.Client) error) error
 // consoleFlags name a console, an account there, and the rack that it must be of.
 type consoleFlags struct{ address, file, ca, account string }
 
-// addConsoleFlags declares the flags that name a console.
 func addConsoleFlags(fs *flagSet) consoleUser {
 	var f consoleFlags
 	fs.StringVar(&f.address, "console", "", "`URL` of the console of the lab or of any board (default "+defaultConsole+", with --ca "+boardConsole+")")
@@ -195,5 +194,4 @@ func localURL(listen string) string {
 	return "https://" + net.JoinHostPort(host, port)
 }
 
-// printJSON prints v as one line of JSON.
 func printJSON(w world, v any) error { return json.NewEncoder(w.out).Encode(v) }

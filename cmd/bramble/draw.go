@@ -96,7 +96,6 @@ show, and make after --wait, print how far it is and exit with status 3.`,
 	}
 }
 
-// fetchPromised fetches the round of drand that a ballot was promised.
 func fetchPromised(ctx context.Context, c *client.Client, relay, product string) (string, error) {
 	var sale orderservice.SaleJSON
 	if err := c.Shop(ctx, http.MethodGet, "sales/"+url.PathEscape(product), nil, &sale); err != nil {
@@ -108,7 +107,6 @@ func fetchPromised(ctx context.Context, c *client.Client, relay, product string)
 	return fetchRound(ctx, http.DefaultTransport, relay, sale.Draw.Promised.Round)
 }
 
-// showDraw prints the published file of a draw.
 func showDraw(ctx context.Context, w world, c *client.Client, product string) error {
 	if err := awaitDraw(ctx, world{out: io.Discard}, c, product, 0); errors.As(err, new(*pendingError)) {
 		return err

@@ -137,7 +137,6 @@ func recoverLedger(ctx context.Context, w world, c *client.Client, command order
 	return nil
 }
 
-// showLedger prints the boards' parts in the ledger.
 func showLedger(ctx context.Context, w world, c *client.Client, asJSON bool) error {
 	var boards []orderservice.LedgerBoard
 	if err := c.Shop(ctx, http.MethodGet, "ledger/boards", nil, &boards); err != nil {

@@ -43,7 +43,6 @@ type world struct {
 	terminal bool // err is a terminal: long lines are wrapped
 }
 
-// command is one subcommand.
 type command struct {
 	name  string
 	args  string // what follows the flags on the command line; "" = nothing may
@@ -82,7 +81,6 @@ type pendingError struct{ text string }
 
 func (p *pendingError) Error() string { return p.text }
 
-// runCommand runs one command line and returns the exit code.
 func runCommand(ctx context.Context, args []string, w world) int {
 	if len(args) == 0 {
 		fmt.Fprint(w.out, overviewText())

@@ -137,7 +137,6 @@ no rack.`,
 	}
 }
 
-// ordersFlags are the flags of "bramble orders".
 type ordersFlags struct {
 	product, kind, state string
 	ledger, out, reason  string

@@ -33,8 +33,9 @@ Stop the board's own program first: it holds the lamps.`,
 			file := fs.String("config", "", "the board's configuration `FILE`, for its pins under [panel]")
 			terminal := fs.Bool("terminal", false, "demo: use the terminal even if the board has lamps")
 			return func(ctx context.Context, w world, args []string) error {
-				if len(args) != 1 {
-					return usagef("name an action: card, demo or test")
+				action, _, err := fs.chooseAction(args, "card, demo or test", map[string]int{"card": 0, "demo": 0, "test": 0})
+				if err != nil {
+					return err
 				}
 				cfg := config.Default().Panel
 				if *file != "" {
@@ -44,15 +45,13 @@ Stop the board's own program first: it holds the lamps.`,
 					}
 					cfg = doc.Config.Panel
 				}
-				switch args[0] {
+				switch action {
 				case "card":
 					return panelCard(w)
 				case "demo":
 					return panelDemo(ctx, w, cfg, *terminal)
-				case "test":
-					return panelTest(ctx, w, cfg)
 				}
-				return usagef("unknown action %q: it must be card, demo or test", args[0])
+				return panelTest(ctx, w, cfg)
 			}
 		},
 	}
@@ -73,18 +72,10 @@ func panelDemo(ctx context.Context, w world, cfg config.PanelSettings, terminal 
 	defer stop()
 	clock := gpio.NewWallClock(nil)
 	if !terminal {
-		opened, missing := node.OpenPanel(cfg)
-		if missing != nil {
-			printError(w, missing.Error())
-		}
-		if opened.Contact != nil {
-			defer opened.Contact.Close()
-		}
-		for _, d := range opened.Drivers {
-			defer d.Close()
-		}
-		if len(opened.Drivers) > 0 {
-			return ignoreInterrupt(ctx, gpio.Demo(ctx, clock, opened.Drivers[0], linePrinter(w.out)))
+		lamps, _, closeAll := openLamps(w, cfg)
+		defer closeAll()
+		if len(lamps) > 0 {
+			return ignoreInterrupt(ctx, gpio.Demo(ctx, clock, lamps[0], linePrinter(w.out)))
 		}
 	}
 	fmt.Fprintln(w.out, "All signs of the lamps: health on the left, then the bar. Ctrl-C ends it.")
@@ -99,21 +90,13 @@ func panelDemo(ctx context.Context, w world, cfg config.PanelSettings, terminal 
 func panelTest(ctx context.Context, w world, cfg config.PanelSettings) error {
 	ctx, stop := untilSignal(ctx, func() {})
 	defer stop()
-	opened, missing := node.OpenPanel(cfg)
-	if missing != nil {
-		printError(w, missing.Error())
-	}
-	if len(opened.Drivers) == 0 {
+	lamps, button, closeAll := openLamps(w, cfg)
+	defer closeAll()
+	if len(lamps) == 0 {
 		return fmt.Errorf("no lamps to test: name their pins under [panel], or run this on a Pi")
 	}
-	if opened.Contact != nil {
-		defer opened.Contact.Close()
-	}
-	for _, d := range opened.Drivers {
-		defer d.Close()
-	}
-	for i, d := range opened.Drivers {
-		key := opened.Contact
+	for i, d := range lamps {
+		key := button
 		if i > 0 {
 			key = nil // the button is tested once
 		}
@@ -125,7 +108,22 @@ func panelTest(ctx context.Context, w world, cfg config.PanelSettings) error {
 	return nil
 }
 
-// linePrinter returns a function that prints a line.
+// openLamps opens the lamps and the button, and says which of them it cannot open.
+func openLamps(w world, cfg config.PanelSettings) (lamps []gpio.Driver, button gpio.Contact, closeAll func()) {
+	opened, missing := node.OpenPanel(cfg)
+	if missing != nil {
+		printError(w, missing.Error())
+	}
+	return opened.Drivers, opened.Contact, func() {
+		for _, d := range opened.Drivers {
+			d.Close()
+		}
+		if opened.Contact != nil {
+			opened.Contact.Close()
+		}
+	}
+}
+
 func linePrinter(out io.Writer) func(string) {
 	return func(text string) { fmt.Fprintln(out, text) }
 }

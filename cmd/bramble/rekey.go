@@ -152,7 +152,6 @@ func (r *rekeying) load() error {
 	return err
 }
 
-// loadKey reads the owner's private update key.
 func (r *rekeying) loadKey(keyFile string) error {
 	private, err := readSecret(r.w, keyFile)
 	if err == nil {
@@ -201,7 +200,6 @@ func passwordsOf(c *config.Config) map[string]string {
 	return all
 }
 
-// findBoards asks one console for the boards of the rack.
 func (r *rekeying) findBoards(ctx context.Context, f consoleFlags) (err error) {
 	if r.base, r.access, err = f.choose(r.w); err == nil {
 		r.access.Rack, err = poolOf(append(slices.Clone(r.old.Rack.OldKeys), r.old.Rack.Key, r.next.Rack.Key))

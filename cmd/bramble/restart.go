@@ -70,7 +70,6 @@ func (r *restarter) watchSignals(ctx context.Context, log *slog.Logger, leave fu
 	}()
 }
 
-// checkProgram makes the new program check the configuration.
 func (r *restarter) checkProgram(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -102,7 +103,10 @@ type restoration struct {
 func (r *restoration) restoreFile(ctx context.Context, w world, path string, keyring *backup.Keyring) error {
 	sum := sha256.New()
 	h, err := openBackup(path, keyring, func(h backup.Header, book io.Reader) error {
-		return backup.CheckBook(h, io.TeeReader(book, &chunkCounter{sum, &r.request.Chunks, 0}))
+		counted := &io.LimitedReader{R: io.TeeReader(book, sum), N: math.MaxInt64} // for the count alone
+		err := backup.CheckBook(h, counted)
+		r.request.Chunks = int((math.MaxInt64 - counted.N + backup.ChunkSize - 1) / backup.ChunkSize)
+		return err
 	})
 	if err != nil {
 		return err
@@ -128,19 +132,6 @@ func (r *restoration) restoreFile(ctx context.Context, w world, path string, key
 	}
 	fmt.Fprintln(w.out, text)
 	return r.awaitBoards(ctx, w)
-}
-
-// chunkCounter hashes what it gets, and counts the chunks that it fills.
-type chunkCounter struct {
-	sum    io.Writer
-	chunks *int
-	bytes  int64
-}
-
-func (c *chunkCounter) Write(p []byte) (int, error) {
-	c.bytes += int64(len(p))
-	*c.chunks = int((c.bytes + backup.ChunkSize - 1) / backup.ChunkSize)
-	return c.sum.Write(p)
 }
 
 func (r *restoration) sendChunks(ctx context.Context, book io.Reader) error {

@@ -18,7 +18,6 @@ import (
 // tableWidth is the width of a terminal that every table fits.
 const tableWidth = 80
 
-// saleColumn is a column of a table of sales.
 type saleColumn struct {
 	title string
 	read  func(orderservice.SaleJSON) string
@@ -74,7 +73,7 @@ func writeBeforeAfter(out io.Writer, before, after orderservice.SaleJSON) {
 			used = len("before  ")
 		}
 		for i, cell := range cells {
-			rows[i] += cell + strings.Repeat(" ", width-utf8.RuneCountInString(cell)+1)
+			rows[i] += fmt.Sprintf("%-*s ", width, cell)
 		}
 		used += width + 1
 	}

@@ -21,7 +21,6 @@ const (
 	maxSentBytes  = 32 << 20
 )
 
-// sentOrder is an order that was sent by hand.
 type sentOrder struct{ reference, note string }
 
 // markSent marks orders as sent: those of a file, or those that refs name. An order that

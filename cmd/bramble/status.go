@@ -83,16 +83,9 @@ func statusTable(s console.RackView) string {
 		}
 	}
 	for _, row := range rows {
-		for i, cell := range row {
-			gap := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
-			switch {
-			case i == 0:
-				b.WriteString(cell + gap)
-			case i == 1:
-				b.WriteString("  " + cell + gap)
-			default: // numbers are right-aligned
-				b.WriteString("  " + gap + cell)
-			}
+		fmt.Fprintf(&b, "%-*s  %-*s", width[0], row[0], width[1], row[1])
+		for i, cell := range row[2:] { // numbers are right-aligned
+			fmt.Fprintf(&b, "  %*s", width[i+2], cell)
 		}
 		b.WriteString("\n")
 	}

@@ -25,8 +25,8 @@ func versionCommand() command {
 // go build -ldflags "-X main.build=NAME".
 var build string
 
-// programVersion returns the version that the build recorded: a name, a released version, or the
-// commit.
+// programVersion returns the version that the build recorded: a name, a released version, or one that
+// Go makes of the commit.
 func programVersion() string {
 	if build != "" {
 		return build
@@ -38,17 +38,5 @@ func programVersion() string {
 	if v := info.Main.Version; v != "" && v != "(devel)" {
 		return v
 	}
-	commit, changed := "", ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			commit = s.Value[:min(len(s.Value), 12)]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			changed = "+changes"
-		}
-	}
-	if commit == "" {
-		return "devel"
-	}
-	return commit + changed
+	return "devel"
 }

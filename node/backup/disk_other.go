@@ -4,7 +4,6 @@ package backup
 
 import "os"
 
-// dropFileCache does nothing here.
 func dropFileCache(*os.File) {}
 
 // syncDisk does nothing here: the file and its folder are synced.

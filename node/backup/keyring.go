@@ -99,7 +99,6 @@ func (k *Keyring) Seal(to io.Writer, write func(io.Writer) error) error {
 	return nil
 }
 
-// packStream compresses the stream that write writes.
 func packStream(to io.Writer, write func(io.Writer) error) error {
 	packed := lz4.NewWriter(to)
 	// age and the stream have a checksum each; concurrent blocks need memory, and a first Pi has one core.

@@ -160,7 +160,6 @@ func (s *Schedule) runTarget(ctx context.Context, t *target) {
 		"bytes", size, "duration", time.Since(began).Round(time.Millisecond))
 }
 
-// makeBackup makes one backup.
 func (s *Schedule) makeBackup(ctx context.Context, t *target, name, prefix string) (h Header, size int64, err error) {
 	if t.folder == "" {
 		return Make(ctx, t.store, name, s.keyring, s.cfg.Source, nil)

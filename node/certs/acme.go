@@ -104,7 +104,6 @@ func (a *acmeAccount) issueCertificate(ctx context.Context, name string, publish
 	return nil, failed
 }
 
-// errNotOffered: the CA does not offer a type of challenge.
 var errNotOffered = errors.New("the CA does not offer this type of challenge")
 
 // authorizeOrder completes an order's authorizations with challenges of one type.

@@ -65,7 +65,6 @@ type Manager struct {
 	hasTicketKeys bool // ticketPeriod is set
 }
 
-// certIndex is the certificates by name.
 type certIndex struct {
 	byName   map[string][]*tls.Certificate // names may be wildcards: "*.shop.example"
 	fallback *tls.Certificate              // for clients that send another name, or none
@@ -101,7 +100,6 @@ func New(cfg Config) (*Manager, error) {
 	return m, nil
 }
 
-// rebuildIndex replaces the index after a change.
 func (m *Manager) rebuildIndex() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -154,7 +152,6 @@ func (m *Manager) HasCertificate(host string) bool {
 	return len(m.index.Load().certificatesFor(host)) > 0
 }
 
-// certificatesFor returns the certificates for a name.
 func (c *certIndex) certificatesFor(name string) []*tls.Certificate {
 	name = canonicalName(name)
 	if list := c.byName[name]; list != nil {
@@ -212,7 +209,6 @@ func (m *Manager) Run(ctx context.Context) {
 	}
 }
 
-// reloadFiles reloads files that have changed.
 func (m *Manager) reloadFiles() {
 	changed := false
 	for _, file := range m.files {

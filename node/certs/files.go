@@ -15,13 +15,11 @@ type certFile struct {
 	loaded [2]fileStamp // as of the last read, successful or not; only the reader uses it
 }
 
-// fileStamp shows whether a file has changed.
 type fileStamp struct {
 	at   time.Time
 	size int64
 }
 
-// statFiles returns the stamps of both files.
 func (f *certFile) statFiles() (now [2]fileStamp, err error) {
 	for i, path := range [...]string{f.pair.Certificate, f.pair.Key} {
 		info, err := os.Stat(path)
@@ -33,7 +31,6 @@ func (f *certFile) statFiles() (now [2]fileStamp, err error) {
 	return now, nil
 }
 
-// load reads the certificate and its key.
 func (f *certFile) load() error {
 	now, err := f.statFiles()
 	f.loaded = now

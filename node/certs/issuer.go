@@ -34,7 +34,6 @@ type issueAttempt struct {
 	notBefore time.Time // no attempt before this time
 }
 
-// newIssuer returns an issuer for all ACME names.
 func newIssuer(m *Manager) (*issuer, error) {
 	ca, err := newACMEAccount(m.cfg.ACME, m.cfg.RackKeys[0])
 	if err != nil {
@@ -105,7 +104,6 @@ func (i *issuer) renewCertificate(ctx context.Context, name string) {
 	i.manager.sendToPeers(ctx, http.MethodPut, certPath+name, bundle)
 }
 
-// recordResult records the result of an attempt.
 func (i *issuer) recordResult(name string, err error, now time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -119,7 +117,6 @@ func (i *issuer) recordResult(name string, err error, now time.Time) {
 	attempt.notBefore = now.Add(retryDelay(attempt.failures, err))
 }
 
-// attemptFor returns the state of a name.
 func (i *issuer) attemptFor(name string) issueAttempt {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -137,7 +134,6 @@ func (i *issuer) publishChallenge(ctx context.Context, key string, response chal
 	}
 }
 
-// withdrawChallenge removes a challenge from all boards.
 func (i *issuer) withdrawChallenge(ctx context.Context, key string) {
 	i.manager.challenges.remove(key)
 	i.manager.sendToPeers(ctx, http.MethodDelete, challengePath+key, nil)

@@ -47,13 +47,11 @@ type entry struct {
 	Digest string `json:"digest"`
 }
 
-// bundleDigest returns the hash of the bundle in hexadecimal.
 func (c *issuedCert) bundleDigest() string {
 	sum := sha256.Sum256(c.bundle)
 	return hex.EncodeToString(sum[:])
 }
 
-// parseIndex parses another board's list of certificates.
 func parseIndex(data []byte) ([]entry, error) {
 	var list []entry
 	if err := json.Unmarshal(data, &list); err != nil {
@@ -110,7 +108,6 @@ func (m *Manager) Handler() http.Handler {
 	return mux
 }
 
-// writeResult sends the result of a request.
 func writeResult(w http.ResponseWriter, err error) {
 	switch {
 	case err == nil:
@@ -122,7 +119,6 @@ func writeResult(w http.ResponseWriter, err error) {
 	}
 }
 
-// readAtMost reads a body of at most limit bytes.
 func readAtMost(from io.Reader, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(from, limit+1))
 	switch {

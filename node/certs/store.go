@@ -22,7 +22,6 @@ import (
 // what CAs send.
 const maxBundle = 64 << 10
 
-// maxChain limits the certificates in a bundle.
 const maxChain = 10
 
 // Errors of stored certificates.
@@ -130,7 +129,6 @@ func openStore(folder string, names []string, log *slog.Logger) (*store, error) 
 	return s, nil
 }
 
-// bundlePath returns the file of a name's bundle.
 func (s *store) bundlePath(name string) string { return filepath.Join(s.folder, name+".pem") }
 
 func (s *store) get(name string) *issuedCert {
@@ -191,7 +189,6 @@ func newChallenges(now func() time.Time) *challenges {
 	return &challenges{now: now, byKey: map[string]challenge{}}
 }
 
-// errFull: maxChallenges challenges are pending.
 var errFull = errors.New("too many pending challenges")
 
 func (c *challenges) put(key string, response challenge) error {

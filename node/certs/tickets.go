@@ -11,7 +11,6 @@ import (
 // on the same day resumes its session.
 const ticketPeriod = 12 * time.Hour
 
-// ticketPeriodAt returns the number of the period at a time.
 func ticketPeriodAt(now time.Time) int64 { return now.Unix() / int64(ticketPeriod/time.Second) }
 
 // deriveTicketKeys returns the keys of session tickets in a period: for each rack key

@@ -33,7 +33,6 @@ func keyOf[T any](table, key string, at func(*Config) *T, check func(T) string, 
 	return k
 }
 
-// withDefault adds the default in words.
 func (k keySpec) withDefault(text string) keySpec {
 	k.defaultText = text
 	return k
@@ -62,7 +61,6 @@ type tableSpec struct {
 	many      bool
 }
 
-// header returns the table's line in the file.
 func (t tableSpec) header() string {
 	if t.many {
 		return "[[" + t.name + "]]"

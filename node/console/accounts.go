@@ -73,7 +73,6 @@ func roleTable() map[string]Role {
 	return table
 }
 
-// roleRouter finds the role that a request needs.
 type roleRouter struct {
 	table map[string]Role
 	mux   *http.ServeMux

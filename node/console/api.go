@@ -25,7 +25,6 @@ const (
 	actionTimeout = 30 * time.Second
 )
 
-// labActions are what a lab can do to a board.
 var labActions = []string{"stop", "kill", "pause", "revive"}
 
 // drainRequest is the body of POST /api/v1/drain and /api/v1/locate.
@@ -40,7 +39,6 @@ type labRequest struct {
 	Action string `json:"action"`
 }
 
-// rightsOf returns what the client of r may do here.
 func (c *Console) rightsOf(r *http.Request) viewerRights {
 	v, _ := r.Context().Value(viewerKey{}).(viewer)
 	may := v.role.includes(RoleSteer)
@@ -54,7 +52,6 @@ func (c *Console) snapshotFor(r *http.Request) RackView {
 	return s
 }
 
-// serveRack answers with the RackView of this moment.
 func (c *Console) serveRack(w http.ResponseWriter, r *http.Request) {
 	s := c.snapshotFor(r)
 	if s.Ring == nil {
@@ -135,7 +132,6 @@ func (c *Console) serveLab(w http.ResponseWriter, r *http.Request) {
 	c.runAction(w, r, mistake, func(ctx context.Context) error { return c.cfg.Lab.Do(ctx, l.Board, l.Action) })
 }
 
-// serveShop passes on requests about orders.
 func (c *Console) serveShop(w http.ResponseWriter, r *http.Request) {
 	if c.cfg.Shop == nil {
 		writeError(w, http.StatusNotFound, "this board takes no orders")
@@ -146,7 +142,6 @@ func (c *Console) serveShop(w http.ResponseWriter, r *http.Request) {
 	c.cfg.Shop.ServeHTTP(w, r.WithContext(ctx))
 }
 
-// serveCard passes on requests about the card's slots.
 func (c *Console) serveCard(w http.ResponseWriter, r *http.Request) {
 	if c.cfg.Card == nil {
 		writeError(w, http.StatusNotFound, "this board does not run from a card with the image: install the new version by hand")

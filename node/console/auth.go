@@ -45,7 +45,6 @@ const localName = "local"
 // addresses that have sent one.
 const maxVerified = 64
 
-// authResult is the result of checking a request.
 type authResult int
 
 const (

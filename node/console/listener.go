@@ -25,7 +25,6 @@ const (
 // beyond their client's share of them, without a reply.
 func LimitListener(inner net.Listener) net.Listener { return newLimitedListener(inner) }
 
-// limitedListener is a listener with a bounded number of connections.
 type limitedListener struct {
 	net.Listener
 	writeTimeout time.Duration // of a client that reads nothing

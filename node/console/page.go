@@ -26,7 +26,6 @@ type page struct {
 	card   []lampCode
 }
 
-// asset is a file with its content and entity tag.
 type asset struct {
 	content []byte
 	mime    string

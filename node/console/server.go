@@ -245,7 +245,6 @@ func isJSON(h http.Header) bool {
 	return err == nil && kind == "application/json" && len(h["Content-Type"]) == 1
 }
 
-// setSecurityHeaders sets the header fields that every reply has.
 func setSecurityHeaders(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
 		"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
@@ -255,7 +254,6 @@ func setSecurityHeaders(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-// serveHealth reports that the process is alive.
 func (c *Console) serveHealth(w http.ResponseWriter, _ *http.Request) {
 	setSecurityHeaders(w.Header())
 	writePlain(w, http.StatusOK, "ok\n")

@@ -11,7 +11,6 @@ import (
 	"bramble/node/console"
 )
 
-// runState is the state of a board's process.
 type runState string
 
 const (
@@ -95,7 +94,6 @@ func (f *fleet) noteExit(b *labBoard, p *boardProcess) {
 	f.emitEvent(b, fmt.Sprintf("%s died unexpectedly (%s); the end of its log: %s", b.addrs.Name, cause, truncateText(last, 200)))
 }
 
-// emitEvent prints and publishes what happened to a board.
 func (f *fleet) emitEvent(b *labBoard, text string) {
 	f.printLine(text)
 	f.events.Publish(console.Event{At: time.Now(), Kind: "lab", Board: b.addrs.Name, Text: text})
@@ -254,7 +252,6 @@ func (f *fleet) stopAll() {
 	f.watchers.Wait()
 }
 
-// boardStatus is the state of a board at one moment.
 type boardStatus struct {
 	addrs BoardAddrs
 	state runState

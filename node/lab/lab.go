@@ -160,7 +160,6 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 	return nil
 }
 
-// lockedWriter lets several goroutines write to one writer.
 type lockedWriter struct {
 	mu sync.Mutex // guards w
 	w  io.Writer

@@ -51,7 +51,6 @@ func (s *starter) close() {
 	<-s.done
 }
 
-// boardProcess is one run of a board's process.
 type boardProcess struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer     // closed when the lab is gone, which stops the board

@@ -9,7 +9,6 @@ import (
 
 func isPortTaken(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
-// isNotLocal reports whether an address is not this machine's.
 func isNotLocal(err error) bool { return errors.Is(err, syscall.EADDRNOTAVAIL) }
 
 // requestStop sends SIGTERM. It also continues a paused process, which would never
@@ -21,8 +20,6 @@ func (b *boardProcess) requestStop() error {
 	return b.cmd.Process.Signal(syscall.SIGCONT)
 }
 
-// pause suspends the process (SIGSTOP).
 func (b *boardProcess) pause() error { return b.cmd.Process.Signal(syscall.SIGSTOP) }
 
-// resume continues a paused process.
 func (b *boardProcess) resume() error { return b.cmd.Process.Signal(syscall.SIGCONT) }

@@ -11,12 +11,10 @@ const wsaeaddrinuse = syscall.Errno(10048)
 // wsaeaddrnotavail is the Winsock error for another machine's address.
 const wsaeaddrnotavail = syscall.Errno(10049)
 
-// errNoPause: Windows cannot suspend a process.
 var errNoPause = errors.New("a process cannot be paused on Windows; kill the board instead")
 
 func isPortTaken(err error) bool { return errors.Is(err, wsaeaddrinuse) }
 
-// isNotLocal reports whether an address is not this machine's.
 func isNotLocal(err error) bool { return errors.Is(err, wsaeaddrnotavail) }
 
 // childAttributes keeps the console's Ctrl-C from the boards: it reaches only

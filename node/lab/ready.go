@@ -15,7 +15,6 @@ const (
 	reasonLimit   = 200                    // characters of a board's own reason
 )
 
-// startResult is how a board started.
 type startResult struct {
 	addrs  BoardAddrs
 	pid    int

@@ -136,7 +136,6 @@ func (r *Roll) planBoards(ctx context.Context) ([]UpdateTarget, error) {
 	return append(todo, leaders...), nil
 }
 
-// updateBoard updates one board.
 func (r *Roll) updateBoard(ctx context.Context, b UpdateTarget) error {
 	s, err := b.State(ctx)
 	if err != nil {

@@ -36,7 +36,6 @@ func Explain(text []byte, err error) SyntaxError {
 	return e
 }
 
-// remedyByMessage returns the remedy for a part of the decoder's message.
 func remedyByMessage(message string) string {
 	for _, known := range []struct{ part, remedy string }{
 		{"is already defined", "it is there twice; remove one of the lines"},
