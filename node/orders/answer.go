@@ -4,12 +4,7 @@ package orders
 const answerForm = 1
 
 // Encode returns the answer's bytes.
-func (a Answer) Encode() []byte {
-	w := &encoder{data: make([]byte, 0, 40)}
-	w.byte(answerForm)
-	a.codeFields(fieldCodec{to: w})
-	return w.data
-}
+func (a Answer) Encode() []byte { return encodeAs(answerForm, &a) }
 
 // DecodeAnswer decodes the output of Answer.Encode, and nothing else. The error is ErrAnswer.
 func DecodeAnswer(data []byte) (Answer, error) {

@@ -213,7 +213,7 @@ func (a *applyTx) executeCommand(c Command, data []byte) Answer {
 	case FinishFulfilment:
 		return a.finishFulfilment(c)
 	case FinishMail:
-		return a.finishMail(c)
+		return a.finishJob(c.ID, c.Kind)
 	case Erase:
 		return a.runOperation(c.Operation, data, func() (Answer, string) { return a.erasePerson(c) })
 	case Tick:
@@ -231,7 +231,7 @@ func (a *applyTx) executeCommand(c Command, data []byte) Answer {
 	case ReturnOrder:
 		return a.runOperation(c.Operation, data, func() (Answer, string) { return a.returnOrder(c) })
 	case FinishWebhook:
-		return a.finishWebhook(c)
+		return a.finishJob(c.ID, c.Kind)
 	case BeginRestore:
 		return a.beginRestore(c)
 	case AddRestoreChunk:
@@ -280,12 +280,12 @@ func (a *applyTx) finishBatch(replies [][]byte) error {
 		s.State = s.StateAt(a.now)
 		s.Version++
 		s.dirty = false
-		data := s.encode(a.rules.form)
+		data := encodeAs(a.rules.form, s)
 		a.put(a.bucket(bucketSales), uint16Key(s.number), data)
 		h.Write(data)
 	}
 	m.digest = h.Sum64()
-	a.put(a.bucket(bucketMeta), []byte(stateKey), m.encode())
+	a.put(a.bucket(bucketMeta), []byte(stateKey), encodeAs(a.rules.form, m))
 	return a.err
 }
 
@@ -350,7 +350,7 @@ func (a *applyTx) storeOrder(before, o *storedOrder) {
 	if s.Retain > 0 && o.isFinished() && !before.isFinished() {
 		a.put(a.timers, timerKey(toMillis(o.Changed.Add(s.Retain)), o.Number), nil)
 	}
-	a.put(a.orders, uint64Key(o.Number), o.encode(make([]byte, 0, 256), a.rules.form))
+	a.put(a.orders, uint64Key(o.Number), encodeAs(a.rules.form, o))
 }
 
 func (a *applyTx) updateIndexes(s *storedSale, before, o *storedOrder) {

@@ -1,7 +1,6 @@
 package orders
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -15,14 +14,27 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// The buckets of the working copy, with their keys and values and the lengths in bytes.
-// Numbers in keys are big-endian, so that they sort.
-var buckets = []string{
-	bucketMeta, bucketSales, bucketOrders, bucketIDs, bucketPeople, bucketAddresses, bucketQueue,
-	bucketQueueBlocks, bucketBallotEntries, bucketTickets, bucketTimers, bucketOutbox, bucketNews, bucketAudit,
-	bucketOperations, bucketOperationLog, bucketRestore,
+// bucketForm is a bucket of the working copy, with the lengths of its keys and values in bytes. Code that splits them relies
+// on these; records, of anyLength, have their own decoders.
+type bucketForm struct {
+	name       string
+	key, value int
 }
 
+const anyLength = -1
+
+func (b bucketForm) fits(key, value int) bool {
+	return (b.key == anyLength || key == b.key) && (b.value == anyLength || value == b.value)
+}
+
+var buckets = []bucketForm{
+	{bucketMeta, len(stateKey), anyLength}, {bucketSales, 2, anyLength}, {bucketOrders, 8, anyLength}, {bucketIDs, 8, 8},
+	{bucketPeople, 27, 21}, {bucketAddresses, 26, 4}, {bucketQueue, 10, 8}, {bucketQueueBlocks, 6, 4}, {bucketBallotEntries, 10, 13},
+	{bucketTickets, 42, 0}, {bucketTimers, 16, 0}, {bucketOutbox, 17, 1}, {bucketNews, 8, anyLength}, {bucketAudit, 8, anyLength},
+	{bucketOperations, 8, anyLength}, {bucketOperationLog, 8, 8}, {bucketRestore, anyLength, anyLength},
+}
+
+// The buckets, with their keys and values and the lengths in bytes. Numbers in keys are big-endian, so that they sort.
 const (
 	bucketMeta          = "meta"          // "state" → see meta
 	bucketSales         = "sales"         // sale (2) → sale
@@ -151,8 +163,8 @@ func (b *Book) createWorkingCopy() (*bbolt.DB, error) {
 		return nil, err
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range buckets {
-			if _, err := tx.CreateBucket([]byte(name)); err != nil {
+		for _, form := range buckets {
+			if _, err := tx.CreateBucket([]byte(form.name)); err != nil {
 				return err
 			}
 		}
@@ -232,39 +244,21 @@ func (b *Book) Rules() uint32 { return b.readModel.Load().rules }
 
 const stateKey = "state"
 
-func (m *meta) encode() []byte {
-	w := encoder{data: make([]byte, 0, 64)}
-	rules := rulesOf(m.rules)
-	w.byte(rules.form)
-	w.uint(m.index)
-	w.int(m.at)
-	w.data = binary.BigEndian.AppendUint64(w.data, m.digest)
-	w.uint(m.orders)
-	w.uint(m.news)
-	w.uint(m.audit)
-	w.uint(m.ops)
-	w.uint(m.erasures)
-	if rules.form != recordForm1 {
-		w.uint(uint64(m.rules))
+func (m *meta) codeFields(c fieldCodec) {
+	c.codeAll(&m.index, &m.at)
+	codeValue(c, &m.digest, (*encoder).uint64, (*decoder).uint64)
+	c.codeAll(&m.orders, &m.news, &m.audit, &m.ops, &m.erasures)
+	if c.form != recordForm1 {
+		codeUint(c, &m.rules, uint64(MaxRules))
 	}
-	return w.data
 }
 
 func decodeMeta(data []byte) (meta, error) {
 	r := decoder{data: data}
 	form := r.byte()
-	m := meta{index: r.uint(), at: r.int()}
-	if len(r.data) >= 8 {
-		m.digest = binary.BigEndian.Uint64(r.data)
-		r.data = r.data[8:]
-	} else {
-		r.fail()
-	}
-	m.orders, m.news, m.audit, m.ops, m.erasures, m.rules = r.uint(), r.uint(), r.uint(), r.uint(), r.uint(), 1
-	if form != recordForm1 {
-		m.rules = uint32(r.uint())
-	}
-	if form < recordForm1 || form > recordForm3 || !r.done() || m.rules < 1 || m.rules > MaxRules {
+	m := meta{rules: 1}
+	m.codeFields(fieldCodec{from: &r, form: form})
+	if form < recordForm1 || form > recordForm3 || !r.done() || m.rules < 1 {
 		return meta{}, fmt.Errorf("%w: its own record cannot be read", ErrBroken)
 	}
 	return m, nil

@@ -1,6 +1,7 @@
 package orders
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -27,15 +28,6 @@ func requireField(ok bool, field, reason string, args ...any) error {
 		return nil
 	}
 	return &FieldError{Field: field, Reason: fmt.Sprintf(reason, args...)}
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // checkText requires valid, NFC-normalised, trimmed UTF-8 of min to max bytes without
@@ -86,7 +78,7 @@ func Check(c Command) error { return c.checkFields() }
 
 // Check returns a *FieldError for a field that is wrong.
 func (p Person) Check() error {
-	return firstError(
+	return cmp.Or(
 		checkText("Name", p.Name, 1, MaxName),
 		checkEmail("Email", p.Email),
 		checkText("Line1", p.Line1, 1, MaxLine),
@@ -142,12 +134,12 @@ func checkDuration(field string, d time.Duration) error {
 }
 
 func (o Operation) checkFields() error {
-	return firstError(checkText("Operator", o.Operator, 1, MaxOperator), requireField(o.OpID != 0, "OpID", "is missing"))
+	return cmp.Or(checkText("Operator", o.Operator, 1, MaxOperator), requireField(o.OpID != 0, "OpID", "is missing"))
 }
 
 // checkAboutSale checks what every operator's command about a sale has.
 func checkAboutSale(by Operation, product string) error {
-	return firstError(by.checkFields(), checkProduct(product))
+	return cmp.Or(by.checkFields(), checkProduct(product))
 }
 
 func (o OpenSale) checkFields() error   { return checkAboutSale(o.Operation, o.Product) }
@@ -158,7 +150,7 @@ func (h HandOver) checkFields() error   { return checkAboutSale(h.Operation, h.P
 func checkID(id ID) error { return requireField(id.Valid(), "ID", "is not an order's") }
 
 func (p PlaceOrder) checkFields() error {
-	return firstError(
+	return cmp.Or(
 		checkID(p.ID),
 		checkProduct(p.Product),
 		requireField(p.Kind >= KindOrder && p.Kind <= KindWaiting, "Kind", "is not a kind of order"),
@@ -176,12 +168,12 @@ func (c Cancel) checkFields() error {
 	if c.By != (Operation{}) {
 		by = c.By.checkFields()
 	}
-	return firstError(checkID(c.ID), by, checkText("Reason", c.Reason, 0, MaxText))
+	return cmp.Or(checkID(c.ID), by, checkText("Reason", c.Reason, 0, MaxText))
 }
 
 func (o Offer) checkFields() error {
 	ballot := o.Mode == Ballot
-	return firstError(
+	return cmp.Or(
 		checkAboutSale(o.Operation, o.Product),
 		requireField(o.Mode >= FirstCome && o.Mode <= Interest, "Mode", "is not a mode of sale"),
 		requireField(o.Stock >= 0 && o.Stock <= MaxStock, "Stock", "is not 0 to %d", MaxStock),
@@ -230,24 +222,24 @@ func (r ReviseOffer) checkFields() error {
 	if r.Fields&ReviseLimit != 0 {
 		limit = checkLimit(r.Limit)
 	}
-	return firstError(checkAboutSale(r.Operation, r.Product), requireField(r.Fields != 0 && r.Fields < reviseEnd, "Fields", "are none of an offer"),
+	return cmp.Or(checkAboutSale(r.Operation, r.Product), requireField(r.Fields != 0 && r.Fields < reviseEnd, "Fields", "are none of an offer"),
 		price, countries, limit, checkInvitations(r.Invitations), checkDuration("FulfilmentDelay", r.FulfilmentDelay), checkDuration("Retain", r.Retain))
 }
 
 func (m MarkSent) checkFields() error {
-	return firstError(m.Operation.checkFields(), checkID(m.ID), checkText("Note", m.Note, 0, MaxText))
+	return cmp.Or(m.Operation.checkFields(), checkID(m.ID), checkText("Note", m.Note, 0, MaxText))
 }
 
 func (r ReturnOrder) checkFields() error {
-	return firstError(r.Operation.checkFields(), checkID(r.ID), checkText("Reason", r.Reason, 0, MaxText))
+	return cmp.Or(r.Operation.checkFields(), checkID(r.ID), checkText("Reason", r.Reason, 0, MaxText))
 }
 
 func (f FinishWebhook) checkFields() error {
-	return firstError(checkID(f.ID), requireField(f.Kind == JobCancelled || f.Kind == JobReturned, "Kind", "is not such a webhook job"))
+	return cmp.Or(checkID(f.ID), requireField(f.Kind == JobCancelled || f.Kind == JobReturned, "Kind", "is not such a webhook job"))
 }
 
 func checkTimes(opens, closes time.Time, required bool) error {
-	return firstError(
+	return cmp.Or(
 		checkTime("Opens", opens, required),
 		checkTime("Closes", closes, required),
 		requireField(closes.IsZero() || closes.After(opens), "Closes", "is not after the opening time"),
@@ -264,7 +256,7 @@ func checkCountries(list []Country) error {
 				return &FieldError{"Countries", "contain one twice"}
 			}
 		}
-		err := firstError(
+		err := cmp.Or(
 			checkCode("Countries", c.Code, 2),
 			requireField(c.Shipping >= 0 && c.Shipping <= MaxAmount, "Shipping", "is negative or too large"),
 			requireField(c.Tax >= 0 && c.Tax <= wholeTax, "Tax", "is not 0 to 10,000 hundredths of a percent"),
@@ -277,7 +269,7 @@ func checkCountries(list []Country) error {
 }
 
 func (s Stock) checkFields() error {
-	return firstError(
+	return cmp.Or(
 		checkAboutSale(s.Operation, s.Product),
 		requireField(s.Delta != 0 && s.Delta >= -MaxStock && s.Delta <= MaxStock, "Delta", "is 0 or too large"),
 	)
@@ -285,18 +277,18 @@ func (s Stock) checkFields() error {
 
 // Whether a ballot has both times is checked when the command is carried out.
 func (s SetTimes) checkFields() error {
-	return firstError(checkAboutSale(s.Operation, s.Product), checkTimes(s.Opens, s.Closes, false),
+	return cmp.Or(checkAboutSale(s.Operation, s.Product), checkTimes(s.Opens, s.Closes, false),
 		requireField(!(s.KeepOpens && s.KeepCloses), "KeepCloses", "would change nothing with KeepOpens"),
 		requireField(!s.KeepOpens || s.Opens.IsZero(), "Opens", "is given and kept"),
 		requireField(!s.KeepCloses || s.Closes.IsZero(), "Closes", "is given and kept"))
 }
 
 func (a Announce) checkFields() error {
-	return firstError(a.Operation.checkFields(), checkText("Text", a.Text, 0, MaxText))
+	return cmp.Or(a.Operation.checkFields(), checkText("Text", a.Text, 0, MaxText))
 }
 
 func (i Invite) checkFields() error {
-	return firstError(
+	return cmp.Or(
 		checkAboutSale(i.Operation, i.Product),
 		requireField(i.Count >= 1 && i.Count <= MaxPerCommand, "Count", "is not 1 to %d", MaxPerCommand),
 		checkTime("Until", i.Until, true),
@@ -305,7 +297,7 @@ func (i Invite) checkFields() error {
 
 // Whether it is what the ballot was promised is checked when the command is carried out.
 func (m MakeDraw) checkFields() error {
-	err := firstError(checkAboutSale(m.Operation, m.Product))
+	err := cmp.Or(checkAboutSale(m.Operation, m.Product))
 	if err == nil && m.Public.Check() != nil {
 		err = &FieldError{"Public", "is not public randomness of its kind"}
 	}
@@ -315,18 +307,18 @@ func (m MakeDraw) checkFields() error {
 func (b BeginFulfilment) checkFields() error { return checkID(b.ID) }
 
 func (f FinishFulfilment) checkFields() error {
-	return firstError(checkID(f.ID), checkText("How", f.How, 0, MaxText))
+	return cmp.Or(checkID(f.ID), checkText("How", f.How, 0, MaxText))
 }
 
 func (f FinishMail) checkFields() error {
-	return firstError(checkID(f.ID), requireField(f.Kind.IsMail(), "Kind", "is not a mail job"))
+	return cmp.Or(checkID(f.ID), requireField(f.Kind.IsMail(), "Kind", "is not a mail job"))
 }
 
 func (e Erase) checkFields() error {
 	if e.ID != 0 {
-		return firstError(e.Operation.checkFields(), checkID(e.ID), requireField(e.Email == "", "Email", "does not go with an ID"))
+		return cmp.Or(e.Operation.checkFields(), checkID(e.ID), requireField(e.Email == "", "Email", "does not go with an ID"))
 	}
-	return firstError(e.Operation.checkFields(), checkEmail("Email", e.Email))
+	return cmp.Or(e.Operation.checkFields(), checkEmail("Email", e.Email))
 }
 
 func (Tick) checkFields() error { return nil }

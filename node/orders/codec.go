@@ -36,6 +36,8 @@ func (e *encoder) text(v string) {
 	e.data = append(e.data, v...)
 }
 
+func (e *encoder) uint64(v uint64) { e.data = binary.BigEndian.AppendUint64(e.data, v) }
+
 func (e *encoder) bytes32(v [32]byte) { e.data = append(e.data, v[:]...) }
 
 func (e *encoder) time(t time.Time) { e.int(toMillis(t)) }
@@ -155,23 +157,29 @@ func (d *decoder) text() string {
 
 // textBytes reads a text without a copy.
 func (d *decoder) textBytes() []byte {
-	n := d.uint()
-	if n > uint64(len(d.data)) {
+	return d.take(int(min(d.uint(), math.MaxInt32)))
+}
+
+func (d *decoder) bytes32() (v [32]byte) {
+	copy(v[:], d.take(len(v)))
+	return v
+}
+
+func (d *decoder) uint64() uint64 {
+	if v := d.take(8); v != nil {
+		return binary.BigEndian.Uint64(v)
+	}
+	return 0
+}
+
+// take takes n bytes without a copy; nil if there are fewer.
+func (d *decoder) take(n int) []byte {
+	if n > len(d.data) {
 		d.fail()
 		return nil
 	}
 	v := d.data[:n]
 	d.data = d.data[n:]
-	return v
-}
-
-func (d *decoder) bytes32() (v [32]byte) {
-	if len(d.data) < len(v) {
-		d.fail()
-		return v
-	}
-	copy(v[:], d.data)
-	d.data = d.data[len(v):]
 	return v
 }
 

@@ -116,7 +116,7 @@ func TestReadUvarint(t *testing.T) {
 func TestDecodingWithoutTexts(t *testing.T) {
 	o := storedOrder{Order: Order{ID: 1 << 40, Kind: KindOrder, Number: 300_000, Quantity: 2, Total: 2590, Currency: "EUR", Person: somebody(),
 		Made: start, State: StateOpen, Note: "fragile"}, mailJob: JobMailPlaced, mailSince: start.UnixMilli()}
-	data := o.encode(nil, recordForm2)
+	data := encodeAs(recordForm2, &o)
 	want, err := decodeOrder(data)
 	if err != nil || want.Person != somebody() {
 		t.Fatal(want, err)

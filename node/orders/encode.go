@@ -43,10 +43,11 @@ const (
 // Encode returns a command's bytes for the ledger; DecodeCommand reads them.
 func Encode(c Command) []byte { return c.encodeCommand() }
 
-func encodeAs(op byte, c interface{ codeFields(fieldCodec) }) []byte {
+// encodeAs encodes a command, an answer or a stored record: its form, which is the first byte, and its fields.
+func encodeAs(form byte, record interface{ codeFields(fieldCodec) }) []byte {
 	w := &encoder{data: make([]byte, 0, 256)}
-	w.byte(op)
-	c.codeFields(fieldCodec{to: w, form: op})
+	w.byte(form)
+	record.codeFields(fieldCodec{to: w, form: form})
 	return w.data
 }
 

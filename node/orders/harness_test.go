@@ -131,7 +131,7 @@ func (t *testBook) sale() Sale {
 
 func (t *testBook) recount() {
 	t.t.Helper()
-	if err := t.book.Recount(); err != nil {
+	if err := t.book.recount(); err != nil {
 		t.t.Fatal(err)
 	}
 }

@@ -91,22 +91,14 @@ func (a *applyTx) finishFulfilment(c FinishFulfilment) Answer {
 	})
 }
 
-// finishMail removes a mail job, unless a newer one has replaced it.
-func (a *applyTx) finishMail(c FinishMail) Answer {
-	return a.finishJob(c.ID, c.Kind, func(o *storedOrder) (*JobKind, *int64) { return &o.mailJob, &o.mailSince })
-}
-
-// finishWebhook removes a webhook job for a cancelled or returned order, unless a newer one has replaced it.
-func (a *applyTx) finishWebhook(c FinishWebhook) Answer {
-	return a.finishJob(c.ID, c.Kind, func(o *storedOrder) (*JobKind, *int64) { return &o.webhookJob, &o.webhookSince })
-}
-
-// finishJob removes a job from an order if it is still the one of this kind. job returns where the
-// order has the job and its time.
-func (a *applyTx) finishJob(id ID, kind JobKind, job func(*storedOrder) (*JobKind, *int64)) Answer {
+// finishJob removes a job from an order, unless a newer one has replaced it.
+func (a *applyTx) finishJob(id ID, kind JobKind) Answer {
 	return a.changeOrder(id, func(_ *storedSale, o *storedOrder) Outcome {
 		next := *o
-		pending, since := job(&next)
+		pending, since := &next.webhookJob, &next.webhookSince
+		if kind.IsMail() {
+			pending, since = &next.mailJob, &next.mailSince
+		}
 		if *pending != kind {
 			return AlreadyDone
 		}

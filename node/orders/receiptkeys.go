@@ -2,6 +2,7 @@ package orders
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"slices"
 	"time"
@@ -44,7 +45,7 @@ func (s *SetReceiptSecret) codeFields(c fieldCodec) {
 }
 
 func (s SetReceiptSecret) checkFields() error {
-	return firstError(s.Operation.checkFields(), requireField(s.Secret != [32]byte{}, "Secret", "is missing"),
+	return cmp.Or(s.Operation.checkFields(), requireField(s.Secret != [32]byte{}, "Secret", "is missing"),
 		requireField(len(s.Former) < MaxReceiptKeys && (s.First || len(s.Former) == 0), "Former", "are too many"),
 		requireField(!s.First || !s.Revoke, "Revoke", "does not go with First"))
 }

@@ -10,33 +10,13 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Recount reads the whole book as last applied and compares every counter and index with
-// the orders. nil means that it does not contradict itself; otherwise the error is ErrBroken
-// with the contradiction. A million orders take some seconds on a laptop.
-func (b *Book) Recount() error { return b.recountAll(newRecount(true)) }
-
-func (b *Book) recountAll(c *recountState) error {
-	return b.withReadTx(func(r *readTx) error {
-		for _, name := range buckets {
-			if err := r.bucket(name).ForEach(func(k, v []byte) error { return c.addPair(name, k, v) }); err != nil {
-				return err
-			}
-		}
-		return c.compareTotals(r.tx)
-	})
-}
-
-// recountState is a recount in progress. It takes all pairs of all buckets, in order: an
+// recountState compares every counter and index of a book with the orders. It takes all pairs of all buckets, in order: an
 // order says which keys the indexes must have, and a sum over their hashes, in which the
 // order of the keys does not matter, is compared with the same sum over the keys that the
-// index has. So a recount needs no lookup, and a Restore recounts what it reads.
+// index has. So a recount needs no lookup, and a Restore recounts what it reads. It does not recompute the
+// fingerprints in the indexes, because that would take longer than everything else.
 type recountState struct {
-	// withFingerprints recomputes the fingerprints in the indexes from the orders. A
-	// Restore does not, because that would take longer than everything else.
-	withFingerprints bool
-
 	meta    meta
-	rules   ruleSet
 	sales   []*storedSale
 	tallies []saleTally
 	want    indexSums // of the keys that the orders need
@@ -67,9 +47,7 @@ type saleTally struct {
 	sold, held, waiting, interested int64
 }
 
-func newRecount(withFingerprints bool) *recountState {
-	return &recountState{withFingerprints: withFingerprints, blocks: map[string]int{}}
-}
+func newRecount() *recountState { return &recountState{blocks: map[string]int{}} }
 
 // addPair adds the next pair of a bucket. It keeps neither slice.
 func (r *recountState) addPair(name string, k, v []byte) error {
@@ -83,9 +61,7 @@ func (r *recountState) addPair(name string, k, v []byte) error {
 func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 	switch name {
 	case bucketMeta:
-		if r.meta, err = decodeMeta(v); err == nil {
-			r.rules = rulesOf(r.meta.rules)
-		}
+		r.meta, err = decodeMeta(v)
 	case bucketSales:
 		var s *storedSale
 		if s, err = decodeSale(binary.BigEndian.Uint16(k), v); err == nil && int(s.number) != len(r.sales) {
@@ -117,6 +93,10 @@ func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 		err = r.checkTimer(k)
 	case bucketOutbox:
 		r.addToSum(&r.have.outbox, name, k, v)
+	case bucketOperations:
+		if len(v) <= 8 {
+			return fmt.Errorf("the record of an operator's command cannot be read")
+		}
 	case bucketRestore:
 		if bytes.HasPrefix(k, []byte(mailTimesKey)) && (len(k) != len(mailTimesKey)+16 && len(k) != len(mailTimesKey)+18 || len(v)%8 != 0 || len(v) > 8*maxMailTimes) {
 			return fmt.Errorf("the times of an address's mails cannot be read")
@@ -125,13 +105,12 @@ func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 	return err
 }
 
-// addToSum adds a pair to a sum, without its fingerprints if they are not recomputed.
+// addToSum adds a pair to a sum, without its fingerprints.
 func (r *recountState) addToSum(sum *pairSum, name string, k, v []byte) {
-	switch {
-	case r.withFingerprints:
-	case name == bucketPeople:
+	switch name {
+	case bucketPeople:
 		k, v = k[16:], v[:5]
-	case name == bucketAddresses:
+	case bucketAddresses:
 		r.scratch = append(append(r.scratch[:0], k[:2]...), k[18:]...)
 		r.scratch = append(r.scratch, v...)
 		k, v = r.scratch, nil
@@ -144,7 +123,7 @@ func (r *recountState) addToSum(sum *pairSum, name string, k, v []byte) {
 // countOrder counts an order, and the keys that it needs.
 func (r *recountState) countOrder(k, v []byte) error {
 	o := &r.order
-	*o, r.decoder = storedOrder{}, decoder{data: v, skipsTexts: !r.withFingerprints}
+	*o, r.decoder = storedOrder{}, decoder{data: v, skipsTexts: true}
 	if err := o.decode(&r.decoder); err != nil {
 		return err
 	}
@@ -156,9 +135,6 @@ func (r *recountState) countOrder(k, v []byte) error {
 	t.sold += o.unitsSold()
 	t.held += o.unitsHeld()
 	r.addToSum(&r.want.ids, bucketIDs, uint64Key(uint64(o.ID)), uint64Key(o.Number))
-	if r.withFingerprints {
-		o.computeFingerprints(&r.rules)
-	}
 	if o.State != StateErased {
 		r.addToSum(&r.want.people, bucketPeople, personKey(o), personValue(o))
 	}

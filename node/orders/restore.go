@@ -2,6 +2,7 @@ package orders
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -72,7 +73,7 @@ type FinishRestore struct{ Operation }
 type CancelRestore struct{ Operation }
 
 func (b BeginRestore) checkFields() error {
-	return firstError(
+	return cmp.Or(
 		b.Operation.checkFields(),
 		requireField(b.Chunks >= 1 && b.Chunks <= MaxRestoreChunks, "Chunks", "is not 1 to %d", MaxRestoreChunks),
 		requireField(len(b.ReceiptKeys) <= MaxReceiptKeys, "ReceiptKeys", "are more than %d", MaxReceiptKeys),
@@ -80,7 +81,7 @@ func (b BeginRestore) checkFields() error {
 }
 
 func (a AddRestoreChunk) checkFields() error {
-	return firstError(
+	return cmp.Or(
 		requireField(a.OpID != 0, "OpID", "is missing"),
 		requireField(a.Number >= 0 && a.Number < MaxRestoreChunks, "Number", "is not a chunk's"),
 		requireField(len(a.Data) > 0 && len(a.Data) <= MaxRestoreChunk, "Data", "has not 1 to %d bytes", MaxRestoreChunk),

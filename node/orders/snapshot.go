@@ -87,17 +87,17 @@ func (s *snapshot) WriteTo(to io.Writer) (int64, error) {
 
 // writeBuckets writes everything before the hash. w returns its first error from Flush.
 func (s *snapshot) writeBuckets(w *bufio.Writer) error {
-	names := buckets
+	forms := buckets
 	if k, _ := s.tx.Bucket([]byte(bucketRestore)).Cursor().First(); k == nil {
-		names = names[:len(names)-1]
+		forms = forms[:len(forms)-1]
 		w.WriteString(snapshotLine1)
 	} else {
 		w.WriteString(snapshotLine)
 	}
 	var n []byte
-	for i, name := range names {
+	for i, form := range forms {
 		w.WriteByte(byte(i + 1))
-		err := s.tx.Bucket([]byte(name)).ForEach(func(k, v []byte) error {
+		err := s.tx.Bucket([]byte(form.name)).ForEach(func(k, v []byte) error {
 			n = binary.AppendUvarint(n[:0], uint64(len(k)))
 			n = binary.AppendUvarint(n, uint64(len(v)))
 			w.Write(n)
@@ -174,7 +174,7 @@ func (b *Book) restoreFrom(from io.Reader) error {
 // recounts it.
 func (b *Book) buildFrom(from io.Reader) (*Book, error) {
 	name := b.nextWorkingCopy()
-	recount := newRecount(false)
+	recount := newRecount()
 	if err := writeWorkingCopy(name, from, recount); err != nil {
 		return nil, errors.Join(fmt.Errorf("orders: restoring: %w", err), os.Remove(name))
 	}
@@ -240,23 +240,23 @@ func writeWorkingCopy(name string, from io.Reader, recount *recountState) error 
 
 // fillBuckets reads a snapshot.
 func fillBuckets(w *bulkWriter, from io.Reader, recount *recountState) error {
-	r := &snapshotReader{from: from, hash: xxhash.New(), buffer: make([]byte, restoreBuffer)}
-	names := buckets
+	r := &snapshotReader{from: bufio.NewReaderSize(from, restoreBuffer), hash: xxhash.New()}
+	forms := buckets
 	switch line, ok := r.takeBytes(len(snapshotLine)); {
 	case ok && string(line) == snapshotLine1:
-		names = names[:len(names)-1]
+		forms = forms[:len(forms)-1]
 	case ok && string(line) == snapshotLine:
 	case ok && bytes.HasPrefix(line, []byte(snapshotStart)):
 		return fmt.Errorf("%w (version %s)", ErrNewerSnapshot, bytes.TrimSpace(line[len(snapshotStart):]))
 	default:
 		return fmt.Errorf("%w: it does not begin with %q", ErrSnapshot, snapshotLine[:len(snapshotLine)-1])
 	}
-	for i, name := range names {
+	for i, form := range forms {
 		if n, ok := r.takeBytes(1); !ok || n[0] != byte(i+1) {
-			return fmt.Errorf("%w: it ends before %s", ErrSnapshot, name)
+			return fmt.Errorf("%w: it ends before %s", ErrSnapshot, form.name)
 		}
 		for {
-			pair, keyLen, err := r.takePair(name)
+			pair, keyLen, err := r.takePair(form)
 			if err != nil {
 				return err
 			}
@@ -264,22 +264,22 @@ func fillBuckets(w *bulkWriter, from io.Reader, recount *recountState) error {
 				break
 			}
 			if !w.addPair(pair, keyLen) {
-				return fmt.Errorf("%w: the keys of %s are not in order", ErrSnapshot, name)
+				return fmt.Errorf("%w: the keys of %s are not in order", ErrSnapshot, form.name)
 			}
-			if err := recount.addPair(name, pair[:keyLen], pair[keyLen:]); err != nil {
+			if err := recount.addPair(form.name, pair[:keyLen], pair[keyLen:]); err != nil {
 				return err
 			}
 		}
-		w.finishBucket(name)
+		w.finishBucket(form.name)
 	}
-	for _, name := range buckets[len(names):] {
-		w.finishBucket(name) // empty
+	for _, form := range buckets[len(forms):] {
+		w.finishBucket(form.name) // empty
 	}
-	sum := r.hashTaken()
+	sum := r.hash.Sum64()
 	if wrote, ok := r.takeBytes(8); !ok || binary.BigEndian.Uint64(wrote) != sum {
 		return fmt.Errorf("%w: its hash does not match", ErrSnapshot)
 	}
-	if _, ok := r.takeBytes(1); ok || r.err != io.EOF {
+	if _, err := r.from.ReadByte(); err != io.EOF {
 		return fmt.Errorf("%w: there is data after its end", ErrSnapshot)
 	}
 	return nil
@@ -287,107 +287,42 @@ func fillBuckets(w *bulkWriter, from io.Reader, recount *recountState) error {
 
 // snapshotReader reads a snapshot, and hashes what was taken from it.
 type snapshotReader struct {
-	from   io.Reader
-	hash   *xxhash.Digest
-	buffer []byte
-	hashed int // buffer[:hashed] was taken and is hashed
-	start  int // buffer[hashed:start] was taken
-	end    int // buffer[start:end] is still to be taken
-	err    error
+	from *bufio.Reader
+	hash *xxhash.Digest
 }
 
-// fillBuffer reads until the buffer has n bytes to take, if the snapshot has as many. n is at most
-// the buffer's size.
-func (r *snapshotReader) fillBuffer(n int) {
-	if r.end-r.start >= n || r.err != nil {
-		return
-	}
-	r.hashTaken()
-	r.end = copy(r.buffer, r.buffer[r.start:r.end])
-	r.start, r.hashed = 0, 0
-	read, err := io.ReadAtLeast(r.from, r.buffer[r.end:], n-r.end)
-	r.end += read
-	if err == io.ErrUnexpectedEOF {
-		err = io.EOF
-	}
-	r.err = err
-}
-
-// takeBytes takes n bytes; false means that there are fewer. They are valid until the next call.
+// takeBytes takes n bytes, at most restoreBuffer; false means that there are fewer. They are valid until the next call.
 func (r *snapshotReader) takeBytes(n int) ([]byte, bool) {
-	r.fillBuffer(n)
-	if r.end-r.start < n {
+	data, err := r.from.Peek(n)
+	if err != nil {
 		return nil, false
 	}
-	r.start += n
-	return r.buffer[r.start-n : r.start], true
-}
-
-// hashTaken returns the hash of everything that was taken.
-func (r *snapshotReader) hashTaken() uint64 {
-	r.hash.Write(r.buffer[r.hashed:r.start])
-	r.hashed = r.start
-	return r.hash.Sum64()
+	r.hash.Write(data)
+	r.from.Discard(n)
+	return data, true
 }
 
 // takePair takes a key and its value, in one slice, and returns the key's length; 0 is the bucket's end.
-func (r *snapshotReader) takePair(name string) (pair []byte, keyLen int, err error) {
-	r.fillBuffer(2 * binary.MaxVarintLen64)
-	k, n := readUvarint(r.buffer[r.start:r.end])
+func (r *snapshotReader) takePair(form bucketForm) (pair []byte, keyLen int, err error) {
+	head, _ := r.from.Peek(2 * binary.MaxVarintLen64) // fewer at the end
+	k, n := readUvarint(head)
 	if n <= 0 || k > maxKey {
 		return nil, 0, fmt.Errorf("%w: a key cannot be read", ErrSnapshot)
 	}
 	if k == 0 {
-		r.start += n
+		r.takeBytes(n)
 		return nil, 0, nil
 	}
-	valueLen, m := readUvarint(r.buffer[r.start+n : r.end])
+	valueLen, m := readUvarint(head[n:])
 	if m <= 0 || valueLen > maxValue {
 		return nil, 0, fmt.Errorf("%w: a value cannot be read", ErrSnapshot)
 	}
-	if !hasBucketLengths(name, int(k), int(valueLen)) {
-		return nil, 0, fmt.Errorf("%w: %s has a key or a value of the wrong length", ErrSnapshot, name)
+	if !form.fits(int(k), int(valueLen)) {
+		return nil, 0, fmt.Errorf("%w: %s has a key or a value of the wrong length", ErrSnapshot, form.name)
 	}
-	r.start += n + m
-	pair, ok := r.takeBytes(int(k + valueLen))
+	pair, ok := r.takeBytes(n + m + int(k+valueLen))
 	if !ok {
 		return nil, 0, fmt.Errorf("%w: it ends within a value", ErrSnapshot)
 	}
-	return pair, int(k), nil
-}
-
-// hasBucketLengths reports whether a key and a value have the lengths that the code that
-// splits them relies on; records have their own decoders.
-func hasBucketLengths(name string, key, value int) bool {
-	switch name {
-	case bucketMeta:
-		return key == len(stateKey)
-	case bucketSales:
-		return key == 2
-	case bucketIDs:
-		return key == 8 && value == 8
-	case bucketPeople:
-		return key == 27 && value == 21
-	case bucketAddresses:
-		return key == 26 && value == 4
-	case bucketQueue:
-		return key == 10 && value == 8
-	case bucketQueueBlocks:
-		return key == 6 && value == 4
-	case bucketBallotEntries:
-		return key == 10 && value == 13
-	case bucketTickets:
-		return key == 42 && value == 0
-	case bucketTimers:
-		return key == 16 && value == 0
-	case bucketOutbox:
-		return key == 17 && value == 1
-	case bucketOperations:
-		return key == 8 && value > 8
-	case bucketOperationLog:
-		return key == 8 && value == 8
-	case bucketRestore:
-		return key > 1
-	}
-	return key == 8 // orders, news and audit, by number
+	return pair[n+m:], int(k), nil
 }

@@ -147,15 +147,14 @@ func FuzzRestore(f *testing.F) {
 		copy(bad[at%uint(len(bad)):], change)
 		bad = append(bad, uint64Key(xxhash.Sum64(bad))...)
 		if err := b.Restore(bytes.NewReader(bad)); err == nil {
-			if err := b.recountAll(newRecount(false)); err != nil {
+			if err := b.recount(); err != nil {
 				t.Fatal(err)
 			}
 		}
 	})
 }
 
-// TestRecountFindsContradictions changes one thing in a working copy at a time. A Restore of
-// it finds all but a changed fingerprint.
+// TestRecountFindsContradictions changes one thing in a working copy at a time.
 func TestRecountFindsContradictions(t *testing.T) {
 	for _, name := range []string{bucketIDs, bucketPeople, bucketAddresses, bucketQueue, bucketQueueBlocks, bucketBallotEntries, bucketOutbox, bucketOrders, bucketTimers} {
 		t.Run(name, func(t *testing.T) {
@@ -176,7 +175,7 @@ func TestRecountFindsContradictions(t *testing.T) {
 				return bucket.Delete(key)
 			})
 			check := func(what string) {
-				if err := d.book.Recount(); !errors.Is(err, ErrBroken) {
+				if err := d.book.recount(); !errors.Is(err, ErrBroken) {
 					t.Fatalf("%s: %v", what, err)
 				}
 				if err := openBook(t).Restore(bytes.NewReader(dump(t, d.book))); !errors.Is(err, ErrBroken) {

@@ -112,14 +112,6 @@ func (o *storedOrder) awaitsFulfilment() bool {
 	return o.unitsSold() > 0 && o.isLive() && o.State != StateFulfilled
 }
 
-// encode appends the order to data.
-func (o *storedOrder) encode(data []byte, form byte) []byte {
-	w := &encoder{data: data}
-	w.byte(form)
-	o.codeFields(fieldCodec{to: w, form: form})
-	return w.data
-}
-
 func (o *storedOrder) codeFields(c fieldCodec) {
 	c.codeAll(&o.ID, &o.Kind, &o.sale, &o.Number, &o.Quantity, &o.Total, &o.Currency, &o.Person, &o.Made, &o.State, &o.Was,
 		&o.Until, &o.Changed, &o.Ready, &o.Note, &o.queueNumber, &o.mailJob, &o.mailSince)
@@ -132,7 +124,7 @@ func (o *storedOrder) codeFields(c fieldCodec) {
 	}
 }
 
-// decodeOrder decodes the output of encode. deriveFields sets the rest.
+// decodeOrder decodes what encodeAs has encoded. deriveFields sets the rest.
 func decodeOrder(data []byte) (*storedOrder, error) {
 	o := &storedOrder{}
 	return o, o.decode(&decoder{data: data})
@@ -198,13 +190,6 @@ const (
 	drawRanking  drawStage = 4 // after that, if units are free again: each entry that lost gets its ticket
 	drawRanked   drawStage = 5 // and the free units go to the next ranks
 )
-
-func (s *storedSale) encode(form byte) []byte {
-	w := &encoder{data: make([]byte, 0, 448+16*len(s.Countries)+16*len(s.countries1))}
-	w.byte(form)
-	s.codeFields(fieldCodec{to: w, form: form})
-	return w.data
-}
 
 func (s *storedSale) codeFields(c fieldCodec) {
 	c.codeAll(&s.Product, &s.Mode, &s.State, &s.Stock, &s.Sold, &s.Held, &s.Free, &s.Limit, &s.LimitByAddress, &s.Opens, &s.Closes,

@@ -376,7 +376,7 @@ func (r *historyRack) expectOneBook(c *crowd) {
 		if book.Digest() != first.Digest() || !slices.Equal(listOrders(r.t, book), list) {
 			r.t.Errorf("%s and %s have different books", b.name, r.boards[0].name)
 		}
-		if err := book.Recount(); err != nil {
+		if err := recountBook(r.t, book); err != nil {
 			r.t.Errorf("%s: %v", b.name, err)
 		}
 		if now, known := b.current().ledger.Now(); !known || time.Until(now).Abs() > time.Minute {

@@ -1,6 +1,7 @@
 package orderservice
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -363,4 +364,23 @@ func TestHandler(t *testing.T) {
 			t.Errorf("cut off, %s: %d", path, w.Code)
 		}
 	}
+}
+
+// recountBook compares every counter and index of a book with its orders, as a restored copy does.
+func recountBook(t testing.TB, book *orders.Book) error {
+	t.Helper()
+	s, err := book.Snapshot()
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	var written bytes.Buffer
+	if _, err := s.WriteTo(&written); err != nil {
+		return err
+	}
+	restored, err := orders.Open(t.TempDir())
+	if err != nil {
+		return err
+	}
+	return errors.Join(restored.Restore(&written), restored.Close())
 }
