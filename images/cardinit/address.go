@@ -87,19 +87,10 @@ func (n *network) useAddress(ctx context.Context, a Address) {
 		n.logf("network: %v", err)
 	}
 	n.mu.Lock()
-	first := !n.current.Own.IsValid()
 	n.current = a
 	n.mu.Unlock()
-	if first {
-		select {
-		case <-n.haveAddress:
-			n.logf("network %s", a)
-		default:
-			close(n.haveAddress) // the receiver logs it
-		}
-	} else {
-		n.logf("network %s", a)
-	}
+	n.logf("network %s", a)
+	n.announceFirst.Do(func() { close(n.haveAddress) })
 }
 
 func (n *network) dropAddress(ctx context.Context, nic string) {

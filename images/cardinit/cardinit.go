@@ -196,8 +196,8 @@ func (c *cardInit) runBoard(ctx context.Context, s CardSettings, settingsErr err
 	})
 }
 
-// openDataAndNetwork opens the data partition while the network comes up, and logs
-// the state of the network first.
+// openDataAndNetwork opens the data partition while the network comes up, which logs its
+// state first.
 func (c *cardInit) openDataAndNetwork(ctx, serving context.Context, services *sync.WaitGroup) error {
 	services.Go(func() { c.net.run(serving) })
 	opened := make(chan error, 1)
@@ -210,7 +210,6 @@ func (c *cardInit) openDataAndNetwork(ctx, serving context.Context, services *sy
 	defer timeout.Stop()
 	select {
 	case <-c.net.haveAddress:
-		c.log.logf("network %s", c.net.currentAddress())
 	case <-timeout.C:
 		c.log.logf("network: no address yet; is the cable in?")
 	case <-ctx.Done():
@@ -289,7 +288,7 @@ func (c *cardInit) superviseBoard(ctx context.Context, s CardSettings) (int, err
 		if device, err := c.System.OpenWatchdog(watchdogTimeout); err != nil {
 			c.log.logf("no watchdog: %v", err)
 		} else {
-			c.watchdog = startWatchdogFeeder(device, newHealthProbe(s.HealthURL).checkHealth, program.startCount, c.log.logf)
+			c.watchdog = startWatchdogFeeder(device, newHealthProbe(s.HealthURL).checkHealth, program.starts.Load, c.log.logf)
 		}
 	}
 	trial := ""
@@ -344,8 +343,7 @@ func (c *cardInit) shutDown(ctx context.Context, exitCode int, showAtRest func(c
 			c.log.logf("the other slot cannot be started: %v", err)
 			c.log.drainConsole(ctx)
 		}
-		c.watchdog.stop(true)
-		return c.System.Restart()
+		fallthrough
 	case ExitRestart:
 		c.watchdog.stop(true)
 		return c.System.Restart()

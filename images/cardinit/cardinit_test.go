@@ -37,7 +37,7 @@ type runningInit struct {
 func startInit(t *testing.T, change func(*Config)) *runningInit {
 	t.Helper()
 	b := &runningInit{t: t, system: newFakeSystem(), paths: fakePaths(t), console: &consoleRecorder{}, done: make(chan error, 1)}
-	newDisk(t, b.paths, 12<<20)
+	newDisk(t, b.paths)
 	writeFiles(t, b.paths.Proc, map[string]string{"cmdline": "bramble.slot=a bramble.serial=00001a2b"})
 	writeFiles(t, b.paths.Sys, map[string]string{"class/net/lo/type": "772\n", "class/net/eth0/type": "1\n", "class/net/eth0/carrier": "1\n"})
 	writeFiles(t, b.paths.Boot, map[string]string{"config.txt": testConfig, "bramble.toml": "x"})
@@ -365,14 +365,14 @@ func TestWatchdogFeeder(t *testing.T) {
 			default:
 				return errors.New("silence")
 			}
-		}, func() int { return 0 }, log.logf)
+		}, func() int64 { return 0 }, log.logf)
 		eventually(t, "the watchdog is fed", func() bool { dog.mu.Lock(); defer dog.mu.Unlock(); return dog.fed != "" })
 		g.stop(true)
 		if dog.closed || strings.Contains(dog.fed, "V") {
 			t.Error("a watchdog that must go on was stopped")
 		}
 		other := &fakeWatchdog{}
-		g = startWatchdogFeeder(other, func(context.Context) error { return nil }, func() int { return 0 }, log.logf)
+		g = startWatchdogFeeder(other, func(context.Context) error { return nil }, func() int64 { return 0 }, log.logf)
 		g.stop(false)
 		g.stop(false)
 		if !other.closed || !strings.HasSuffix(other.fed, "V") || strings.Count(other.fed, "V") != 1 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,9 +16,6 @@ const (
 	fsckTimeout = 20 * time.Minute
 	// mkfsTimeout bounds creating or growing the file system.
 	mkfsTimeout = 10 * time.Minute
-	// minGrowth is the smallest difference between partition and file system that is
-	// worth growing by, in bytes.
-	minGrowth = 1 << 20
 	// dataOptions: metadata is written at most once a minute; the ledger syncs what
 	// must be on the card. A broken file system becomes read-only at once.
 	dataOptions = "commit=60,errors=remount-ro"
@@ -167,10 +163,6 @@ func makeFilesystem(ctx context.Context, system System, device string) error {
 // does it through the journal, so that a power cut does no damage. It returns the
 // new size in bytes, 0 if there was nothing to do.
 func growFilesystem(ctx context.Context, system System, device string) (int64, error) {
-	current, available, err := measureFilesystem(device)
-	if err != nil || current == 0 || available-current < minGrowth {
-		return 0, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, mkfsTimeout)
 	defer cancel()
 	code, output, err := system.Run(ctx, "resize2fs", device)
@@ -180,24 +172,13 @@ func growFilesystem(ctx context.Context, system System, device string) (int64, e
 	if code != 0 {
 		return 0, fmt.Errorf("resize2fs ended with %d: %s", code, lastOutputLine(output))
 	}
-	return available, nil
-}
-
-// measureFilesystem returns the sizes of a file system and of its partition, in bytes.
-func measureFilesystem(device string) (current, available int64, err error) {
-	f, err := os.Open(device)
-	if err != nil {
-		return 0, 0, fmt.Errorf("measuring the data partition: %w", err)
+	// "The filesystem on /dev/x is now 7741440 (4k) blocks long.", or it is already.
+	var blocks, kilobytes int64
+	_, size, _ := strings.Cut(output, " is now ")
+	if _, err := fmt.Sscanf(size, "%d (%dk)", &blocks, &kilobytes); err != nil {
+		return 0, nil
 	}
-	defer f.Close()
-	super := make([]byte, superHigh+4)
-	if _, err := f.ReadAt(super, superAt); err != nil {
-		return 0, 0, fmt.Errorf("reading the data partition: %w", err)
-	}
-	if available, err = f.Seek(0, io.SeekEnd); err != nil {
-		return 0, 0, fmt.Errorf("measuring the data partition: %w", err)
-	}
-	return extSize(super), available, nil
+	return blocks * kilobytes << 10, nil
 }
 
 // isMounted reports whether something is mounted at a folder.

@@ -75,44 +75,16 @@ func FuzzGrowEntry(f *testing.F) {
 		if err == nil && len(out) != sectorSize {
 			t.Errorf("a table of %d bytes", len(out))
 		}
-		extSize(mbr)
 	})
 }
 
-func TestExtSize(t *testing.T) {
-	super := make([]byte, superHigh+4)
-	if extSize(super) != 0 || extSize(nil) != 0 {
-		t.Error("an empty superblock is a file system")
-	}
-	binary.LittleEndian.PutUint16(super[superMagic:], 0xef53)
-	binary.LittleEndian.PutUint32(super[superBlocks:], 3000)
-	binary.LittleEndian.PutUint32(super[superShift:], 2)
-	binary.LittleEndian.PutUint32(super[superHigh:], 1) // not meant without the feature
-	if got := extSize(super); got != 3000*4096 {
-		t.Errorf("3000 blocks of 4 KiB are %d bytes", got)
-	}
-	binary.LittleEndian.PutUint32(super[superWide:], wideFeature)
-	if got := extSize(super); got != (3000+1<<32)*4096 {
-		t.Errorf("with its high half it has %d bytes", got)
-	}
-}
-
-// newDisk creates a card whose data partition has a file system of has bytes in 12 MB.
-func newDisk(t *testing.T, p Paths, has uint32) {
+// newDisk creates a card of 256 MB whose data partition has 12 MB.
+func newDisk(t *testing.T, p Paths) {
 	t.Helper()
 	if err := os.WriteFile(p.Disk, table(partitionSpan{8192, 90112}, partitionSpan{98304, 24576}), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Truncate(p.Disk, 256<<20); err != nil {
-		t.Fatal(err)
-	}
-	super := make([]byte, superAt+superHigh+4)
-	binary.LittleEndian.PutUint16(super[superAt+superMagic:], 0xef53)
-	binary.LittleEndian.PutUint32(super[superAt+superBlocks:], has/1024)
-	if err := os.WriteFile(p.Partition(dataPartNumber), super, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(p.Partition(dataPartNumber), 12<<20); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -121,34 +93,29 @@ func TestOpenData(t *testing.T) {
 	tests := []struct {
 		name    string
 		answers map[string]fakeAnswer
-		full    bool // the file system fills its partition
 		mount   error
 		says    string
 		ran     string // programs that ran, in order
 		fails   string
 	}{
-		{"first boot", nil, false, nil, "clean; grown to 12 MB", "e2fsck mount resize2fs", ""},
-		{"a later one", nil, true, nil, "clean", "e2fsck mount", ""},
-		{"repaired", map[string]fakeAnswer{"e2fsck -p": {code: 1}}, true, nil, "repaired", "e2fsck mount", ""},
-		{"repaired with force", map[string]fakeAnswer{"e2fsck -p": {code: 4}, "e2fsck -f -y": {code: 1}}, true, nil, "repaired", "e2fsck e2fsck mount", ""},
-		{"beyond repair", map[string]fakeAnswer{"e2fsck -p": {code: 8}, "e2fsck -f -y": {code: 8, output: "x\nbad magic"}}, true, nil,
-			"recreated (e2fsck gave up with exit code 8: bad magic)", "e2fsck e2fsck mke2fs mount", ""},
-		{"repaired and yet not to be mounted", nil, true, errors.New("bad superblock"), "recreated (it could not be mounted)", "e2fsck mount mke2fs mount", ""},
-		{"a dead card", map[string]fakeAnswer{"e2fsck": {code: 8}, "mke2fs": {code: 1, output: "Input/output error"}}, true, nil, "",
+		{"first boot", map[string]fakeAnswer{"resize2fs": {output: "resize2fs 1.47.0 (5-Feb-2023)\nThe filesystem on /dev/mmcblk0p2 is now 3072 (4k) blocks long.\n"}}, nil, "clean; grown to 12 MB", "e2fsck mount resize2fs", ""},
+		{"a later one", map[string]fakeAnswer{"resize2fs": {output: "The filesystem is already 3072 (4k) blocks long.  Nothing to do!\n"}}, nil, "clean", "e2fsck mount resize2fs", ""},
+		{"repaired", map[string]fakeAnswer{"e2fsck -p": {code: 1}}, nil, "repaired", "e2fsck mount resize2fs", ""},
+		{"repaired with force", map[string]fakeAnswer{"e2fsck -p": {code: 4}, "e2fsck -f -y": {code: 1}}, nil, "repaired", "e2fsck e2fsck mount resize2fs", ""},
+		{"beyond repair", map[string]fakeAnswer{"e2fsck -p": {code: 8}, "e2fsck -f -y": {code: 8, output: "x\nbad magic"}}, nil,
+			"recreated (e2fsck gave up with exit code 8: bad magic)", "e2fsck e2fsck mke2fs mount resize2fs", ""},
+		{"repaired and yet not to be mounted", nil, errors.New("bad superblock"), "recreated (it could not be mounted)", "e2fsck mount mke2fs mount resize2fs", ""},
+		{"a dead card", map[string]fakeAnswer{"e2fsck": {code: 8}, "mke2fs": {code: 1, output: "Input/output error"}}, nil, "",
 			"e2fsck e2fsck mke2fs", "replace the card"},
-		{"no e2fsck", map[string]fakeAnswer{"e2fsck": {code: -1, err: errors.New("not found")}}, true, nil, "not checked: not found", "e2fsck mount", ""},
-		{"e2fsck is broken", map[string]fakeAnswer{"e2fsck": {code: 128, output: "no library"}}, true, nil, "not checked: e2fsck ended with 128: no library", "e2fsck mount", ""},
-		{"it cannot be grown", map[string]fakeAnswer{"resize2fs": {code: 1, output: "no"}}, false, nil, "clean; it could not be grown: resize2fs ended with 1: no", "e2fsck mount resize2fs", ""},
+		{"no e2fsck", map[string]fakeAnswer{"e2fsck": {code: -1, err: errors.New("not found")}}, nil, "not checked: not found", "e2fsck mount resize2fs", ""},
+		{"e2fsck is broken", map[string]fakeAnswer{"e2fsck": {code: 128, output: "no library"}}, nil, "not checked: e2fsck ended with 128: no library", "e2fsck mount resize2fs", ""},
+		{"it cannot be grown", map[string]fakeAnswer{"resize2fs": {code: 1, output: "no"}}, nil, "clean; it could not be grown: resize2fs ended with 1: no", "e2fsck mount resize2fs", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			p, m := fakePaths(t), newFakeSystem()
 			m.answers, m.mountErr = tt.answers, tt.mount
-			has := uint32(4 << 20)
-			if tt.full {
-				has = 12 << 20
-			}
-			newDisk(t, p, has)
+			newDisk(t, p)
 			d, err := openData(t.Context(), m, p)
 			if tt.fails != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.fails) || d.mounted {
@@ -180,7 +147,7 @@ func TestOpenData(t *testing.T) {
 // A partition in use is never checked or recreated; mke2fs -F would not refuse.
 func TestDataInUseIsLeftAlone(t *testing.T) {
 	p, m := fakePaths(t), newFakeSystem()
-	newDisk(t, p, 4<<20)
+	newDisk(t, p)
 	writeFiles(t, p.Proc, map[string]string{"self/mountinfo": "28 22 179:2 / " + p.Data + " rw,noatime - ext4 /dev/mmcblk0p2 rw\n"})
 	d, err := openData(t.Context(), m, p)
 	if err != nil || !d.mounted || len(m.commandsWith("")) != 0 {

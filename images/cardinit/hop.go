@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -103,22 +104,14 @@ func (s *Slots) replaceParam(from, to string) (found bool, err error) {
 // missing or there twice.
 func findParam(line, param string) int {
 	found := -1
-	for at := 0; at < len(line); {
-		if strings.ContainsRune(" \t\r\n", rune(line[at])) {
-			at++
+	for _, word := range regexp.MustCompile(`\S+`).FindAllStringIndex(line, -1) {
+		if line[word[0]:word[1]] != param {
 			continue
 		}
-		length := strings.IndexAny(line[at:], " \t\r\n")
-		if length < 0 {
-			length = len(line) - at
+		if found >= 0 {
+			return -1
 		}
-		if line[at:at+length] == param {
-			if found >= 0 {
-				return -1
-			}
-			found = at
-		}
-		at += length
+		found = word[0]
 	}
 	return found
 }

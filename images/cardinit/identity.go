@@ -20,8 +20,8 @@ func normalizeSerial(s string) string {
 }
 
 // findSerial returns the board's serial number: from the kernel parameters, the
-// device tree, /proc/cpuinfo, or else the address of the network interface, which
-// on the first boards is derived from the serial number.
+// device tree, or else the address of the network interface, which on the first boards is
+// derived from the serial number.
 func findSerial(params KernelParams, p Paths) (string, error) {
 	if params.Serial != "" {
 		return params.Serial, nil
@@ -29,16 +29,6 @@ func findSerial(params KernelParams, p Paths) (string, error) {
 	if text, err := os.ReadFile(filepath.Join(p.Proc, "device-tree", "serial-number")); err == nil {
 		if s := normalizeSerial(string(text)); s != "" {
 			return s, nil
-		}
-	}
-	if text, err := os.ReadFile(filepath.Join(p.Proc, "cpuinfo")); err == nil {
-		for line := range strings.Lines(string(text)) {
-			name, value, _ := strings.Cut(line, ":")
-			if strings.TrimSpace(name) == "Serial" {
-				if s := normalizeSerial(value); s != "" {
-					return s, nil
-				}
-			}
 		}
 	}
 	if nic := findInterface(p.Sys); nic != "" {

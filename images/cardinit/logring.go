@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -46,8 +45,6 @@ type logRing struct {
 	mu      sync.Mutex
 	partial []byte   // guarded by mu; a line without its end yet
 	tail    []string // guarded by mu; the last lines
-	size    int64    // guarded by mu; of the newer file in memory
-	file    *os.File // guarded by mu; nil: it cannot be opened
 	pending []byte   // guarded by mu; not on the card yet, at most maxPending
 	skipped bool     // guarded by mu; some lines did not fit into pending
 }
@@ -98,29 +95,23 @@ func (l *logRing) addLine(text string) {
 	} else {
 		l.skipped = true
 	}
-	l.writeMemory(text)
+	// If memory cannot be written, the console still has the line.
+	_ = appendRing(l.paths.StateFile("log"), []byte(time.Now().UTC().Format(time.TimeOnly)+" "+text+"\n"), maxMemoryLog)
 }
 
-// writeMemory adds a line to the files in memory; mu is held. If they cannot be
-// written, the console still has the line.
-func (l *logRing) writeMemory(text string) {
-	name := l.paths.StateFile("log")
-	if l.file == nil || l.size > maxMemoryLog {
-		if l.file != nil {
-			_ = l.file.Close()
-			_ = os.Rename(name, name+".1")
-		} else if os.MkdirAll(filepath.Dir(name), 0o755) != nil {
-			return
-		}
-		l.size = 0
-		var err error
-		if l.file, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
-			l.file = nil
-			return
+// appendRing adds text to the newer of two files, name and name.1, which then has at most limit
+// bytes.
+func appendRing(name string, text []byte, limit int64) error {
+	if info, err := os.Stat(name); err == nil && info.Size()+int64(len(text)) > limit {
+		if err := os.Rename(name, name+".1"); err != nil {
+			return err
 		}
 	}
-	n, _ := io.WriteString(l.file, time.Now().UTC().Format(time.TimeOnly)+" "+text+"\n")
-	l.size += int64(n)
+	err := writeSynced(name, text, os.O_APPEND)
+	if errors.Is(err, os.ErrNotExist) {
+		err = replaceFile(name, text)
+	}
+	return err
 }
 
 // replaceControls replaces each control character by '?': a terminal would interpret it.
@@ -142,19 +133,16 @@ func (l *logRing) lastLines(n int) []string {
 
 // runConsole writes lines to the console until ctx ends, and then the waiting ones.
 func (l *logRing) runConsole(ctx context.Context, out io.Writer) {
+	write := func(line string) { _, _ = io.WriteString(out, line+"\r\n") } // the console may have no reader
 	for {
 		select {
 		case line := <-l.console:
-			_, _ = io.WriteString(out, line+"\r\n") // the console may have no reader
+			write(line)
 		case <-ctx.Done():
-			for {
-				select {
-				case line := <-l.console:
-					_, _ = io.WriteString(out, line+"\r\n")
-				default:
-					return
-				}
+			for len(l.console) > 0 {
+				write(<-l.console)
 			}
+			return
 		}
 	}
 }
@@ -193,16 +181,6 @@ func (l *logRing) saveToCard() error {
 	if len(text) == 0 {
 		return nil
 	}
-	name := l.paths.SavedFile("log")
-	if info, err := os.Stat(name); err == nil && info.Size()+int64(len(text)) > maxCardLog {
-		if err := os.Rename(name, name+".1"); err != nil {
-			return err
-		}
-	}
 	stamp := "-- " + time.Now().UTC().Format(time.RFC3339) + "\n"
-	err := writeSynced(name, append([]byte(stamp), text...), os.O_APPEND)
-	if errors.Is(err, os.ErrNotExist) {
-		err = replaceFile(name, append([]byte(stamp), text...))
-	}
-	return err
+	return appendRing(l.paths.SavedFile("log"), append([]byte(stamp), text...), maxCardLog)
 }

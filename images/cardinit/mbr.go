@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 )
 
@@ -73,60 +74,27 @@ func growEntry(mbr []byte, number int, n int64) ([]byte, partitionSpan, bool, er
 // growTable writes the larger partition into the card's first sector. One
 // sector is written completely or not at all, and the file system inside is grown
 // later, so that a power cut at any moment leaves a good card.
-func growTable(disk string, number int) (partitionSpan, bool, error) {
+func growTable(disk string, number int) (s partitionSpan, changed bool, err error) {
 	f, err := os.OpenFile(disk, os.O_RDWR, 0)
 	if err != nil {
-		return partitionSpan{}, false, fmt.Errorf("opening the card: %w", err)
+		return s, false, fmt.Errorf("opening the card: %w", err)
 	}
-	s, changed, err := growOpenDisk(f, number)
-	return s, changed, errors.Join(err, f.Close())
-}
-
-func growOpenDisk(f *os.File, number int) (partitionSpan, bool, error) {
-	size, err := f.Seek(0, 2)
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		return partitionSpan{}, false, fmt.Errorf("measuring the card: %w", err)
+		return s, false, fmt.Errorf("measuring the card: %w", err)
 	}
 	mbr := make([]byte, sectorSize)
 	if _, err := f.ReadAt(mbr, 0); err != nil {
-		return partitionSpan{}, false, fmt.Errorf("reading the partition table: %w", err)
+		return s, false, fmt.Errorf("reading the partition table: %w", err)
 	}
 	larger, s, changed, err := growEntry(mbr, number, size/sectorSize)
 	if err != nil || !changed {
 		return s, false, err
 	}
-	if _, err := f.WriteAt(larger, 0); err != nil {
-		return partitionSpan{}, false, fmt.Errorf("writing the partition table: %w", err)
-	}
-	if err := f.Sync(); err != nil {
-		return partitionSpan{}, false, fmt.Errorf("writing the partition table: %w", err)
+	_, err = f.WriteAt(larger, 0)
+	if err = errors.Join(err, f.Sync()); err != nil {
+		return s, false, fmt.Errorf("writing the partition table: %w", err)
 	}
 	return s, true, nil
-}
-
-// The fields of the superblock of ext2, 3 and 4 that give its size.
-const (
-	superAt     = 1024
-	superBlocks = 4    // low half of the number of blocks
-	superShift  = 24   // blocks have 1024 << this many bytes
-	superMagic  = 56   // 0xef53
-	superWide   = 0x60 // incompatible features; 0x80 = there is a high half
-	superHigh   = 0x150
-	wideFeature = 0x80
-)
-
-// extSize returns the size of an ext file system in bytes, 0 if super is none.
-func extSize(super []byte) int64 {
-	if len(super) < superHigh+4 || binary.LittleEndian.Uint16(super[superMagic:]) != 0xef53 {
-		return 0
-	}
-	shift := binary.LittleEndian.Uint32(super[superShift:])
-	blocks := uint64(binary.LittleEndian.Uint32(super[superBlocks:]))
-	if binary.LittleEndian.Uint32(super[superWide:])&wideFeature != 0 {
-		blocks |= uint64(binary.LittleEndian.Uint32(super[superHigh:])) << 32
-	}
-	if shift > 6 || blocks > 1<<46 {
-		return 0
-	}
-	return int64(blocks << (10 + shift))
 }

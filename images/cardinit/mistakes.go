@@ -2,6 +2,7 @@ package cardinit
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"html/template"
 	"net"
@@ -36,6 +37,9 @@ const (
 	// pageRetryDelay is the delay before listening again after an error.
 	pageRetryDelay = 5 * time.Second
 )
+
+//go:embed mistakes.html
+var mistakesPage string
 
 // pageData is the data of the page of mistakes.
 type pageData struct {
@@ -95,22 +99,3 @@ func renderMistakes(d pageData) ([]byte, error) {
 	}
 	return []byte(b.String()), nil
 }
-
-const mistakesPage = `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{{.Host}}: bramble.toml has a mistake</title>
-<style>body{font:1.125rem/1.5 system-ui,sans-serif;max-width:42rem;margin:10vh auto 0;padding:0 1.25rem}li{margin:.75em 0;overflow-wrap:anywhere}</style>
-<main>
-<h1>This board cannot start: bramble.toml has a mistake</h1>
-<ul>
-{{range .Mistakes}}<li>{{if .Line}}<strong>Line {{.Line}}{{if .Column}}, column {{.Column}}{{end}}</strong>: {{end}}{{.Text}}</li>
-{{end}}</ul>
-<p>Switch the board off, put its card into a computer, correct <code>bramble.toml</code> there, and put the card back.
-The file is the same for all cards. On a computer, <code>bramble node --check --config bramble.toml</code> finds such mistakes before a card does.</p>
-<p>{{.Host}}, serial number {{.Serial}}, {{.Version}}</p>
-</main>
-</html>
-`

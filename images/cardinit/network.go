@@ -31,9 +31,10 @@ type network struct {
 	claims      int           // link-local addresses so far that another machine had
 	dhcpTimeout time.Duration // see leaseTimeout
 
-	mu          sync.Mutex
-	current     Address       // guarded by mu; zero Own: none yet
-	haveAddress chan struct{} // closed with the first address
+	mu            sync.Mutex
+	current       Address       // guarded by mu; zero Own: none yet
+	haveAddress   chan struct{} // closed with the first address
+	announceFirst sync.Once     // closes it
 }
 
 func newNetwork(system System, p Paths, settings CardSettings, logf func(string, ...any)) *network {

@@ -35,9 +35,8 @@ func TestFindSerial(t *testing.T) {
 		want   string
 	}{
 		{"the kernel parameters first", KernelParams{Serial: "1a2b"}, map[string]string{"device-tree/serial-number": "00000000deadbeef\x00"}, nil, "1a2b"},
-		{"device tree", KernelParams{}, map[string]string{"device-tree/serial-number": "00000000DEADBEEF\x00", "cpuinfo": "Serial\t: 1\n"}, nil, "00000000deadbeef"},
-		{"cpuinfo", KernelParams{}, map[string]string{"cpuinfo": "processor\t: 0\nSerial\t\t: 0000000012345678\n"}, nil, "0000000012345678"},
-		{"a serial of noughts is none", KernelParams{}, map[string]string{"cpuinfo": "Serial\t: 0000000000000000\n"},
+		{"device tree", KernelParams{}, map[string]string{"device-tree/serial-number": "00000000DEADBEEF\x00"}, nil, "00000000deadbeef"},
+		{"a serial of noughts is none", KernelParams{}, map[string]string{"device-tree/serial-number": "0000000000000000\x00"},
 			map[string]string{"class/net/lo/type": "772\n", "class/net/usb0/type": "1\n", "class/net/usb0/address": "b8:27:eb:01:02:03\n"}, "b827eb010203"},
 		{"nothing", KernelParams{}, nil, nil, ""},
 	} {

@@ -213,15 +213,15 @@ func (s *Slots) hashFile(slot, name string) (SlotFile, error) {
 }
 
 // withBootWritable makes the boot partition writable while it runs do. What do has
-// written is on the card when it returns.
+// written is on the card when it returns. An error of do is ErrCard unless it is ErrRefused.
 func (s *Slots) withBootWritable(do func() error) error {
 	if err := s.system.Remount(s.paths.Boot, false); err != nil {
 		return fmt.Errorf("%w: %w", ErrCard, err)
 	}
 	err := do()
 	s.system.Sync()
-	if back := s.system.Remount(s.paths.Boot, true); back != nil {
-		err = errors.Join(err, fmt.Errorf("%w: %w", ErrCard, back))
+	if err = errors.Join(err, s.system.Remount(s.paths.Boot, true)); err != nil && !errors.Is(err, ErrRefused) {
+		return fmt.Errorf("%w: %w", ErrCard, err)
 	}
 	return err
 }
@@ -254,9 +254,6 @@ func (s *Slots) ReplaceSettings(text []byte) error {
 		if err == nil {
 			err = os.Remove(whole)
 		}
-		if err != nil {
-			err = fmt.Errorf("%w: %w", ErrCard, err)
-		}
 		return err
 	})
 }
@@ -268,12 +265,9 @@ func (s *Slots) overwriteByte(file string, offset int64, to byte) error {
 	return s.withBootWritable(func() error {
 		f, err := os.OpenFile(file, os.O_WRONLY, 0)
 		if err != nil {
-			return fmt.Errorf("%w: %w", ErrCard, err)
+			return err
 		}
 		_, err = f.WriteAt([]byte{to}, offset)
-		if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-			return fmt.Errorf("%w: %w", ErrCard, err)
-		}
-		return nil
+		return errors.Join(err, f.Sync(), f.Close())
 	})
 }

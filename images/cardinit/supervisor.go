@@ -2,7 +2,7 @@ package cardinit
 
 import (
 	"context"
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -46,17 +46,14 @@ type supervisor struct {
 	name   string
 	args   []string
 	now    func() time.Time
-
-	mu       sync.Mutex
-	starts   int // guarded by mu; starts of the program
-	restarts int // guarded by mu; unexpected ends since power-on
+	starts atomic.Int64 // of the program
 }
 
 // run restarts the program until it requests more than that or ctx ends, and
 // returns its last exit code.
 func (s *supervisor) run(ctx context.Context) int {
 	quickEnds := 0
-	for {
+	for restarts := 1; ; restarts++ {
 		began := s.now()
 		code := s.runOnce(ctx)
 		if ctx.Err() != nil || code == ExitHalt || code == ExitTry || code == ExitRestart {
@@ -66,10 +63,6 @@ func (s *supervisor) run(ctx context.Context) int {
 			quickEnds = 1
 		}
 		delay := restartDelay(quickEnds)
-		s.mu.Lock()
-		s.restarts++
-		restarts := s.restarts
-		s.mu.Unlock()
 		last := s.log.lastLines(maxLastLines)
 		s.log.logf("board program ended with exit code %d; restarting it in %v", code, delay)
 		// The file is in memory. Full memory shows elsewhere.
@@ -86,9 +79,7 @@ func (s *supervisor) runOnce(ctx context.Context) int {
 		s.log.logf("%v", err)
 		return -1
 	}
-	s.mu.Lock()
-	s.starts++
-	s.mu.Unlock()
+	s.starts.Add(1)
 	ended := make(chan int, 1)
 	go func() { ended <- p.Wait() }()
 	select {
@@ -106,10 +97,4 @@ func (s *supervisor) runOnce(ctx context.Context) int {
 		p.Send(Kill)
 		return <-ended
 	}
-}
-
-func (s *supervisor) startCount() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.starts
 }

@@ -116,16 +116,8 @@ type blkpgPartition struct {
 	names         [128]byte
 }
 
-// blkpgArg is struct blkpg_ioctl_arg of linux/blkpg.h.
-type blkpgArg struct {
-	op, flags, length int32
-	data              unsafe.Pointer
-}
-
-// blkpgResize is BLKPG_RESIZE_PARTITION of linux/blkpg.h: it works while another
-// partition of the disk is mounted, which rereading the whole table does not.
-const blkpgResize = 3
-
+// GrowPartition works while another partition of the disk is mounted, which rereading
+// the whole table does not.
 func (linuxSystem) GrowPartition(disk string, number int, start, length int64) error {
 	f, err := os.OpenFile(disk, os.O_RDWR, 0)
 	if err != nil {
@@ -133,7 +125,7 @@ func (linuxSystem) GrowPartition(disk string, number int, start, length int64) e
 	}
 	defer f.Close()
 	p := blkpgPartition{start: start, length: length, number: int32(number)}
-	arg := blkpgArg{op: blkpgResize, length: int32(unsafe.Sizeof(p)), data: unsafe.Pointer(&p)}
+	arg := unix.BlkpgIoctlArg{Op: unix.BLKPG_RESIZE_PARTITION, Datalen: int32(unsafe.Sizeof(p)), Data: (*byte)(unsafe.Pointer(&p))}
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.BLKPG, uintptr(unsafe.Pointer(&arg))); errno != 0 {
 		return fmt.Errorf("setting the larger partition in the kernel: %w", errno)
 	}

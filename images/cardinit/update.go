@@ -86,14 +86,14 @@ func (s *Slots) Begin(signed string) (missing []SlotFile, err error) {
 	}
 	err = s.withBootWritable(func() error {
 		if err := os.MkdirAll(filepath.Join(s.paths.Boot, other), 0o755); err != nil {
-			return fmt.Errorf("%w: %w", ErrCard, err)
+			return err
 		}
 		if err := os.Remove(s.filePath(other, VersionFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("%w: %w", ErrCard, err)
+			return err
 		}
 		s.system.Sync()
 		if err := writeSynced(s.filePath(other, SignatureFile), []byte(m.Signature), os.O_TRUNC); err != nil {
-			return fmt.Errorf("%w: %w", ErrCard, err)
+			return err
 		}
 		present, err := s.listFiles(other)
 		if err != nil {
@@ -102,7 +102,7 @@ func (s *Slots) Begin(signed string) (missing []SlotFile, err error) {
 		for _, f := range present {
 			if !slices.Contains(m.Files, f) {
 				if err := os.Remove(s.filePath(other, f.Name)); err != nil {
-					return fmt.Errorf("%w: %w", ErrCard, err)
+					return err
 				}
 			}
 		}
@@ -209,12 +209,12 @@ func (s *Slots) putFile(f SlotFile, from io.Reader) error {
 func writeHashed(name string, f SlotFile, from io.Reader) error {
 	out, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCard, err)
+		return err
 	}
 	hash := sha256.New()
 	n, err := io.Copy(io.MultiWriter(out, hash), io.LimitReader(from, f.Size+1))
 	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
-		return fmt.Errorf("%w: writing %s: %w", ErrCard, f.Name, err)
+		return fmt.Errorf("writing %s: %w", f.Name, err)
 	}
 	if n != f.Size || hex.EncodeToString(hash.Sum(nil)) != f.SHA256 {
 		return fmt.Errorf("%w: %s arrived damaged", ErrRefused, f.Name)
@@ -264,10 +264,7 @@ func (s *Slots) Seal(version string) error {
 		return err
 	}
 	return s.withBootWritable(func() error {
-		if err := writeSynced(s.filePath(OtherSlot(s.running), VersionFile), []byte(version+"\n"), os.O_TRUNC); err != nil {
-			return fmt.Errorf("%w: %w", ErrCard, err)
-		}
-		return nil
+		return writeSynced(s.filePath(OtherSlot(s.running), VersionFile), []byte(version+"\n"), os.O_TRUNC)
 	})
 }
 

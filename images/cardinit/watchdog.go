@@ -84,7 +84,7 @@ func (h *healthProbe) checkHealth(ctx context.Context) error {
 type watchdogFeeder struct {
 	device      io.WriteCloser
 	checkHealth func(context.Context) error
-	startCount  func() int // the number of the program's starts
+	startCount  func() int64 // the number of the program's starts
 	logf        func(format string, args ...any)
 
 	cancel context.CancelFunc
@@ -93,7 +93,7 @@ type watchdogFeeder struct {
 }
 
 // startWatchdogFeeder starts feeding. It goes on until stop.
-func startWatchdogFeeder(device io.WriteCloser, checkHealth func(context.Context) error, startCount func() int, logf func(string, ...any)) *watchdogFeeder {
+func startWatchdogFeeder(device io.WriteCloser, checkHealth func(context.Context) error, startCount func() int64, logf func(string, ...any)) *watchdogFeeder {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &watchdogFeeder{device: device, checkHealth: checkHealth, startCount: startCount, logf: logf, cancel: cancel, done: make(chan struct{})}
 	go f.run(ctx)
@@ -126,7 +126,7 @@ func (w *watchdogFeeder) run(ctx context.Context) {
 	policy := livenessPolicy{since: time.Now(), grace: graceAfterStart}
 	tick := time.NewTicker(feedInterval)
 	defer tick.Stop()
-	seenStarts, starving := 0, false
+	seenStarts, starving := int64(0), false
 	for ctx.Err() == nil {
 		starts := w.startCount()
 		err := w.checkHealth(ctx)

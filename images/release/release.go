@@ -78,7 +78,7 @@ func Open(path string) (Release, error) {
 }
 
 func (f *fatVolume) readSlot() (Release, error) {
-	top, err := f.readRoot()
+	top, err := f.readFolder(f.root)
 	if err != nil {
 		return Release{}, err
 	}

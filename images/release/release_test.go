@@ -15,10 +15,9 @@ import (
 	"bramble/images/cardinit"
 )
 
-// fatImage makes a card image with one FAT partition by hand: FAT16 or, if wide,
-// FAT32; each file takes clusters that do not follow one another.
+// fatImage makes a card image with one FAT32 partition by hand: each file takes clusters
+// that do not follow one another.
 type fatImage struct {
-	wide  bool
 	bytes []byte
 	next  uint32
 }
@@ -27,23 +26,12 @@ const (
 	testStart    = 8 // sectors
 	testReserved = 4
 	testClusters = 5000
-	testRoots    = 64
 )
 
-func newFATImage(wide bool) *fatImage {
-	width := 2
-	if wide {
-		width = 4
-	}
-	table := (testClusters + 2) * width / sector
-	table++
-	c := &fatImage{wide: wide, next: 3}
-	roots := testRoots * entrySize / sector
-	if wide {
-		roots = 0
-	}
-	total := testReserved + 2*table + roots + testClusters
-	c.bytes = make([]byte, (testStart+total)*sector)
+func newFATImage() *fatImage {
+	const table = (testClusters+2)*entryWidth/sector + 1
+	const total = testReserved + 2*table + testClusters
+	c := &fatImage{next: 3, bytes: make([]byte, (testStart+total)*sector)}
 	put16 := func(at int, v int) { binary.LittleEndian.PutUint16(c.bytes[at:], uint16(v)) }
 	put32 := func(at int, v int) { binary.LittleEndian.PutUint32(c.bytes[at:], uint32(v)) }
 	put32(446+8, testStart)
@@ -52,26 +40,15 @@ func newFATImage(wide bool) *fatImage {
 	put16(b+11, sector)
 	c.bytes[b+13], c.bytes[b+16] = 1, 2
 	put16(b+14, testReserved)
-	if wide {
-		put32(b+32, total)
-		put32(b+36, table)
-		put32(b+44, 2)
-		c.linkClusters(2, 0x0fffffff)
-	} else {
-		put16(b+17, testRoots)
-		put16(b+19, total)
-		put16(b+22, table)
-	}
+	put32(b+32, total)
+	put32(b+36, table)
+	put32(b+44, 2)
+	c.linkClusters(2, 0x0fffffff)
 	return c
 }
 
 func (f *fatImage) linkClusters(from, to uint32) {
-	at := (testStart + testReserved) * sector
-	if f.wide {
-		binary.LittleEndian.PutUint32(f.bytes[at+int(from)*4:], to)
-	} else {
-		binary.LittleEndian.PutUint16(f.bytes[at+int(from)*2:], uint16(to))
-	}
+	binary.LittleEndian.PutUint32(f.bytes[(testStart+testReserved)*sector+int(from)*entryWidth:], to)
 }
 
 func (f *fatImage) clusterOffset(cluster uint32) int {
@@ -106,7 +83,6 @@ func listing(name string, folder bool, first uint32, size int) []byte {
 	if len(stem) <= 8 && len(ending) <= 3 {
 		copy(e, strings.ToUpper(stem))
 		copy(e[8:], strings.ToUpper(ending))
-		e[12] = lowerStem | lowerEnding
 	} else {
 		copy(e, "LONG~1  DTB")
 	}
@@ -140,8 +116,8 @@ func listing(name string, folder bool, first uint32, size int) []byte {
 }
 
 // imageWith is a card with a slot of these files.
-func imageWith(wide bool, files map[string]string) *fatImage {
-	c := newFATImage(wide)
+func imageWith(files map[string]string) *fatImage {
+	c := newFATImage()
 	slot := slices.Concat(listing(".", true, 0, 0), listing("..", true, 0, 0))
 	var order []string
 	for name := range files {
@@ -152,13 +128,7 @@ func imageWith(wide bool, files map[string]string) *fatImage {
 		slot = append(slot, listing(name, false, c.writeContent([]byte(files[name])), len(files[name]))...)
 	}
 	top := slices.Concat(listing("config.txt", false, 0, 0), listing("a", true, c.writeContent(append(slot, make([]byte, entrySize)...)), 0))
-	if wide {
-		copy(c.bytes[c.clusterOffset(2):], top)
-	} else {
-		v := &fatVolume{}
-		_ = v.parseBootSector(c.bytes[testStart*sector:][:sector])
-		copy(c.bytes[testStart*sector+int(v.rootAt):], top)
-	}
+	copy(c.bytes[c.clusterOffset(2):], top)
 	return c
 }
 
@@ -179,51 +149,49 @@ func openBytes(t *testing.T, content []byte) (Release, error) {
 }
 
 func TestReleaseOfAnImage(t *testing.T) {
-	for _, wide := range []bool{false, true} {
-		files := goodFiles()
-		r, err := openBytes(t, imageWith(wide, files).bytes)
-		if err != nil {
-			t.Fatal(err)
+	files := goodFiles()
+	r, err := openBytes(t, imageWith(files).bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := r.ForSlot("b")
+	if b.Version != "v1.2.3" || len(b.Files) != 4 || len(r.Files) != 3 {
+		t.Errorf("the release is %+v", b.SlotManifest)
+	}
+	for name, content := range b.Content {
+		want := files[name]
+		if name == "cmdline.txt" {
+			want = "console=ttyAMA0 bramble.slot=b panic=10\n"
 		}
-		b := r.ForSlot("b")
-		if b.Version != "v1.2.3" || len(b.Files) != 4 || len(r.Files) != 3 {
-			t.Errorf("the release is %+v", b.SlotManifest)
+		if string(content) != want {
+			t.Errorf("%s is not what was put there: %d bytes", name, len(content))
 		}
-		for name, content := range b.Content {
-			want := files[name]
-			if name == "cmdline.txt" {
-				want = "console=ttyAMA0 bramble.slot=b panic=10\n"
-			}
-			if string(content) != want {
-				t.Errorf("%s is not what was put there: %d bytes", name, len(content))
-			}
-		}
-		// The statement has the kernel parameters of both slots.
-		s := r.Statement(time.Unix(1, 0))
-		if len(s.Files) != len(b.Files)+1 || s.Files[3].Name != "a/cmdline.txt" || s.Files[4].Name != "b/cmdline.txt" ||
-			s.Files[4].SHA256 != b.Files[3].SHA256 || s.Files[3].SHA256 != r.ForSlot("a").Files[3].SHA256 || s.Version != r.Version {
-			t.Errorf("the statement is %+v", s)
-		}
-		private, _ := cardinit.NewUpdateKey()
-		if files["slot.sig"], err = s.Sign(private); err != nil {
-			t.Fatal(err)
-		}
-		if r, err = openBytes(t, imageWith(wide, files).bytes); err != nil || r.Signature != files["slot.sig"] || len(r.ForSlot("b").Files) != 4 {
-			t.Errorf("the signed release is %+v (%v)", r.SlotManifest, err)
-		}
+	}
+	// The statement has the kernel parameters of both slots.
+	s := r.Statement(time.Unix(1, 0))
+	if len(s.Files) != len(b.Files)+1 || s.Files[3].Name != "a/cmdline.txt" || s.Files[4].Name != "b/cmdline.txt" ||
+		s.Files[4].SHA256 != b.Files[3].SHA256 || s.Files[3].SHA256 != r.ForSlot("a").Files[3].SHA256 || s.Version != r.Version {
+		t.Errorf("the statement is %+v", s)
+	}
+	private, _ := cardinit.NewUpdateKey()
+	if files["slot.sig"], err = s.Sign(private); err != nil {
+		t.Fatal(err)
+	}
+	if r, err = openBytes(t, imageWith(files).bytes); err != nil || r.Signature != files["slot.sig"] || len(r.ForSlot("b").Files) != 4 {
+		t.Errorf("the signed release is %+v (%v)", r.SlotManifest, err)
 	}
 }
 
 func TestNoImage(t *testing.T) {
 	change := func(edit func(*fatImage)) []byte {
-		c := imageWith(true, goodFiles())
+		c := imageWith(goodFiles())
 		edit(c)
 		return c.bytes
 	}
 	without := func(name string) []byte {
 		files := goodFiles()
 		delete(files, name)
-		return imageWith(true, files).bytes
+		return imageWith(files).bytes
 	}
 	boot := testStart * sector
 	for name, content := range map[string][]byte{
@@ -234,13 +202,14 @@ func TestNoImage(t *testing.T) {
 		"cluster of nothing": change(func(c *fatImage) { c.bytes[boot+13] = 0 }),
 		"odd cluster":        change(func(c *fatImage) { c.bytes[boot+13] = 3 }),
 		"huge sectors":       change(func(c *fatImage) { c.bytes[boot+12] = 0x10 }),
+		"FAT16":              change(func(c *fatImage) { c.bytes[boot+17] = 64 }),
 		"short table":        change(func(c *fatImage) { c.bytes[boot+36], c.bytes[boot+37] = 1, 0 }),
 		"chain in a circle": change(func(c *fatImage) {
 			c.linkClusters(2, 2)
 			copy(c.bytes[c.clusterOffset(2):], bytes.Repeat([]byte{0xe5}, sector))
 		}),
-		"chain to nowhere": change(func(c *fatImage) { c.linkClusters(3, 0x00ffff00) }),
-		"cut off":          imageWith(true, goodFiles()).bytes[:40*sector],
+		"chain to nowhere": change(func(c *fatImage) { c.linkClusters(7, 0x00ffff00) }),
+		"cut off":          imageWith(goodFiles()).bytes[:40*sector],
 		"no kernel":        without("vmlinuz"),
 		"no version":       without("slot.txt"),
 		"no parameters":    without("cmdline.txt"),
@@ -271,10 +240,8 @@ func (e endless) ReadAt(p []byte, at int64) (int, error) {
 // FuzzVolume: no first sectors of a card make the reader panic, read without
 // end, or give out a release that a board would refuse.
 func FuzzVolume(f *testing.F) {
-	for _, wide := range []bool{false, true} {
-		c := imageWith(wide, map[string]string{"vmlinuz": "k", "initrd.img": "i", "cmdline.txt": "bramble.slot=a", "slot.txt": "v1"})
-		f.Add(c.bytes[:fuzzed])
-	}
+	c := imageWith(map[string]string{"vmlinuz": "k", "initrd.img": "i", "cmdline.txt": "bramble.slot=a", "slot.txt": "v1"})
+	f.Add(c.bytes[:fuzzed])
 	f.Fuzz(func(t *testing.T, content []byte) {
 		v, err := openVolume(endless(content))
 		if err != nil {
