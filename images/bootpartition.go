@@ -53,10 +53,6 @@ func (b *bootPartition) addFile(name string, content []byte) error {
 	if err := writeFile(file, content); err != nil {
 		return err
 	}
-	// FAT's read-only attribute follows the file mode, so set it regardless of the umask.
-	if err := os.Chmod(file, 0o644); err != nil {
-		return fmt.Errorf("writing a file: %w", err)
-	}
 	b.names = append(b.names, name)
 	b.bytes += roundToClusters(int64(len(content)))
 	return nil
@@ -127,7 +123,7 @@ func (b *builder) addFirmware(c *bootPartition) error {
 		names = append(names, "start4.elf", "fixup4.dat", "start4cd.elf", "fixup4cd.dat")
 	}
 	for _, name := range names {
-		content, err := os.ReadFile(filepath.Join(b.packageRoot(firmwarePackage), "usr/lib/raspi-firmware", name))
+		content, err := os.ReadFile(filepath.Join(b.packageRoot(allArchitectures), "usr/lib/raspi-firmware", name))
 		if err != nil {
 			return fmt.Errorf("the firmware: %w", err)
 		}

@@ -55,7 +55,6 @@ type builder struct {
 	tools   toolbox
 	work    string // a temporary folder
 	options Options
-	roots   map[string]string // the folders of the unpacked packages, by rootName
 	binary  goProgram
 }
 

@@ -20,19 +20,6 @@ func writeFile(name string, content []byte) error {
 	return nil
 }
 
-// makeEmptyFile creates a file of zeros.
-func makeEmptyFile(file string, bytes int64) error {
-	f, err := os.Create(file)
-	if err != nil {
-		return fmt.Errorf("creating a file: %w", err)
-	}
-	if err := f.Truncate(bytes); err != nil {
-		f.Close()
-		return fmt.Errorf("creating a file: %w", err)
-	}
-	return f.Close()
-}
-
 // hashFile returns the SHA-256 of a file, in hex.
 func hashFile(name string) (string, error) {
 	f, err := os.Open(name)

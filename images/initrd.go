@@ -59,7 +59,7 @@ func (b *builder) makeInitrd(ctx context.Context, kernels []kernelPackage) ([]by
 	if err := b.addPrograms(t, kernels); err != nil {
 		return nil, err
 	}
-	certificates, err := joinCertificates(b.packageRoot("ca-certificates"))
+	certificates, err := joinCertificates(b.packageRoot(allArchitectures))
 	if err != nil {
 		return nil, err
 	}
@@ -139,31 +139,18 @@ func (b *builder) addProgram(t cpioTree, architecture, from, name, folder string
 		return err
 	}
 	t.putFile(name, 0o755, content)
-	loader, libraries, err := linkedWith(content)
+	libraries, err := linkedWith(content)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	if loader != "" {
-		libraries = append(libraries, filepath.Base(loader))
-	}
-	for len(libraries) > 0 {
-		library := libraries[0]
-		libraries = libraries[1:]
+	for _, library := range libraries {
 		at := folder + "/" + library
 		if _, have := t[at]; have {
 			continue
 		}
-		from := "lib/" + libraryTriplet(architecture) + "/" + library
-		content, err := b.readFirstOf(architecture, from, "usr/"+from)
-		if err != nil {
+		if err := b.addProgram(t, architecture, "lib/"+libraryTriplet(architecture)+"/"+library, at, folder); err != nil {
 			return err
 		}
-		t.putFile(at, 0o755, content)
-		_, more, err := linkedWith(content)
-		if err != nil {
-			return fmt.Errorf("%s: %w", library, err)
-		}
-		libraries = append(libraries, more...)
 	}
 	return nil
 }
@@ -172,36 +159,32 @@ func (b *builder) addProgram(t cpioTree, architecture, from, name, folder string
 // paths that one of them has.
 func (b *builder) readFirstOf(architecture string, paths ...string) ([]byte, error) {
 	for _, path := range paths {
-		for _, pkg := range b.lock.Packages {
-			if pkg.Architecture != architecture {
-				continue
-			}
-			content, err := os.ReadFile(filepath.Join(b.roots[rootName(pkg.Name, architecture)], path))
-			if err == nil || !errors.Is(err, fs.ErrNotExist) {
-				return content, err
-			}
+		content, err := os.ReadFile(filepath.Join(b.packageRoot(architecture), path))
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return content, err
 		}
 	}
 	return nil, fmt.Errorf("no package for %s has %s: a package is missing from the list", architecture, paths[0])
 }
 
-// linkedWith returns the loader, "" for none, and the libraries of a program.
-func linkedWith(program []byte) (loader string, libraries []string, err error) {
+// linkedWith returns the loader of a program, if it has one, and its libraries.
+func linkedWith(program []byte) ([]string, error) {
 	f, err := elf.NewFile(bytes.NewReader(program))
 	if err != nil {
-		return "", nil, fmt.Errorf("reading the list of its libraries: %w", err)
+		return nil, fmt.Errorf("reading the list of its libraries: %w", err)
+	}
+	libraries, err := f.ImportedLibraries()
+	if err != nil {
+		return nil, fmt.Errorf("reading the list of its libraries: %w", err)
 	}
 	if interp := f.Section(".interp"); interp != nil {
-		b, err := interp.Data()
+		loader, err := interp.Data()
 		if err != nil {
-			return "", nil, fmt.Errorf("reading its loader: %w", err)
+			return nil, fmt.Errorf("reading its loader: %w", err)
 		}
-		loader = strings.TrimRight(string(b), "\x00")
+		libraries = append(libraries, path.Base(strings.TrimRight(string(loader), "\x00")))
 	}
-	if libraries, err = f.ImportedLibraries(); err != nil {
-		return "", nil, fmt.Errorf("reading the list of its libraries: %w", err)
-	}
-	return loader, libraries, nil
+	return libraries, nil
 }
 
 // joinCertificates joins the certificates of the authorities that Debian trusts, as

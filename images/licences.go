@@ -5,30 +5,29 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime/debug"
 	"strings"
-	"unicode"
 )
 
 // addPackageLicences adds the copyright file of each Debian package.
 func (b *builder) addPackageLicences(c *bootPartition) error {
 	added := map[string]string{} // text by package name
 	for _, pkg := range b.lock.Packages {
-		text, err := os.ReadFile(filepath.Join(b.roots[rootName(pkg.Name, pkg.Architecture)], "usr/share/doc", pkg.Name, "copyright"))
+		content, err := os.ReadFile(filepath.Join(b.packageRoot(pkg.Architecture), "usr/share/doc", pkg.Name, "copyright"))
 		if err != nil {
 			return fmt.Errorf("the licence of %s: %w", pkg.Name, err)
 		}
-		name := "licences/" + pkg.Name + ".txt"
+		name, text := "licences/"+pkg.Name+".txt", string(content)
 		switch other, found := added[pkg.Name]; { // for another architecture, mostly with the same text
-		case found && other == string(text):
+		case found && other == text:
 			continue
 		case found:
-			name = "licences/" + rootName(pkg.Name, pkg.Architecture) + ".txt"
+			name = "licences/" + pkg.Name + "_" + pkg.Architecture + ".txt"
+		default:
+			added[pkg.Name] = text
 		}
-		if _, found := added[pkg.Name]; !found {
-			added[pkg.Name] = string(text)
-		}
-		if err := c.addFile(name, text); err != nil {
+		if err := c.addFile(name, content); err != nil {
 			return err
 		}
 	}
@@ -40,7 +39,7 @@ const licencesPackage = "base-files"
 
 // addCommonLicences adds those texts.
 func (b *builder) addCommonLicences(c *bootPartition) error {
-	folder := filepath.Join(b.packageRoot(licencesPackage), "usr/share/common-licenses")
+	folder := filepath.Join(b.packageRoot(armv6Platform().architecture), "usr/share/common-licenses")
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return fmt.Errorf("the common licences: %w", err)
@@ -115,15 +114,7 @@ func (b *builder) moduleLicences(ctx context.Context) (lines, texts string, err 
 
 // escapePath escapes capital letters like the module cache: "!" and the small letter.
 func escapePath(p string) string {
-	var b strings.Builder
-	for _, r := range p {
-		if unicode.IsUpper(r) {
-			b.WriteByte('!')
-			r = unicode.ToLower(r)
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
+	return regexp.MustCompile(`[A-Z]`).ReplaceAllStringFunc(p, func(s string) string { return "!" + strings.ToLower(s) })
 }
 
 // licenceText returns the text of a module's licence, "" if it is not found.

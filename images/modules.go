@@ -77,7 +77,7 @@ const kernelPrefix = "linux-image-"
 func (b *builder) findKernel(p platform) (kernelPackage, error) {
 	for _, pkg := range b.lock.Packages {
 		if p.isKernel(pkg) {
-			return kernelPackage{p, b.roots[rootName(pkg.Name, pkg.Architecture)], strings.TrimPrefix(pkg.Name, kernelPrefix)}, nil
+			return kernelPackage{p, b.packageRoot(p.architecture), strings.TrimPrefix(pkg.Name, kernelPrefix)}, nil
 		}
 	}
 	return kernelPackage{}, fmt.Errorf("%w: it has no package %s…%s, the kernel for %s", ErrBadLock, kernelPrefix, p.flavour, p.name)
@@ -108,25 +108,16 @@ func (k kernelPackage) stageModules(ctx context.Context, t toolbox, into string)
 		return err
 	}
 	to := filepath.Join(into, "lib/modules", k.version)
-	for _, name := range files {
+	for _, name := range append(files, "modules.order", "modules.builtin", "modules.builtin.modinfo") {
 		content, err := os.ReadFile(filepath.Join(from, name))
 		if err != nil {
-			return fmt.Errorf("reading a module: %w", err)
+			return fmt.Errorf("reading the kernel's modules: %w", err)
 		}
 		if plain, compressed := strings.CutSuffix(name, ".xz"); compressed { // the card's busybox loads only plain ones
 			if content, err = t.run(ctx, "xz", "--decompress", "--stdout", filepath.Join(from, name)); err != nil {
 				return fmt.Errorf("unpacking a module: %w", err)
 			}
 			name = plain
-		}
-		if err := writeFile(filepath.Join(to, name), content); err != nil {
-			return err
-		}
-	}
-	for _, name := range []string{"modules.order", "modules.builtin", "modules.builtin.modinfo"} {
-		content, err := os.ReadFile(filepath.Join(from, name))
-		if err != nil {
-			return fmt.Errorf("reading the kernel's lists: %w", err)
 		}
 		if err := writeFile(filepath.Join(to, name), content); err != nil {
 			return err

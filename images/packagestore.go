@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -97,7 +98,7 @@ func downloadFile(ctx context.Context, t toolbox, url, file, sum string) error {
 	}()
 	// In the user's own environment, which may name a proxy.
 	if _, err := t.runWithEnv(ctx, append(os.Environ(), "LC_ALL=C"), aptHelper, args...); err != nil {
-		if hasExited(err) && strings.Contains(err.Error(), "404  Not Found") {
+		if _, exited := errors.AsType[*exec.ExitError](err); exited && strings.Contains(err.Error(), "404  Not Found") {
 			return fmt.Errorf("%w (%s)", ErrPackageGone, url)
 		}
 		return fmt.Errorf("downloading %s: %w", url, err)

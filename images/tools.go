@@ -3,7 +3,6 @@ package images
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -62,13 +61,10 @@ func findTools(need ...tool) (toolbox, error) {
 	found := toolbox{at: map[string]string{}}
 	var names, packages []string
 	for _, t := range need {
-		if file, err := exec.LookPath(t.name); err == nil {
-			found.at[t.name] = file
-			continue
-		}
-		for _, dir := range extraToolFolders() {
+		for _, dir := range append([]string{""}, extraToolFolders()...) { // "": those in PATH
 			if file, err := exec.LookPath(filepath.Join(dir, t.name)); err == nil {
 				found.at[t.name] = file
+				break
 			}
 		}
 		if found.at[t.name] != "" {
@@ -98,18 +94,14 @@ const maxComplaint = 600
 
 // run runs one program and returns its output. The error repeats its error output.
 func (t toolbox) run(ctx context.Context, name string, args ...string) ([]byte, error) {
-	return t.runWithEnv(ctx, nil, name, args...)
+	return t.runWithEnv(ctx, t.cleanEnv(), name, args...)
 }
 
 // runWithEnv is run with other environment variables.
 func (t toolbox) runWithEnv(ctx context.Context, env []string, name string, args ...string) ([]byte, error) {
 	var out, complaint bytes.Buffer
 	cmd := exec.CommandContext(ctx, t.at[name], args...)
-	cmd.Stdout, cmd.Stderr = &out, &complaint
-	if env == nil {
-		env = t.cleanEnv()
-	}
-	cmd.Env = env
+	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &complaint, env
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -130,10 +122,4 @@ func (t toolbox) cleanEnv() []string {
 		"SOURCE_DATE_EPOCH=" + seconds, "E2FSPROGS_FAKE_TIME=" + seconds,
 		"MKE2FS_CONFIG=" + filepath.Join(t.home, "none"), "MTOOLSRC=/dev/null", "MTOOLS_SKIP_CHECK=1",
 	}
-}
-
-// hasExited reports whether err is from a program that ran and failed.
-func hasExited(err error) bool {
-	_, ok := errors.AsType[*exec.ExitError](err)
-	return ok
 }

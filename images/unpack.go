@@ -14,7 +14,6 @@ func (b *builder) fetchPackages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.roots = map[string]string{}
 	b.lock.Packages = slices.DeleteFunc(b.lock.Packages, func(pkg Package) bool {
 		return pkg.Architecture != allArchitectures &&
 			!slices.ContainsFunc(b.options.platforms(), func(pl platform) bool { return pl.architecture == pkg.Architecture })
@@ -29,14 +28,13 @@ func (b *builder) fetchPackages(ctx context.Context) error {
 			from = "downloaded"
 		}
 		b.options.progressf("package %2d of %d, %s: %s", i+1, len(b.lock.Packages), from, pkg.Name)
-		root := filepath.Join(b.work, "packages", rootName(pkg.Name, pkg.Architecture))
+		root := b.packageRoot(pkg.Architecture)
 		if err := os.MkdirAll(root, 0o755); err != nil {
 			return fmt.Errorf("creating a folder for %s: %w", pkg.Name, err)
 		}
 		if _, err := b.tools.run(ctx, "dpkg-deb", "--extract", file, root); err != nil {
 			return fmt.Errorf("unpacking %s: %w", pkg.Name, err)
 		}
-		b.roots[rootName(pkg.Name, pkg.Architecture)] = root
 	}
 	return nil
 }
@@ -44,12 +42,11 @@ func (b *builder) fetchPackages(ctx context.Context) error {
 // allArchitectures is the architecture of a package that suits any machine.
 const allArchitectures = "all"
 
-func rootName(name, architecture string) string { return name + "_" + architecture }
-
-// packageRoot returns the folder of a package that all cards have.
-func (b *builder) packageRoot(name string) string {
-	if root, found := b.roots[rootName(name, allArchitectures)]; found {
-		return root
+// packageRoot returns the folder with the unpacked packages of an architecture. Packages that
+// suit any machine are with those of the first boards, which all cards have.
+func (b *builder) packageRoot(architecture string) string {
+	if architecture == allArchitectures {
+		architecture = armv6Platform().architecture
 	}
-	return b.roots[rootName(name, armv6Platform().architecture)]
+	return filepath.Join(b.work, "packages", architecture)
 }

@@ -2,11 +2,9 @@ package images
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
+	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path"
@@ -65,25 +63,24 @@ func (b bootPartition) writeImage(ctx context.Context, t toolbox, o Options) (Bu
 		return BuildResult{}, fmt.Errorf("the boot partition is too small by %d KB, counting the room for an update: make the shop's folder smaller", over/1000+1)
 	}
 	o.progressf("boot partition: %d KB of %d, and as much again for updates", b.bytes/1000, b.layout.boot/1000)
-	boot := filepath.Join(filepath.Dir(b.stage), "boot.img")
-	if err := b.makeFAT(ctx, t, boot); err != nil {
-		return BuildResult{}, err
-	}
-	data := filepath.Join(filepath.Dir(b.stage), "data.img")
-	if err := makeExt4(ctx, t, data); err != nil {
-		return BuildResult{}, err
-	}
-	part, err := os.CreateTemp(filepath.Dir(o.Out), "."+filepath.Base(o.Out)+".*")
+	part, err := os.CreateTemp(filepath.Dir(o.Out), "."+filepath.Base(o.Out)+".*") // for the user alone: it has the rack key
 	if err != nil {
 		return BuildResult{}, fmt.Errorf("writing the image: %w", err)
 	}
 	defer os.Remove(part.Name()) // fails once it is renamed
-	sum, err := b.layout.assembleImage(part, boot, data)
-	if err != nil {
-		part.Close()
+	defer part.Close()
+	_, err = part.WriteAt(b.layout.partitionTable(), 0)
+	if err = errors.Join(err, part.Truncate(b.layout.imageSize())); err != nil {
 		return BuildResult{}, fmt.Errorf("writing the image: %w", err)
 	}
-	if err := part.Close(); err != nil {
+	if err := b.makeFAT(ctx, t, part.Name()); err != nil {
+		return BuildResult{}, err
+	}
+	if err := b.layout.makeExt4(ctx, t, part.Name()); err != nil {
+		return BuildResult{}, err
+	}
+	sum, err := hashFile(part.Name())
+	if err = errors.Join(err, part.Sync()); err != nil {
 		return BuildResult{}, fmt.Errorf("writing the image: %w", err)
 	}
 	if o.Manifest != "" {
@@ -101,14 +98,13 @@ func (b bootPartition) writeImage(ctx context.Context, t toolbox, o Options) (Bu
 	return BuildResult{Bytes: b.layout.imageSize(), SHA256: sum, Version: b.version}, nil
 }
 
-func (b bootPartition) makeFAT(ctx context.Context, t toolbox, file string) error {
-	if err := makeEmptyFile(file, b.layout.boot); err != nil {
-		return err
-	}
+// makeFAT creates and fills the boot partition inside the image.
+func (b bootPartition) makeFAT(ctx context.Context, t toolbox, image string) error {
 	if _, err := t.run(ctx, "mkfs.vfat", "-F", "32", "-s", "1", "-n", bootLabel, "--invariant",
-		"-h", strconv.Itoa(bootStart/sector), file); err != nil {
+		"-h", strconv.Itoa(bootStart/sector), "--offset", strconv.Itoa(bootStart/sector), image, strconv.FormatInt(b.layout.boot>>10, 10)); err != nil {
 		return fmt.Errorf("creating the boot partition: %w", err)
 	}
+	partition := fmt.Sprintf("%s@@%d", image, bootStart)
 	// Folders one by one, in order: the place of a file must not depend on the order in
 	// which a folder is listed.
 	folders := map[string][]string{firstSlot: nil, secondSlot: nil, shopFolder: nil}
@@ -123,13 +119,13 @@ func (b bootPartition) makeFAT(ctx context.Context, t toolbox, file string) erro
 	}
 	for _, dir := range slices.Sorted(maps.Keys(folders)) { // a folder before those inside it
 		if dir != "." {
-			if _, err := t.run(ctx, "mmd", "-i", file, "::/"+dir); err != nil {
+			if _, err := t.run(ctx, "mmd", "-i", partition, "::/"+dir); err != nil {
 				return fmt.Errorf("filling the boot partition: %w", err)
 			}
 		}
 		if files := folders[dir]; len(files) > 0 {
 			slices.Sort(files)
-			args := append([]string{"-i", file, "-Q"}, files...)
+			args := append([]string{"-i", partition, "-Q"}, files...)
 			if _, err := t.run(ctx, "mcopy", append(args, "::/"+dir+"/")...); err != nil {
 				return fmt.Errorf("filling the boot partition: %w", err)
 			}
@@ -138,49 +134,17 @@ func (b bootPartition) makeFAT(ctx context.Context, t toolbox, file string) erro
 	return nil
 }
 
-// makeExt4 creates the data partition's file system, empty, but prepared to grow: with
-// group descriptors for 512 GB, and 512 inodes per group of 128 MB, because it holds few
-// and large files.
-func makeExt4(ctx context.Context, t toolbox, file string) error {
-	if err := makeEmptyFile(file, dataBytes); err != nil {
-		return err
-	}
+// makeExt4 creates the data partition's file system inside the image, empty, but prepared
+// to grow: with group descriptors for 512 GB, and 512 inodes per group of 128 MB, because
+// it holds few and large files.
+func (c cardLayout) makeExt4(ctx context.Context, t toolbox, image string) error {
 	if _, err := t.run(ctx, "mke2fs", "-q", "-t", "ext4", "-b", "4096", "-N", "512", "-L", dataLabel, "-U", dataID,
 		"-O", "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum",
-		"-E", "hash_seed="+hashSeed+",resize=134217728,root_owner=0:0,nodiscard", "-J", "size=4", file); err != nil {
+		"-E", fmt.Sprintf("offset=%d,hash_seed=%s,resize=134217728,root_owner=0:0,nodiscard", c.dataStart(), hashSeed), "-J", "size=4",
+		image, strconv.Itoa(dataBytes/4096)); err != nil {
 		return fmt.Errorf("creating the data partition: %w", err)
 	}
 	return nil
-}
-
-// assembleImage writes partition table and partitions, and returns the image's hash.
-func (c cardLayout) assembleImage(out *os.File, boot, data string) (sum string, err error) {
-	if err := out.Chmod(0o600); err != nil { // it has the rack key
-		return "", err
-	}
-	if err := out.Truncate(c.imageSize()); err != nil {
-		return "", err
-	}
-	if _, err := out.WriteAt(c.partitionTable(), 0); err != nil {
-		return "", err
-	}
-	for name, at := range map[string]int64{boot: bootStart, data: c.dataStart()} {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			return "", err
-		}
-		if _, err := out.WriteAt(b, at); err != nil {
-			return "", err
-		}
-	}
-	if err := out.Sync(); err != nil {
-		return "", err
-	}
-	h := sha256.New()
-	if _, err := io.Copy(h, io.NewSectionReader(out, 0, c.imageSize())); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // partitionTable returns the card's first sector: a master boot record without code.
