@@ -37,8 +37,8 @@ type Panel struct {
 	contact      Contact
 	button       Button
 	acknowledged FaultSet
-	addressFrom  time.Duration // Elapsed when the address was requested; 0 for not
-	addressSince time.Duration // the same, as Pattern.At counts
+	addressUntil time.Duration // the Elapsed until which the address is shown; 0: it was not requested
+	addressSince time.Duration // when it was requested, as Pattern.At counts
 	rendered     Input         // normalized: of the players' shows
 	begun        bool
 }
@@ -149,10 +149,10 @@ func (p *Panel) readButton(in Input, elapsed, at time.Duration) {
 	case NoPress:
 		return
 	case DoublePress:
-		p.addressFrom, p.addressSince = max(elapsed, 1), at
+		p.addressUntil, p.addressSince = elapsed+addressRounds*addressPattern(in.Octet, 0).Period(), at
 	case ShortPress:
-		if p.addressFrom != 0 {
-			p.addressFrom = 0
+		if elapsed < p.addressUntil {
+			p.addressUntil = 0
 		} else if !in.Locate {
 			p.acknowledged = p.acknowledged | in.Faults
 		}
@@ -172,12 +172,8 @@ func (p *Panel) applyButton(in Input, elapsed time.Duration) Input {
 	}
 	p.acknowledged &= in.Faults // a fault that ends and comes back is a new one
 	in.Acknowledged |= p.acknowledged
-	if p.addressFrom != 0 {
-		if elapsed-p.addressFrom < addressRounds*addressTime(in.Octet) {
-			in.Address, in.AddressSince = true, p.addressSince
-		} else {
-			p.addressFrom = 0
-		}
+	if elapsed < p.addressUntil {
+		in.Address, in.AddressSince = true, p.addressSince
 	}
 	// While the button is down, the lamps show the effect of releasing it now.
 	switch p.button.Pending(elapsed) {

@@ -179,21 +179,6 @@ func addressPattern(octet uint8, start time.Duration) Pattern {
 	return p
 }
 
-// addressTime returns the time that it takes to show an address once.
-func addressTime(octet uint8) time.Duration {
-	d := time.Duration(addressBegin + addressPause + addressEnd)
-	for n, digits := int(octet), 0; digits == 0 || n > 0; n, digits = n/10, digits+1 {
-		if digits > 0 {
-			d += addressPause - codeGap
-		}
-		if n%10 == 0 {
-			d += addressZero + codeGap
-		}
-		d += time.Duration(n%10) * (codeFlash + codeGap)
-	}
-	return d * time.Millisecond
-}
-
 // mergeSteps joins neighbouring steps of the same level, so that a Show takes little
 // room on its way to the console. Steps that together exceed the 65 s of a step stay
 // apart.

@@ -162,16 +162,6 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestAddressTime: addressTime is the period of the pattern.
-func TestAddressTime(t *testing.T) {
-	for octet := range 256 {
-		p := addressPattern(uint8(octet), 0)
-		if p.Period() != addressTime(uint8(octet)) {
-			t.Fatalf("%d takes %v, and addressTime is %v", octet, p.Period(), addressTime(uint8(octet)))
-		}
-	}
-}
-
 // TestPanelGolden compares the text of a whole panel with testdata/panel.txt: one
 // beat (125 ms) a character.
 func TestPanelGolden(t *testing.T) {

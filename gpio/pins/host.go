@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
+	"periph.io/x/conn/v3/driver"
 	"periph.io/x/conn/v3/driver/driverreg"
 	"periph.io/x/conn/v3/gpio"
 	"periph.io/x/conn/v3/gpio/gpioreg"
@@ -41,7 +42,8 @@ func NewPinHost() *PinHost {
 	case chip == nil:
 		h.Unavailable = errors.New("this machine has no accessible GPIO pins; on a Pi, run as root or as a member of the group gpio")
 	}
-	mapped := state != nil && isLoaded(state, "bcm283x-gpio") && bcm283x.Present()
+	mapped := state != nil && bcm283x.Present() &&
+		slices.ContainsFunc(state.Loaded, func(d driver.Impl) bool { return d.String() == "bcm283x-gpio" })
 	h.Pin = func(number int) gpio.PinIO {
 		if chip == nil {
 			return nil
@@ -84,15 +86,6 @@ func headerChip() *gpioioctl.GPIOChip {
 	return nil
 }
 
-func isLoaded(s *driverreg.State, driver string) bool {
-	for _, d := range s.Loaded {
-		if d.String() == driver {
-			return true
-		}
-	}
-	return false
-}
-
 // busFunction returns the bus function of a pin, "" if it is a plain pin.
 func busFunction(f pin.Func) string {
 	switch f {
@@ -104,12 +97,8 @@ func busFunction(f pin.Func) string {
 
 // readModel returns the machine's name in the device tree; the text ends in a zero byte.
 func readModel() string {
-	for _, path := range []string{"/proc/device-tree/model", "/sys/firmware/devicetree/base/model"} {
-		if text, err := os.ReadFile(filepath.Clean(path)); err == nil {
-			return strings.TrimRight(string(text), "\x00\n")
-		}
-	}
-	return ""
+	text, _ := os.ReadFile("/proc/device-tree/model") // other machines have none
+	return strings.TrimRight(string(text), "\x00\n")
 }
 
 // claimPin finds a pin by its name and makes sure that nothing else holds it.

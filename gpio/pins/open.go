@@ -22,25 +22,23 @@ func Open(wiring Wiring, h *PinHost) (PanelParts, error) {
 	}
 	var missing []error
 	miss := func(what string, err error) { missing = append(missing, fmt.Errorf("panel: no %s: %w", what, err)) }
+	add := func(what string, d panel.Driver, err error) {
+		if err != nil {
+			miss(what, err)
+			return
+		}
+		parts.Drivers = append(parts.Drivers, d)
+	}
 	if wiring.Strip {
-		if d, err := OpenStrip(h); err != nil {
-			miss("strip", err)
-		} else {
-			parts.Drivers = append(parts.Drivers, d)
-		}
+		d, err := OpenStrip(h)
+		add("strip", d, err)
 	} else if wiring.Health != "" || len(wiring.Bar) > 0 {
-		if d, err := OpenPins(h, wiring.Health, wiring.Bar, wiring.ActiveLow, wiring.PWM); err != nil {
-			miss("lamps", err)
-		} else {
-			parts.Drivers = append(parts.Drivers, d)
-		}
+		d, err := OpenPins(h, wiring.Health, wiring.Bar, wiring.ActiveLow, wiring.PWM)
+		add("lamps", d, err)
 	}
 	if wiring.LED != "" {
-		if d, err := OpenLED(h, wiring.LED); err != nil {
-			miss("LED", err)
-		} else {
-			parts.Drivers = append(parts.Drivers, d)
-		}
+		d, err := OpenLED(h, wiring.LED)
+		add("LED", d, err)
 	}
 	if wiring.Button != "" {
 		if button, err := OpenButton(h, wiring.Button); err != nil {

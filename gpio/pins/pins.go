@@ -9,6 +9,7 @@ package pins
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"periph.io/x/conn/v3/gpio"
@@ -77,15 +78,7 @@ func hasPWM(pin gpio.PinIO) bool {
 		return false
 	}
 	f, ok := pin.(interface{ SupportedFuncs() []pinFunc })
-	if !ok {
-		return false
-	}
-	for _, name := range f.SupportedFuncs() {
-		if strings.HasPrefix(string(name), "PWM") {
-			return true
-		}
-	}
-	return false
+	return ok && slices.ContainsFunc(f.SupportedFuncs(), func(name pinFunc) bool { return strings.HasPrefix(string(name), "PWM") })
 }
 
 func (p *Pins) String() string {

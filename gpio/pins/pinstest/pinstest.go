@@ -5,7 +5,6 @@ package pinstest
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"periph.io/x/conn/v3/gpio"
 	"periph.io/x/conn/v3/physic"
@@ -15,11 +14,12 @@ import (
 // FakePin is a pin without hardware that is as touchy as a line of the kernel's
 // character device: reading it while it is an output turns it into an input.
 type FakePin struct {
-	N         int
-	PWMs      bool            // it has hardware PWM
-	PWMBroken bool            // it claims to, and fails
-	Err       error           // of each Out and In from now on
-	Changed   func(high bool) // called at each change of an output, if not nil
+	gpio.PinIO // nil: what panels do not use
+	N          int
+	PWMs       bool            // it has hardware PWM
+	PWMBroken  bool            // it claims to, and fails
+	Err        error           // of each Out and In from now on
+	Changed    func(high bool) // called at each change of an output, if not nil
 
 	Level  gpio.Level // of an output: as last written; of an input: what is outside
 	Output bool
@@ -47,12 +47,6 @@ func (p *FakePin) Name() string { return fmt.Sprintf("GPIO%d", p.N) }
 // Number is the GPIO number.
 func (p *FakePin) Number() int { return p.N }
 
-// Halt has nothing to stop.
-func (p *FakePin) Halt() error { return nil }
-
-// Function is Func by its old name.
-func (p *FakePin) Function() string { return string(p.Func()) }
-
 // Func reads the pin, with what that does to an output.
 func (p *FakePin) Func() pin.Func {
 	p.Read()
@@ -66,9 +60,6 @@ func (p *FakePin) SupportedFuncs() []pin.Func {
 	}
 	return []pin.Func{gpio.IN, gpio.OUT}
 }
-
-// SetFunc is not needed by panels.
-func (p *FakePin) SetFunc(pin.Func) error { return errors.New("fake pin: not supported") }
 
 // In makes the pin an input; a pull-up lets it be high.
 func (p *FakePin) In(pull gpio.Pull, _ gpio.Edge) error {
@@ -87,15 +78,6 @@ func (p *FakePin) Read() gpio.Level {
 	}
 	return p.Level
 }
-
-// WaitForEdge sees none.
-func (p *FakePin) WaitForEdge(time.Duration) bool { return false }
-
-// Pull is not known.
-func (p *FakePin) Pull() gpio.Pull { return gpio.PullNoChange }
-
-// DefaultPull is not known.
-func (p *FakePin) DefaultPull() gpio.Pull { return gpio.PullNoChange }
 
 // Out makes the pin an output.
 func (p *FakePin) Out(l gpio.Level) error {
@@ -119,5 +101,3 @@ func (p *FakePin) PWM(d gpio.Duty, _ physic.Frequency) error {
 	p.Output, p.Duty = true, d
 	return nil
 }
-
-var _ gpio.PinIO = (*FakePin)(nil)
