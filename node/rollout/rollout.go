@@ -137,7 +137,11 @@ func (r *Roll) planBoards(ctx context.Context) ([]UpdateTarget, error) {
 }
 
 func (r *Roll) updateBoard(ctx context.Context, b UpdateTarget) error {
-	s, err := b.State(ctx)
+	var s State
+	err := r.pollUntil(ctx, r.Timeouts.AllReady, ErrRackUnhealthy, func() (_ bool, err error) { // a busy board may miss one poll
+		s, err = b.State(ctx)
+		return err == nil, err
+	})
 	if err != nil {
 		return err
 	}
