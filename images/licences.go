@@ -98,14 +98,13 @@ func (b *builder) moduleLicences(ctx context.Context) (lines, texts string, err 
 		}
 		cache, root, _ = strings.Cut(strings.TrimSpace(string(out)), "\n")
 	}
-	folders := map[string]string{}
-	for _, m := range b.binary.modules[1:] {
-		folders[m.Path] = filepath.Join(cache, escapePath(m.Path)+"@"+escapePath(m.Version))
-	}
 	golang := &debug.Module{Path: "std", Version: b.binary.golang, Sum: "-"}
-	folders[golang.Path] = root
 	for _, m := range append([]*debug.Module{golang}, b.binary.modules[1:]...) {
-		text := licenceText(folders[m.Path])
+		folder := filepath.Join(cache, escapePath(m.Path)+"@"+escapePath(m.Version))
+		if m == golang {
+			folder = root
+		}
+		text := licenceText(folder)
 		fmt.Fprintf(&l, "%s | %s | %s | %s\n", m.Path, m.Version, licenceOfText(text), m.Sum)
 		fmt.Fprintf(&full, "=== %s %s\n\n%s\n\n", m.Path, m.Version, strings.TrimSpace(text))
 	}

@@ -1,7 +1,6 @@
 package images
 
 import (
-	"bufio"
 	"cmp"
 	_ "embed"
 	"errors"
@@ -51,9 +50,10 @@ const (
 // matches ErrBadLock and names the line.
 func ParseLock(text string) (Lock, error) {
 	var l Lock
-	lines := bufio.NewScanner(strings.NewReader(text))
-	for n := 1; lines.Scan(); n++ {
-		words := strings.Fields(lines.Text())
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		words := strings.Fields(line)
 		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
 			continue
 		}
@@ -61,10 +61,7 @@ func ParseLock(text string) (Lock, error) {
 			return Lock{}, fmt.Errorf("%w: line %d: %s", ErrBadLock, n, problem)
 		}
 	}
-	switch err := lines.Err(); {
-	case err != nil:
-		return Lock{}, fmt.Errorf("%w: %w", ErrBadLock, err)
-	case l.Suite == "" || l.Dated.IsZero() || len(l.Packages) == 0:
+	if l.Suite == "" || l.Dated.IsZero() || len(l.Packages) == 0 {
 		return Lock{}, fmt.Errorf("%w: it must have a suite, a date and packages", ErrBadLock)
 	}
 	return l, nil

@@ -83,30 +83,22 @@ func (p PackageSource) listMirrors(ctx context.Context, t toolbox) ([]string, er
 }
 
 // downloadFile fetches a URL with apt's helper, which uses apt's proxies and
-// passwords. It never leaves a file with a wrong hash under its name. sum may be "" if
-// the file is checked in another way.
+// passwords. It never leaves a file with a wrong hash under its name.
 func downloadFile(ctx context.Context, t toolbox, url, file, sum string) error {
 	part := file + ".part"
-	// As root, apt would switch to an unprivileged user, who cannot write here.
-	args := []string{"-o", "APT::Sandbox::User=root", "download-file", url, part}
-	if sum != "" {
-		args = append(args, "SHA256:"+sum)
-	}
 	defer func() {
 		os.Remove(part)
 		os.Remove(part + ".FAILED")
 	}()
 	// In the user's own environment, which may name a proxy.
-	if _, err := t.runWithEnv(ctx, append(os.Environ(), "LC_ALL=C"), aptHelper, args...); err != nil {
+	if _, err := t.runWithEnv(ctx, append(os.Environ(), "LC_ALL=C"), aptHelper, "-o", asRoot, "download-file", url, part, "SHA256:"+sum); err != nil {
 		if _, exited := errors.AsType[*exec.ExitError](err); exited && strings.Contains(err.Error(), "404  Not Found") {
 			return fmt.Errorf("%w (%s)", ErrPackageGone, url)
 		}
 		return fmt.Errorf("downloading %s: %w", url, err)
 	}
-	if sum != "" {
-		if got, err := hashFile(part); err != nil || got != sum {
-			return fmt.Errorf("%s does not have the pinned hash", url)
-		}
+	if got, err := hashFile(part); err != nil || got != sum {
+		return fmt.Errorf("%s does not have the pinned hash", url)
 	}
 	return os.Rename(part, file)
 }

@@ -63,3 +63,27 @@ func TestPackagesAreCheckedByTheirHash(t *testing.T) {
 		t.Errorf("a damaged cached package: fresh %t, %v", fresh, err)
 	}
 }
+
+// A list of packages is made only from an index that Debian has signed.
+func TestAnUnsignedIndexIsRefused(t *testing.T) {
+	needTools(t, tool{aptGet, "apt"})
+	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/debian/dists/bookworm/InRelease" {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write([]byte("Origin: Debian\nSuite: bookworm\nDate: Sat, 11 Jul 2026 10:16:37 UTC\nSHA256:\n")) // as above
+	}))
+	defer mirror.Close()
+	file := filepath.Join(t.TempDir(), "packages.lock")
+	err := Relock(t.Context(), PackageSource{Mirror: mirror.URL + "/debian", Lock: file}, func(string) { t.Error("a list was made") })
+	if errors.Is(err, ErrMissingTools) {
+		t.Skip(err)
+	}
+	if err == nil || !strings.Contains(err.Error(), "the index of bookworm") {
+		t.Errorf("the index was accepted: %v", err)
+	}
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the list was written: %v", err)
+	}
+}

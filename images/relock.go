@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,8 +22,8 @@ func cardPackages() []string {
 	return []string{licencesPackage, "busybox-static", "ca-certificates", fileSystemTools, firmwarePackage, "kexec-tools"}
 }
 
-// cardComponents returns the components of the mirror that have them.
-func cardComponents() []string { return []string{"main", "non-free-firmware"} }
+// cardComponents are the components of the mirror that have them.
+const cardComponents = "main non-free-firmware"
 
 // debianKeyring holds the keys with which Debian signs its archive.
 const debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -38,7 +39,7 @@ func Relock(ctx context.Context, s PackageSource, progress func(line string)) er
 		return errors.New("name the file to write with --lock")
 	}
 	s.Suite = cmp.Or(s.Suite, defaultSuite)
-	t, err := findTools(relockTools()...)
+	t, err := findTools(tool{aptGet, "apt"})
 	if err != nil {
 		return err
 	}
@@ -68,90 +69,58 @@ func Relock(ctx context.Context, s PackageSource, progress func(line string)) er
 	return failed
 }
 
-// resolveLock makes a lock from the packages of one mirror.
-func resolveLock(ctx context.Context, t toolbox, mirror, suite, work string) (Lock, error) {
-	signed := filepath.Join(work, "InRelease")
-	if err := downloadFile(ctx, t, mirror+"/dists/"+suite+"/InRelease", signed, ""); err != nil {
-		return Lock{}, fmt.Errorf("the index of %s: %w", suite, err)
-	}
-	text, err := t.run(ctx, "gpgv", "--quiet", "--keyring", debianKeyring, "--output", "-", signed)
-	if err != nil {
-		return Lock{}, fmt.Errorf("the index of %s is not signed by Debian: %w", suite, err)
-	}
-	release, err := parseRelease(string(text))
-	if err != nil {
-		return Lock{}, err
-	}
-	lists := suiteIndex{mirror + "/dists/" + suite, release, work}
+// resolveLock makes a lock from the packages of one mirror. apt reads the mirror's index into a
+// folder, and checks its signature.
+func resolveLock(ctx context.Context, t toolbox, mirror, suite, folder string) (Lock, error) {
 	known := map[string]packageIndex{}
 	for _, pl := range allPlatforms() {
 		known[pl.architecture] = packageIndex{}
-		components := cardComponents()
-		if pl.architecture != armv6Platform().architecture {
-			components = components[:1] // one package of firmware serves all of them
-		}
-		for _, component := range components {
-			if err := lists.readList(ctx, t, component, pl.architecture, known[pl.architecture]); err != nil {
-				return Lock{}, err
-			}
+	}
+	sources := filepath.Join(folder, "sources.list")
+	source := fmt.Sprintf("deb [arch=%s signed-by=%s] %s %s %s\n", strings.Join(slices.Sorted(maps.Keys(known)), ","), debianKeyring, mirror, suite, cardComponents)
+	if err := writeFile(sources, []byte(source)); err != nil {
+		return Lock{}, err
+	}
+	args := []string{"update", "--error-on=any"}
+	for _, option := range []string{"Dir::Etc::SourceList=" + sources, "Dir::Etc::SourceParts=-", "Dir::State=" + folder, "Dir::Cache=" + folder,
+		"Acquire::AllowInsecureRepositories=false", "Acquire::GzipIndexes=false", "Acquire::Languages=none", asRoot} {
+		args = append(args, "-o", option)
+	}
+	if _, err := t.runWithEnv(ctx, append(os.Environ(), "LC_ALL=C"), aptGet, args...); err != nil {
+		return Lock{}, fmt.Errorf("the index of %s: %w", suite, err)
+	}
+	for architecture, index := range known {
+		err := readParagraphs(folder, "*_binary-"+architecture+"_Packages", func(p map[string]string) { index[p["Package"]] = p })
+		if err != nil {
+			return Lock{}, err
 		}
 	}
-	return choosePackages(known, suite, release.dated)
+	date := ""
+	if err := readParagraphs(folder, "*_InRelease", func(p map[string]string) { date = cmp.Or(date, p["Date"]) }); err != nil {
+		return Lock{}, err
+	}
+	dated, err := time.Parse("Mon, 02 Jan 2006 15:04:05 MST", date)
+	if err != nil {
+		return Lock{}, fmt.Errorf("the index has no date: %w", err)
+	}
+	return choosePackages(known, suite, dated.UTC())
+}
+
+// readParagraphs reads those of apt's lists whose names match a pattern.
+func readParagraphs(folder, pattern string, add func(map[string]string)) error {
+	files, err := filepath.Glob(filepath.Join(folder, "lists", pattern))
+	for _, file := range files {
+		text, failed := os.ReadFile(file)
+		for p := range parseParagraphs(string(text)) {
+			add(p)
+		}
+		err = errors.Join(err, failed)
+	}
+	return err
 }
 
 // packageIndex holds the packages of one architecture: their fields, by name.
 type packageIndex map[string]map[string]string
-
-// suiteIndex is the signed index of a suite on a mirror.
-type suiteIndex struct {
-	url     string
-	release debianRelease
-	work    string // folder for its lists
-}
-
-// readList adds the packages of one component for an architecture to into.
-func (s suiteIndex) readList(ctx context.Context, t toolbox, component, architecture string, into packageIndex) error {
-	name := component + "/binary-" + architecture + "/Packages.xz"
-	sum := s.release.sums[name]
-	if sum == "" {
-		return fmt.Errorf("no %s for %s in %s", component, architecture, s.url)
-	}
-	file := filepath.Join(s.work, component+"-"+architecture+".xz")
-	if err := downloadFile(ctx, t, s.url+"/"+name, file, sum); err != nil {
-		return fmt.Errorf("the list of %s for %s: %w", component, architecture, err)
-	}
-	list, err := t.run(ctx, "xz", "--decompress", "--stdout", file)
-	if err != nil {
-		return fmt.Errorf("the list of %s for %s: %w", component, architecture, err)
-	}
-	for p := range parseParagraphs(string(list)) {
-		into[p["Package"]] = p
-	}
-	return nil
-}
-
-// debianRelease is the content of a mirror's signed index.
-type debianRelease struct {
-	dated time.Time
-	sums  map[string]string // SHA-256 by the name of the list
-}
-
-func parseRelease(text string) (debianRelease, error) {
-	for p := range parseParagraphs(text) {
-		dated, err := time.Parse("Mon, 02 Jan 2006 15:04:05 MST", p["Date"])
-		if err != nil {
-			return debianRelease{}, fmt.Errorf("the index has no date: %w", err)
-		}
-		r := debianRelease{dated.UTC(), map[string]string{}}
-		for line := range strings.Lines(p["SHA256"]) {
-			if words := strings.Fields(line); len(words) == 3 && matchesPattern("[0-9a-f]{64}", words[0]) {
-				r.sums[words[2]] = words[0]
-			}
-		}
-		return r, nil
-	}
-	return debianRelease{}, errors.New("the index is empty")
-}
 
 // choosePackages picks a card's packages out of the known ones, which are by
 // architecture.

@@ -35,13 +35,13 @@ func buildTools(o Options) []tool {
 	return need
 }
 
-// relockTools returns the programs that a lock is made with.
-func relockTools() []tool {
-	return []tool{{aptHelper, "apt"}, {aptGet, "apt"}, {"gpgv", "gpgv"}, {"xz", "xz-utils"}}
-}
-
-// aptHelper downloads like apt: with the system's own proxies and passwords. aptGet tells apt's sources.
+// aptHelper downloads like apt: with the system's own proxies and passwords. aptGet tells apt's sources,
+// and reads a mirror's index.
 const aptHelper, aptGet = "apt-helper", "apt-get"
+
+// asRoot is apt's option without which root's apt would switch to an unprivileged user, who cannot
+// write to the folders here.
+const asRoot = "APT::Sandbox::User=root"
 
 // extraToolFolders returns folders of programs that a user's PATH may lack.
 func extraToolFolders() []string { return []string{"/usr/sbin", "/sbin", "/usr/lib/apt"} }

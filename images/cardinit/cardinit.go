@@ -206,11 +206,9 @@ func (c *cardInit) openDataAndNetwork(ctx, serving context.Context, services *sy
 		c.data, err = openData(ctx, c.System, c.Paths)
 		opened <- err
 	})
-	timeout := time.NewTimer(networkTimeout)
-	defer timeout.Stop()
 	select {
 	case <-c.net.haveAddress:
-	case <-timeout.C:
+	case <-time.After(networkTimeout):
 		c.log.logf("network: no address yet; is the cable in?")
 	case <-ctx.Done():
 	}
@@ -268,11 +266,9 @@ func (c *cardInit) showMistakes(ctx context.Context, s CardSettings, settingsErr
 // superviseBoard waits for the time, and then runs the board's program until ctx
 // ends or the program's exit code, which it returns, requests more than a restart.
 func (c *cardInit) superviseBoard(ctx context.Context, s CardSettings) (int, error) {
-	timeout := time.NewTimer(clockTimeout)
-	defer timeout.Stop()
 	select {
 	case <-c.clock.set:
-	case <-timeout.C:
+	case <-time.After(clockTimeout):
 		c.log.logf("clock not set")
 	case <-ctx.Done():
 	}

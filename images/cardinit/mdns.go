@@ -22,33 +22,29 @@ const (
 // ends. It does not notice two cards with one name: default names come from serial
 // numbers, and the rack reports a name that two boards have.
 func runMDNS(ctx context.Context, name string, port int, currentAddress func() Address, logf func(string, ...any)) {
-	tick := time.NewTicker(mdnsPollInterval)
-	defer tick.Stop()
 	var server *mdns.Server
 	var at Address
 	logged := false
-	for {
-		if now := currentAddress(); now.Interface != at.Interface || now.Own.Addr() != at.Own.Addr() {
-			if server != nil {
-				_ = server.Shutdown() // its sockets are closed even then
-				server = nil
-			}
-			if now.Own.IsValid() {
-				var err error
-				if server, err = startMDNS(name, port, now); err != nil && !logged {
-					logf("no mDNS: %v", err)
-					logged = true
-				}
-			}
-			at = now
+	stop := func() {
+		if server != nil {
+			_ = server.Shutdown() // its sockets are closed even then
+			server = nil
 		}
-		select {
-		case <-ctx.Done():
-			if server != nil {
-				_ = server.Shutdown()
-			}
-			return
-		case <-tick.C:
+	}
+	defer stop()
+	for ; ctx.Err() == nil; sleep(ctx, mdnsPollInterval) {
+		now := currentAddress()
+		if now.Interface == at.Interface && now.Own.Addr() == at.Own.Addr() {
+			continue
+		}
+		stop()
+		if at = now; !now.Own.IsValid() {
+			continue
+		}
+		var err error
+		if server, err = startMDNS(name, port, now); err != nil && !logged {
+			logf("no mDNS: %v", err)
+			logged = true
 		}
 	}
 }

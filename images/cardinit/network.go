@@ -43,16 +43,12 @@ func newNetwork(system System, p Paths, settings CardSettings, logf func(string,
 
 // run waits for the network interface and then configures it until ctx ends.
 func (n *network) run(ctx context.Context) {
-	tick := time.NewTicker(networkPollInterval)
-	defer tick.Stop()
 	nic := findInterface(n.paths.Sys)
 	for nic == "" {
-		select {
-		case <-ctx.Done():
+		if sleep(ctx, networkPollInterval); ctx.Err() != nil {
 			return
-		case <-tick.C:
-			nic = findInterface(n.paths.Sys)
 		}
+		nic = findInterface(n.paths.Sys)
 	}
 	if err := n.runIP(ctx, "link", "set", "dev", nic, "up"); err != nil {
 		n.logf("network interface %s: %v", nic, err)
@@ -63,12 +59,12 @@ func (n *network) run(ctx context.Context) {
 		})
 		return
 	}
-	n.followLease(ctx, nic, tick.C)
+	n.followLease(ctx, nic)
 }
 
 // followLease runs udhcpc and applies its leases. Without one it falls back to a
 // saved or link-local address.
-func (n *network) followLease(ctx context.Context, nic string, tick <-chan time.Time) {
+func (n *network) followLease(ctx context.Context, nic string) {
 	var dhcp sync.WaitGroup
 	renew := make(chan struct{}, 1)
 	dhcp.Go(func() { n.runDHCP(ctx, nic, renew) })
@@ -76,10 +72,8 @@ func (n *network) followLease(ctx context.Context, nic string, tick <-chan time.
 	policy := fallbackPolicy{since: time.Now(), plugged: true}
 	seen, plugged := "", true
 	for {
-		select {
-		case <-ctx.Done():
+		if sleep(ctx, networkPollInterval); ctx.Err() != nil {
 			return
-		case <-tick:
 		}
 		text, err := os.ReadFile(filepath.Join(n.paths.Run, "dhcp."+nic))
 		if err == nil && string(text) != seen {

@@ -58,14 +58,9 @@ func newStickWatcher(system System, p Paths, logf func(string, ...any)) *stickWa
 
 // run watches until ctx ends, and unmounts the stick then.
 func (s *stickWatcher) run(ctx context.Context) {
-	ticker := time.NewTicker(stickPollInterval)
-	defer ticker.Stop()
 	for ctx.Err() == nil {
 		s.checkSticks()
-		select {
-		case <-ctx.Done():
-		case <-ticker.C:
-		}
+		sleep(ctx, stickPollInterval)
 	}
 	_ = os.Remove(s.paths.Stick) // mostly there is none
 	if isMounted(s.paths, s.target) {

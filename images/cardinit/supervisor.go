@@ -88,12 +88,10 @@ func (s *supervisor) runOnce(ctx context.Context) int {
 	case <-ctx.Done():
 	}
 	p.Send(Stop)
-	timeout := time.NewTimer(stopTimeout)
-	defer timeout.Stop()
 	select {
 	case code := <-ended:
 		return code
-	case <-timeout.C:
+	case <-time.After(stopTimeout):
 		p.Send(Kill)
 		return <-ended
 	}

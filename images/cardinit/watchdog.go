@@ -15,7 +15,7 @@ const (
 	// watchdogTimeout is the time without feeding after which the watchdog resets
 	// the machine. The first boards' watchdog counts to 15 s.
 	watchdogTimeout = 15 * time.Second
-	// feedInterval is the interval between feedings while the board is healthy.
+	// feedInterval is the pause between two health checks, after which the watchdog is fed.
 	feedInterval = 3 * time.Second
 	// healthTimeout limits one health check: the board's program may be busy with a
 	// crowd.
@@ -124,8 +124,6 @@ func (w *watchdogFeeder) stop(keepArmed bool) {
 func (w *watchdogFeeder) run(ctx context.Context) {
 	defer close(w.done)
 	policy := livenessPolicy{since: time.Now(), grace: graceAfterStart}
-	tick := time.NewTicker(feedInterval)
-	defer tick.Stop()
 	seenStarts, starving := int64(0), false
 	for ctx.Err() == nil {
 		starts := w.startCount()
@@ -138,10 +136,7 @@ func (w *watchdogFeeder) run(ctx context.Context) {
 			w.logf("the board does not answer (%v): the watchdog resets the machine", err)
 		}
 		starving = !alive
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-		}
+		sleep(ctx, feedInterval)
 	}
 }
 
