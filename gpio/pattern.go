@@ -2,7 +2,6 @@ package gpio
 
 import (
 	"math"
-	"strconv"
 	"time"
 )
 
@@ -19,17 +18,6 @@ const (
 
 // Lit reports whether a lamp that cannot dim is lit at the level.
 func (l Level) Lit() bool { return l > Full/2 }
-
-// String returns "off", "full" or a percentage.
-func (l Level) String() string {
-	switch l {
-	case Off:
-		return "off"
-	case Full:
-		return "full"
-	}
-	return strconv.Itoa((int(l)*100+127)/255) + " %"
-}
 
 // Step holds one level for a while.
 type Step struct {

@@ -48,11 +48,6 @@ func TestAtAllocatesNothing(t *testing.T) {
 }
 
 func TestLevel(t *testing.T) {
-	for l, want := range map[Level]string{Off: "off", Full: "full", 128: "50 %", 1: "0 %"} {
-		if got := l.String(); got != want {
-			t.Errorf("%d reads %q, want %q", l, got, want)
-		}
-	}
 	if Level(127).Lit() || !Level(128).Lit() {
 		t.Error("a lamp without brightness must be lit from half upwards")
 	}

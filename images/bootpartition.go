@@ -156,30 +156,22 @@ func (b *builder) addOwnerFiles(c *bootPartition) error {
 	if b.options.Shop == "" {
 		return nil
 	}
-	return filepath.WalkDir(b.options.Shop, func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
+	shop := os.DirFS(b.options.Shop)
+	return fs.WalkDir(shop, ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
 			return fmt.Errorf("reading the shop's folder: %w", err)
-		}
-		if strings.HasPrefix(d.Name(), ".") && name != b.options.Shop { // left by file managers and git
-			if d.IsDir() {
-				return fs.SkipDir
-			}
+		case strings.HasPrefix(d.Name(), ".") && name != "." && d.IsDir(): // left by file managers and git
+			return fs.SkipDir
+		case strings.HasPrefix(d.Name(), "."), d.IsDir():
 			return nil
-		}
-		if d.IsDir() {
-			return nil
-		}
-		if !d.Type().IsRegular() {
+		case !d.Type().IsRegular():
 			return fmt.Errorf("%s in the shop's folder is not a regular file", name)
 		}
-		inside, err := filepath.Rel(b.options.Shop, name)
-		if err != nil {
-			return err
-		}
-		content, err := os.ReadFile(name)
+		content, err := fs.ReadFile(shop, name)
 		if err != nil {
 			return fmt.Errorf("reading the shop's folder: %w", err)
 		}
-		return c.addFile(path.Join(shopFolder, filepath.ToSlash(inside)), content)
+		return c.addFile(path.Join(shopFolder, name), content)
 	})
 }

@@ -3,13 +3,12 @@ package images
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"path"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -47,10 +46,10 @@ func (c cpioTree) putDevice(name string, permissions fs.FileMode, major, minor u
 	c[name] = cpioNode{mode: typeDevice | uint32(permissions), major: major, minor: minor}
 }
 
-// writeCPIO writes the archive that the kernel unpacks at its start ("newc" of
+// formatCPIO returns the archive that the kernel unpacks at its start ("newc" of
 // Documentation/driver-api/early-userspace/buffer-format.rst). All entries belong to
 // root and have one date. Missing parent folders are added.
-func (c cpioTree) writeCPIO(w io.Writer, dated time.Time) error {
+func (c cpioTree) formatCPIO(dated time.Time) []byte {
 	all := cpioTree{}
 	for name, n := range c {
 		all[name] = n
@@ -60,28 +59,24 @@ func (c cpioTree) writeCPIO(w io.Writer, dated time.Time) error {
 			}
 		}
 	}
+	var archive []byte
 	for i, name := range slices.Sorted(maps.Keys(all)) { // a folder comes before its content
-		if err := writeNode(w, i+1, name, all[name], dated); err != nil {
-			return err
-		}
+		archive = appendNode(archive, i+1, name, all[name], dated)
 	}
-	return writeNode(w, 0, "TRAILER!!!", cpioNode{}, time.Unix(0, 0))
+	return appendNode(archive, 0, "TRAILER!!!", cpioNode{}, time.Unix(0, 0))
 }
 
-func writeNode(w io.Writer, number int, name string, n cpioNode, dated time.Time) error {
+func appendNode(to []byte, number int, name string, n cpioNode, dated time.Time) []byte {
 	links := 1
 	if n.mode&^0o7777 == typeFolder {
 		links = 2
 	}
-	head := fmt.Sprintf("070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", number, n.mode, 0, 0, links,
-		dated.Unix(), len(n.content), 0, 0, n.major, n.minor, len(name)+1, 0)
+	to = fmt.Appendf(to, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\x00", number, n.mode, 0, 0, links,
+		dated.Unix(), len(n.content), 0, 0, n.major, n.minor, len(name)+1, 0, name)
 	// Name and content each end at a multiple of four bytes.
-	for _, part := range []string{head + name + "\x00", string(n.content)} {
-		if _, err := io.WriteString(w, part+strings.Repeat("\x00", -len(part)&3)); err != nil {
-			return fmt.Errorf("writing the start-up file system: %w", err)
-		}
-	}
-	return nil
+	to = append(to, make([]byte, -len(to)&3)...)
+	to = append(to, n.content...)
+	return append(to, make([]byte, -len(to)&3)...)
 }
 
 // gzipBytes compresses by gzip, without name and time.
@@ -91,11 +86,7 @@ func gzipBytes(content []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := zip.Write(content); err != nil {
-		return nil, err
-	}
-	if err := zip.Close(); err != nil {
-		return nil, err
-	}
-	return compressed.Bytes(), nil
+	_, err = zip.Write(content)
+	err = errors.Join(err, zip.Close())
+	return compressed.Bytes(), err
 }

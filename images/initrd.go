@@ -79,11 +79,7 @@ func (b *builder) makeInitrd(ctx context.Context, kernels []kernelPackage) ([]by
 // gzipCPIO returns the archive for the kernel, compressed by gzip, which a first Pi
 // unpacks the fastest (DESIGN.md).
 func (c cpioTree) gzipCPIO(dated time.Time) ([]byte, error) {
-	var archive bytes.Buffer
-	if err := c.writeCPIO(&archive, dated); err != nil {
-		return nil, err
-	}
-	compressed, err := gzipBytes(archive.Bytes())
+	compressed, err := gzipBytes(c.formatCPIO(dated))
 	if err != nil {
 		return nil, fmt.Errorf("compressing the start-up file system: %w", err)
 	}
@@ -207,19 +203,13 @@ func joinCertificates(root string) ([]byte, error) {
 }
 
 func (c cpioTree) putTree(root string) error {
-	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+	files := os.DirFS(root)
+	return fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		content, err := os.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		inside, err := filepath.Rel(root, name)
-		if err != nil {
-			return err
-		}
-		c.putFile(filepath.ToSlash(inside), 0o644, content)
-		return nil
+		content, err := fs.ReadFile(files, name)
+		c.putFile(name, 0o644, content)
+		return err
 	})
 }

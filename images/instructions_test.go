@@ -193,7 +193,7 @@ func countingScript(t *testing.T) []byte {
 	t.Helper()
 	files := cpioTree{}
 	files.putFile("root/count", 0o755, readTestFile(t, "testdata/counted/count"))
-	return makeArchive(t, files)
+	return files.formatCPIO(time.Unix(0, 0))
 }
 
 // crowdAndNginx returns the start-up archive with nginx, a page of 4 KB, this test binary
@@ -227,16 +227,7 @@ func crowdAndNginx(t *testing.T) []byte {
 	files.putFile("root/count", 0o755, readTestFile(t, "testdata/counted/count"))
 	files.putFile("root/nginx.conf", 0o644, readTestFile(t, "testdata/counted/nginx.conf"))
 	files.putFile("root/pages/page.html", 0o644, bytes.Repeat([]byte("0123456789abcdef"), pageBytes/16))
-	return makeArchive(t, files)
-}
-
-func makeArchive(t *testing.T, files cpioTree) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	if err := files.writeCPIO(&b, time.Unix(0, 0)); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
+	return files.formatCPIO(time.Unix(0, 0))
 }
 
 func readTestFile(t *testing.T, file string) []byte {

@@ -43,9 +43,7 @@ name | version | architecture | source | licence | SHA-256 | path on a mirror
 	}
 	fmt.Fprintf(&out, "\nGo modules of the program (built by %s)\nmodule | version | licence | hash as in go.sum\n%s", b.binary.golang, modules)
 	out.WriteString("\nFiles of the boot partition\nSHA-256 | bytes | name\n")
-	names := slices.Clone(c.names)
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(slices.Values(c.names)) {
 		content, err := os.ReadFile(filepath.Join(c.stage, filepath.FromSlash(name)))
 		if err != nil {
 			continue // it was written a moment ago

@@ -21,43 +21,39 @@ type PackageSource struct {
 // ErrPackageGone matches the error when no mirror has a pinned package any more.
 var ErrPackageGone = errors.New("the mirror no longer has it")
 
-// store is a folder that caches packages, filled from mirrors.
-type store struct {
-	folder string
-	source PackageSource
-}
-
-func (p PackageSource) openStore() (store, error) {
+// withCache names the folder for packages, if none is named.
+func (p PackageSource) withCache() (PackageSource, error) {
 	if p.Packages != "" {
-		return store{p.Packages, p}, nil
+		return p, nil
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return store{}, fmt.Errorf("%w; name a folder for packages with --packages", err)
+		return p, fmt.Errorf("%w; name a folder for packages with --packages", err)
 	}
-	return store{filepath.Join(cache, "bramble", "packages"), p}, nil
+	p.Packages = filepath.Join(cache, "bramble", "packages")
+	return p, nil
 }
 
-// get returns the file of a package, and whether it was downloaded. Its hash is
-// checked.
-func (s store) get(ctx context.Context, t toolbox, p Package) (file string, fresh bool, err error) {
-	file = filepath.Join(s.folder, filepath.Base(p.Path))
+// getPackage returns the file of a package in the folder, and whether it was downloaded. Its hash
+// is checked.
+func (p PackageSource) getPackage(ctx context.Context, t toolbox, pkg Package) (file string, fresh bool, err error) {
+	file = filepath.Join(p.Packages, filepath.Base(pkg.Path))
 	switch sum, err := hashFile(file); {
-	case err == nil && sum == p.SHA256:
+	case err == nil && sum == pkg.SHA256:
 		return file, false, nil
 	case err != nil && !errors.Is(err, os.ErrNotExist):
-		return "", false, fmt.Errorf("reading %s: %w", p.Name, err)
+		return "", false, fmt.Errorf("reading %s: %w", pkg.Name, err)
 	}
-	if err := os.MkdirAll(s.folder, 0o755); err != nil {
+	if err := os.MkdirAll(p.Packages, 0o755); err != nil {
 		return "", false, fmt.Errorf("creating the folder for packages: %w", err)
 	}
-	mirrors, err := s.source.listMirrors(ctx, t)
+	mirrors, err := p.listMirrors(ctx, t)
 	if err != nil {
 		return "", false, err
 	}
 	var failed error
 	for _, m := range mirrors {
-		if failed = downloadFile(ctx, t, m+"/"+p.Path, file, p.SHA256); failed == nil {
+		if failed = downloadFile(ctx, t, m+"/"+pkg.Path, file, pkg.SHA256); failed == nil {
 			return file, true, nil
 		}
 		if ctx.Err() != nil {
@@ -67,7 +63,7 @@ func (s store) get(ctx context.Context, t toolbox, p Package) (file string, fres
 	if errors.Is(failed, ErrPackageGone) {
 		failed = fmt.Errorf("%w: run \"bramble image --relock --lock FILE\" to pin the mirror's versions, then build with that --lock", failed)
 	}
-	return "", false, fmt.Errorf("%s %s: %w", p.Name, p.Version, failed)
+	return "", false, fmt.Errorf("%s %s: %w", pkg.Name, pkg.Version, failed)
 }
 
 // listMirrors returns the mirrors to try, without trailing slashes.

@@ -35,31 +35,31 @@ func TestPackagesAreCheckedByTheirHash(t *testing.T) {
 	gone.Path = "pool/main/a/a_0_all.deb"
 
 	folder := filepath.Join(t.TempDir(), "packages")
-	s, err := PackageSource{Mirror: mirror.URL + "/debian/", Packages: folder}.openStore()
+	s, err := PackageSource{Mirror: mirror.URL + "/debian/", Packages: folder}.withCache()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.get(t.Context(), tools, other); err == nil || !strings.Contains(err.Error(), "a 1: downloading") {
+	if _, _, err := s.getPackage(t.Context(), tools, other); err == nil || !strings.Contains(err.Error(), "a 1: downloading") {
 		t.Errorf("another hash: %v", err)
 	}
-	if _, _, err := s.get(t.Context(), tools, gone); !errors.Is(err, ErrPackageGone) || !strings.Contains(err.Error(), "bramble image --relock") {
+	if _, _, err := s.getPackage(t.Context(), tools, gone); !errors.Is(err, ErrPackageGone) || !strings.Contains(err.Error(), "bramble image --relock") {
 		t.Errorf("a missing package: %v", err)
 	}
 	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
 		t.Errorf("left of a refused package: %v (%v)", left, err)
 	}
-	file, fresh, err := s.get(t.Context(), tools, good)
+	file, fresh, err := s.getPackage(t.Context(), tools, good)
 	if text, _ := os.ReadFile(file); err != nil || !fresh || string(text) != "a package" {
 		t.Errorf("%q, fresh %t, %v", text, fresh, err)
 	}
 	before := asked
-	if _, fresh, err := s.get(t.Context(), tools, good); err != nil || fresh || asked != before {
+	if _, fresh, err := s.getPackage(t.Context(), tools, good); err != nil || fresh || asked != before {
 		t.Errorf("a cached package was downloaded again: fresh %t, %v", fresh, err)
 	}
 	if err := os.WriteFile(file, []byte("a rotten package"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, fresh, err := s.get(t.Context(), tools, good); err != nil || !fresh {
+	if _, fresh, err := s.getPackage(t.Context(), tools, good); err != nil || !fresh {
 		t.Errorf("a damaged cached package: fresh %t, %v", fresh, err)
 	}
 }

@@ -113,5 +113,5 @@ func restartArchive(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return makeArchive(t, files)
+	return files.formatCPIO(time.Unix(0, 0))
 }

@@ -10,7 +10,7 @@ import (
 
 // fetchPackages downloads and unpacks every package of the lock that this card needs.
 func (b *builder) fetchPackages(ctx context.Context) error {
-	store, err := b.options.openStore()
+	store, err := b.options.withCache()
 	if err != nil {
 		return err
 	}
@@ -19,7 +19,7 @@ func (b *builder) fetchPackages(ctx context.Context) error {
 			!slices.ContainsFunc(b.options.platforms(), func(pl platform) bool { return pl.architecture == pkg.Architecture })
 	})
 	for i, pkg := range b.lock.Packages {
-		file, fresh, err := store.get(ctx, b.tools, pkg)
+		file, fresh, err := store.getPackage(ctx, b.tools, pkg)
 		if err != nil {
 			return err
 		}

@@ -89,5 +89,5 @@ func softdog(t *testing.T) []byte {
 		t.Fatal("the first program does not end as this test knows it")
 	}
 	files.putFile("init", 0o755, first)
-	return makeArchive(t, files)
+	return files.formatCPIO(time.Unix(0, 0))
 }

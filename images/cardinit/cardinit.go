@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -277,8 +278,7 @@ func (c *cardInit) superviseBoard(ctx context.Context, s CardSettings) (int, err
 		return 0, fmt.Errorf("writing the settings for the board's program: %w", err)
 	}
 	program := &supervisor{
-		system: c.System, paths: c.Paths, log: c.log, now: time.Now,
-		name: c.Program, args: append(append([]string(nil), c.Args...), file),
+		system: c.System, paths: c.Paths, log: c.log, name: c.Program, args: append(slices.Clone(c.Args), file),
 	}
 	if c.params.Watchdog {
 		if device, err := c.System.OpenWatchdog(watchdogTimeout); err != nil {

@@ -35,6 +35,7 @@ type network struct {
 	current       Address       // guarded by mu; zero Own: none yet
 	haveAddress   chan struct{} // closed with the first address
 	announceFirst sync.Once     // closes it
+	client        Process       // guarded by mu; the last udhcpc, nil: none yet
 }
 
 func newNetwork(system System, p Paths, settings CardSettings, logf func(string, ...any)) *network {
@@ -66,8 +67,7 @@ func (n *network) run(ctx context.Context) {
 // saved or link-local address.
 func (n *network) followLease(ctx context.Context, nic string) {
 	var dhcp sync.WaitGroup
-	renew := make(chan struct{}, 1)
-	dhcp.Go(func() { n.runDHCP(ctx, nic, renew) })
+	dhcp.Go(func() { n.runDHCP(ctx, nic) })
 	defer dhcp.Wait()
 	policy := fallbackPolicy{since: time.Now(), plugged: true}
 	seen, plugged := "", true
@@ -85,10 +85,7 @@ func (n *network) followLease(ctx context.Context, nic string) {
 		wasPlugged := plugged
 		if plugged = n.hasCarrier(nic); plugged && !wasPlugged {
 			n.logf("network cable is back")
-			select {
-			case renew <- struct{}{}: // the cable may lead to another network now
-			default:
-			}
+			n.renewLease() // the cable may lead to another network now
 		} else if wasPlugged && !plugged {
 			n.logf("network cable is out")
 		}
@@ -101,39 +98,35 @@ func (n *network) followLease(ctx context.Context, nic string) {
 	}
 }
 
-// runDHCP keeps udhcpc running. A value on renew makes it request a lease at once.
-func (n *network) runDHCP(ctx context.Context, nic string, renew <-chan struct{}) {
+// runDHCP keeps udhcpc running.
+func (n *network) runDHCP(ctx context.Context, nic string) {
 	args := []string{"-f", "-R", "-i", nic, "-s", filepath.Join(n.paths.Etc, "udhcpc.script"),
 		"-x", "hostname:" + n.settings.HostName, "-O", "ntpsrv", "-t", "4", "-T", "2", "-A", "5"}
 	logged := false
-	for ctx.Err() == nil {
+	for ; ctx.Err() == nil; sleep(ctx, dhcpRestartDelay) {
 		client, err := n.system.Start(io.Discard, "udhcpc", args...)
 		if err != nil {
 			if !logged {
 				n.logf("no DHCP: %v", err)
 				logged = true
 			}
-			sleep(ctx, dhcpRestartDelay)
 			continue
 		}
-		ended := make(chan struct{})
-		go func() {
-			client.Wait()
-			close(ended)
-		}()
-		for running := true; running; {
-			select {
-			case <-ctx.Done():
-				client.Send(Stop)
-				<-ended
-				running = false
-			case <-renew:
-				client.Send(Renew)
-			case <-ended:
-				running = false
-				sleep(ctx, dhcpRestartDelay)
-			}
-		}
+		n.mu.Lock()
+		n.client = client
+		n.mu.Unlock()
+		detach := context.AfterFunc(ctx, func() { client.Send(Stop) })
+		client.Wait()
+		detach()
+	}
+}
+
+// renewLease makes udhcpc request a lease at once.
+func (n *network) renewLease() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.client != nil {
+		n.client.Send(Renew)
 	}
 }
 

@@ -45,7 +45,6 @@ type supervisor struct {
 	log    *logRing
 	name   string
 	args   []string
-	now    func() time.Time
 	starts atomic.Int64 // of the program
 }
 
@@ -54,12 +53,12 @@ type supervisor struct {
 func (s *supervisor) run(ctx context.Context) int {
 	quickEnds := 0
 	for restarts := 1; ; restarts++ {
-		began := s.now()
+		began := time.Now()
 		code := s.runOnce(ctx)
 		if ctx.Err() != nil || code == ExitHalt || code == ExitTry || code == ExitRestart {
 			return code
 		}
-		if quickEnds++; s.now().Sub(began) >= stableTime {
+		if quickEnds++; time.Since(began) >= stableTime {
 			quickEnds = 1
 		}
 		delay := restartDelay(quickEnds)

@@ -142,12 +142,15 @@ func (linuxSystem) SetClock(t time.Time) error {
 
 func (linuxSystem) Slew(by time.Duration) error {
 	tx := unix.Timex{Modes: unix.ADJ_OFFSET_SINGLESHOT}
-	setTimex(&tx, by.Microseconds())
+	setField(&tx.Offset, by.Microseconds())
 	if _, err := unix.Adjtimex(&tx); err != nil {
 		return fmt.Errorf("adjusting the clock: %w", err)
 	}
 	return nil
 }
+
+// setField sets a field whose size depends on the processor.
+func setField[T int32 | int64](field *T, value int64) { *field = T(value) }
 
 func (linuxSystem) SetHostName(name string) error { return unix.Sethostname([]byte(name)) }
 

@@ -161,10 +161,6 @@ func (s *Slots) checkRoom(m SlotManifest, slot string) error {
 // reports whether it did. Two versions mostly share their kernel, a third of the
 // bytes. A file that cannot be copied is sent.
 func (s *Slots) copyFromRunning(f SlotFile) bool {
-	info, err := os.Stat(s.filePath(s.running, f.Name))
-	if err != nil || info.Size() != f.Size {
-		return false
-	}
 	if same, err := s.hashFile(s.running, f.Name); err != nil || same != f {
 		return false
 	}
