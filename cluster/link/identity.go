@@ -14,14 +14,6 @@ import (
 	"time"
 )
 
-// KeySize is the length of a rack key in bytes: an AES-256 key for gossip and the
-// secret from which every identity on the rack link is derived.
-const KeySize = 32
-
-// MaxKeys bounds the rack keys that a board accepts at once: the one in use and
-// those that a rotation has not retired yet.
-const MaxKeys = 4
-
 // fixedTime is the time by which the rack link verifies certificates. A board
 // without a clock starts in 1970 and must still reach its peers, so no certificate
 // of the link has a meaningful date: a new rack key retires it.
@@ -36,21 +28,14 @@ func certificateValidity() (notBefore, notAfter time.Time) {
 // key yields one certificate authority, the same on every board. A board proves
 // that it holds the key by a certificate that this authority has signed.
 type linkIdentity struct {
-	name      string
 	knockKeys [][]byte // an HMAC key for each rack key, the primary first
 	leaf      tls.Certificate
 	roots     *x509.CertPool
 }
 
 func newIdentity(name string, keys [][]byte) (*linkIdentity, error) {
-	if len(keys) == 0 || len(keys) > MaxKeys {
-		return nil, fmt.Errorf("rack link: %d rack keys are configured; there must be 1 to %d", len(keys), MaxKeys)
-	}
-	id := &linkIdentity{name: name, roots: x509.NewCertPool()}
+	id := &linkIdentity{roots: x509.NewCertPool()}
 	for i, key := range keys {
-		if len(key) != KeySize {
-			return nil, fmt.Errorf("rack link: rack key %d has %d bytes; it must have %d", i+1, len(key), KeySize)
-		}
 		knock, err := hkdf.Key(sha256.New, key, nil, "bramble link knock v1", sha256.Size)
 		if err != nil {
 			return nil, fmt.Errorf("rack link: deriving the knock: %w", err)
@@ -105,16 +90,11 @@ func boardCertificate(name string, authority *x509.Certificate, signer ed25519.P
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("rack link: making the board's key: %w", err)
 	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("rack link: making a serial number: %w", err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: name},
-		DNSNames:     []string{boardHost(name)},
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	template := &x509.Certificate{ // the serial number is random
+		Subject:     pkix.Name{CommonName: name},
+		DNSNames:    []string{boardHost(name)},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	template.NotBefore, template.NotAfter = certificateValidity()
 	der, err := x509.CreateCertificate(rand.Reader, template, authority, public, signer)

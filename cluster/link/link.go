@@ -72,7 +72,7 @@ type Peer struct {
 // Config configures the rack link of one board.
 type Config struct {
 	Name        string        // this board
-	Keys        [][]byte      // rack keys of KeySize bytes; the first is presented, all are accepted
+	Keys        [][]byte      // rack keys, one at least; the first is presented, all are accepted
 	Listen      string        // host:port
 	PeerTimeout time.Duration // 0 means DefaultPeerTimeout
 	Logger      *slog.Logger  // should drop repetitions: a stranger may knock often
@@ -90,9 +90,8 @@ type Link struct {
 	control     *http.Transport
 	ledger      *http.Transport
 
-	mu     sync.Mutex // guards byName, byHost
-	byName map[string]*peerState
-	byHost map[string]*peerState
+	mu    sync.Mutex // guards peers
+	peers map[string]*peerState
 }
 
 // peerState is the state of the link to one peer.
@@ -118,8 +117,6 @@ func New(cfg Config) (*Link, error) {
 		id:          id,
 		log:         cfg.Logger,
 		peerTimeout: cfg.PeerTimeout,
-		byName:      map[string]*peerState{},
-		byHost:      map[string]*peerState{},
 	}
 	if l.peerTimeout <= 0 {
 		l.peerTimeout = DefaultPeerTimeout
@@ -199,34 +196,40 @@ func PeerName(r *http.Request) string {
 func (l *Link) SetPeers(peers []Peer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	byName := make(map[string]*peerState, len(peers))
-	byHost := make(map[string]*peerState, len(peers))
+	next := make(map[string]*peerState, len(peers))
 	for _, p := range peers {
-		state := l.byName[p.Name]
+		state := l.peers[p.Name]
 		if state == nil || state.Addr != p.Addr {
 			state = &peerState{Peer: p}
 		}
-		byName[p.Name], byHost[boardHost(p.Name)] = state, state
+		next[p.Name] = state
 	}
-	l.byName, l.byHost = byName, byHost
+	l.peers = next
 }
 
 func (l *Link) findPeer(board string) *peerState {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.byName[board]
+	return l.peers[board]
 }
 
 // isPeerAddr reports whether a board of the current set is at addr.
 func (l *Link) isPeerAddr(addr netip.Addr) bool {
+	return l.findPeerBy(func(p Peer) bool {
+		at, err := netip.ParseAddrPort(p.Addr)
+		return err == nil && at.Addr() == addr
+	}) != nil
+}
+
+func (l *Link) findPeerBy(match func(Peer) bool) *peerState {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, p := range l.byName {
-		if at, err := netip.ParseAddrPort(p.Addr); err == nil && at.Addr() == addr {
-			return true
+	for _, p := range l.peers {
+		if match(p.Peer) {
+			return p
 		}
 	}
-	return false
+	return nil
 }
 
 // Up reports whether a board is known, and could be reached and answered pings when that was last tried. A board
@@ -252,9 +255,7 @@ func (l *Link) dialBoard(ctx context.Context, _, addr string) (net.Conn, error) 
 	if err != nil {
 		return nil, fmt.Errorf("rack link: address %q: %w", addr, err)
 	}
-	l.mu.Lock()
-	p := l.byHost[host]
-	l.mu.Unlock()
+	p := l.findPeerBy(func(p Peer) bool { return boardHost(p.Name) == host })
 	if p == nil {
 		return nil, ErrUnknownPeer
 	}

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-func rackKey(b byte) []byte { return bytes.Repeat([]byte{b}, KeySize) }
+func rackKey(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
 
 // lines is a log that a test reads.
 type lines struct {

@@ -50,7 +50,7 @@ func (s *Syncer) exchange(ctx context.Context, board string, push bool) error {
 		if err != nil {
 			return err
 		}
-		if _, err := s.purges.Merge(in.Batch); err != nil {
+		if err := s.purges.Merge(in.Batch); err != nil {
 			return fmt.Errorf("applying the purges that %s sent: %w", board, err)
 		}
 		if in.Vector != nil {
@@ -118,7 +118,7 @@ func (s *Syncer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if _, err := s.purges.Merge(in.Batch); err != nil {
+	if err := s.purges.Merge(in.Batch); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}

@@ -226,33 +226,31 @@ func (l *ReplicatedLog) Missing(theirs Vector) []Range {
 	return batch
 }
 
-// Merge applies the new purges of a batch and returns their number. A gap that no record
-// fills counts as one purge, of everything.
-func (l *ReplicatedLog) Merge(batch []Range) (int, error) {
+// Merge applies the new purges of a batch. A gap that no record fills is one purge, of everything.
+func (l *ReplicatedLog) Merge(batch []Range) error {
 	for _, r := range batch {
 		if len(r.Purges) > maxBatch {
-			return 0, fmt.Errorf("purges: a batch of %d records; the limit is %d", len(r.Purges), maxBatch)
+			return fmt.Errorf("purges: a batch of %d records; the limit is %d", len(r.Purges), maxBatch)
 		}
 		for _, p := range r.Purges {
 			if err := p.Valid(); err != nil {
-				return 0, err
+				return err
 			}
 		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	applied := 0
 	for _, r := range batch {
-		applied += l.mergeRange(r)
+		l.mergeRange(r)
 	}
 	l.digest = l.vectorLocked().Digest()
-	return applied, nil
+	return nil
 }
 
 // mergeRange applies the new purges of a range. It is called with mu held.
-func (l *ReplicatedLog) mergeRange(r Range) int {
+func (l *ReplicatedLog) mergeRange(r Range) {
 	if r.After == 0 && len(r.Purges) == 0 {
-		return 0
+		return
 	}
 	h := l.histories[r.Issuer]
 	if h == nil {
@@ -260,26 +258,19 @@ func (l *ReplicatedLog) mergeRange(r Range) int {
 			// There is no room to record another issuer's purges, so purge everything.
 			// The range will be sent again.
 			l.applier.Apply(Purge{Kind: All})
-			return 1
+			return
 		}
 		h = &issuerHistory{}
 		l.histories[r.Issuer] = h
 	}
-	applied := 0
 	if h.lastSeq() < r.After {
 		l.applier.Apply(Purge{Kind: All})
 		l.records -= len(h.records)
 		h.floor, h.records = r.After, nil
-		applied++
 	}
-	skip := h.lastSeq() - r.After
-	if skip >= uint64(len(r.Purges)) {
-		return applied
-	}
-	for _, p := range r.Purges[skip:] {
+	known := min(h.lastSeq()-r.After, uint64(len(r.Purges)))
+	for _, p := range r.Purges[known:] {
 		l.applier.Apply(p)
 		l.appendPurge(h, p)
-		applied++
 	}
-	return applied
 }

@@ -1,5 +1,6 @@
-// Package purge replicates purges over a rack. Each board has a log of the purges of every process, and boards exchange what the other lacks, by version vector, once per second and after each new
-// purge (anti-entropy). It also holds the lease on memory: a board may answer from its cache only if it
+// Package purge replicates purges over a rack. Each board has a log of the purges of every
+// process, and boards exchange what the other lacks, by version vector, once per second and after
+// each new purge (anti-entropy). It also holds the lease on memory: a board may answer from its cache only if it
 // had contact with a majority of its rack a moment ago.
 //
 // The log (log.go) is a pure data structure. The [Syncer] moves it over the rack link: sync.go, the
@@ -13,7 +14,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -179,50 +179,6 @@ func isUnreachable(err error) bool {
 // Issue applies a purge here and numbers it. The other boards apply it at the
 // next exchange, or before they answer this board's next request.
 func (s *Syncer) Issue(purge Purge) error { return s.purges.Issue(purge) }
-
-// Spread sends every live board the purges that this one has applied, until all have
-// applied them or wait is over. It returns which boards have; the others get the purges
-// by an exchange before they answer from memory again.
-func (s *Syncer) Spread(ctx context.Context, wait time.Duration) (applied, absent []string) {
-	want := s.purges.Vector()
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	var (
-		running sync.WaitGroup
-		mu      sync.Mutex // guards applied, absent
-	)
-	for _, peer := range s.roster.Peers() {
-		running.Go(func() {
-			done := s.exchangeUntilApplied(ctx, peer.Name, want)
-			mu.Lock()
-			defer mu.Unlock()
-			if done {
-				applied = append(applied, peer.Name)
-			} else {
-				absent = append(absent, peer.Name)
-			}
-		})
-	}
-	running.Wait()
-	slices.Sort(applied)
-	slices.Sort(absent)
-	return applied, absent
-}
-
-// exchangeUntilApplied retries until a board has applied all of want, or ctx ends.
-// Only a board that was silent for all of that time is reported absent: it has been
-// away for longer than SyncTiming.MaxPause, and so notices it.
-func (s *Syncer) exchangeUntilApplied(ctx context.Context, board string, want Vector) bool {
-	for {
-		err := s.exchange(ctx, board, true)
-		if err == nil && s.hasApplied(board, want) {
-			return true
-		}
-		if !sleep(ctx, retryPause) {
-			return false
-		}
-	}
-}
 
 // sleep waits for d and returns true, or false as soon as ctx ends.
 func sleep(ctx context.Context, d time.Duration) bool {

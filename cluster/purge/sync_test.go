@@ -248,7 +248,7 @@ func FuzzReadMessage(f *testing.F) {
 			return
 		}
 		l := newLog(1, &memory{})
-		if _, err := l.Merge(in.Batch); err != nil {
+		if err := l.Merge(in.Batch); err != nil {
 			return
 		}
 		if n := len(l.Missing(l.Vector())); n != 0 {

@@ -32,7 +32,7 @@ const (
 	// rekeyWait limits how long a board may take to serve with its new secrets, or to be revived.
 	rekeyWait = 3 * time.Minute
 	rekeyPoll = 200 * time.Millisecond
-	// maxEarlierKeys may be in old_keys already: with key and the new one, boards accept four (link.MaxKeys).
+	// maxEarlierKeys may be in old_keys already: old_keys takes four, of which the key in use and the new one are two.
 	maxEarlierKeys = 2
 )
 
