@@ -254,34 +254,11 @@ type multicastInterface struct {
 
 // multicastInterfaces lists the interfaces that are up, support multicast, are not loopback and have an
 // IPv4 address, at most maxMDNSInterfaces.
-func multicastInterfaces() []multicastInterface {
-	all, err := net.Interfaces()
-	if err != nil {
-		return nil
-	}
-	var found []multicastInterface
-	for _, i := range all {
-		const required = net.FlagUp | net.FlagMulticast
-		if i.Flags&(required|net.FlagLoopback) != required || len(found) == maxMDNSInterfaces {
-			continue
-		}
-		addrs, err := i.Addrs()
-		if err != nil {
-			continue
-		}
-		m := multicastInterface{iface: i}
-		for _, a := range addrs {
-			p, err := netip.ParsePrefix(a.String())
-			switch {
-			case err != nil:
-			case p.Addr().Is4() && !m.addr.IsValid():
-				m.addr = p.Addr()
-			case p.Addr().Is6():
-				m.ipv6 = true
-			}
-		}
-		if m.addr.IsValid() {
-			found = append(found, m)
+func multicastInterfaces() (found []multicastInterface) {
+	for i, addresses := range addressesOf(net.FlagUp | net.FlagMulticast) {
+		at := slices.IndexFunc(addresses, netip.Addr.Is4)
+		if at >= 0 && i.Flags&net.FlagLoopback == 0 && len(found) < maxMDNSInterfaces {
+			found = append(found, multicastInterface{i, addresses[at], slices.ContainsFunc(addresses, netip.Addr.Is6)})
 		}
 	}
 	return found

@@ -79,8 +79,7 @@ type Members struct {
 	published   Meta   // this board's Meta as last passed to memberlist
 	publishedAt time.Time
 	events      []Event // not yet sent to watchers
-	watchers    map[int]chan Event
-	watcherID   int
+	watchers    map[chan Event]bool // nil once closed
 }
 
 // Start starts gossip and searches for the rack until Close is called or ctx ends. It does not wait for
@@ -113,7 +112,7 @@ func Start(ctx context.Context, cfg MembersConfig) (*Members, error) {
 		encoded:     encoded,
 		published:   cfg.Meta,
 		publishedAt: time.Now(),
-		watchers:    make(map[int]chan Event),
+		watchers:    make(map[chan Event]bool),
 	}
 	m.unproven = unproven.New(unproven.Timeout, m.isBoardAddr, dedup)
 	m.boards[cfg.Name] = &Board{Name: cfg.Name, Meta: cfg.Meta, Alive: true, Since: time.Now(), Self: true}
@@ -229,14 +228,12 @@ func (m *Members) Watch() (<-chan Event, func()) {
 		close(ch)
 		return ch, func() {}
 	}
-	m.watcherID++
-	id := m.watcherID
-	m.watchers[id] = ch
+	m.watchers[ch] = true
 	return ch, func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if _, ok := m.watchers[id]; ok {
-			delete(m.watchers, id)
+		if m.watchers[ch] {
+			delete(m.watchers, ch)
 			close(ch)
 		}
 	}
@@ -270,7 +267,7 @@ func (m *Members) Close() error {
 	m.wg.Wait()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, ch := range m.watchers {
+	for ch := range m.watchers {
 		close(ch)
 	}
 	m.watchers = nil

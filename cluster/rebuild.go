@@ -31,7 +31,7 @@ func (m *Members) rebuildRing() {
 	events := m.events
 	m.events = nil
 	for _, e := range events {
-		for _, ch := range m.watchers {
+		for ch := range m.watchers {
 			select {
 			case ch <- e:
 			default:

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math/bits"
 	"slices"
-	"sort"
 	"strconv"
 
 	"github.com/cespare/xxhash/v2"
@@ -98,24 +97,14 @@ func buildRing(members []RingMember, perBoard int, hash func(string) uint64) *Ri
 		board uint16
 	}
 	var points []point
-	var labels []byte // "name#0name#1…": a board's labels share one string
 	for i, m := range r.members {
 		r.weight += int64(m.Weight)
 		n := (m.Weight*perBoard + OrdinaryWeight/2) / OrdinaryWeight
 		if m.Weight > 0 {
 			n = max(n, 1)
 		}
-		labels = labels[:0]
-		ends := make([]int, n)
 		for v := range n {
-			labels = append(append(labels, m.Name...), '#')
-			labels = strconv.AppendInt(labels, int64(v), 10)
-			ends[v] = len(labels)
-		}
-		text, from := string(labels), 0
-		for _, end := range ends {
-			points = append(points, point{hash(text[from:end]), uint16(i)})
-			from = end
+			points = append(points, point{hash(m.Name + "#" + strconv.Itoa(v)), uint16(i)})
 		}
 	}
 	// If two points have one position, the earlier name wins, on every board alike.
@@ -144,12 +133,8 @@ func buildRing(members []RingMember, perBoard int, hash func(string) uint64) *Ri
 
 // findPoint returns the index of the point that owns key. The ring must have points.
 func (r *Ring) findPoint(key string) int {
-	h := r.hash(key)
-	i := sort.Search(len(r.hashes), func(i int) bool { return r.hashes[i] >= h })
-	if i == len(r.hashes) {
-		return 0
-	}
-	return i
+	i, _ := slices.BinarySearch(r.hashes, r.hash(key))
+	return i % len(r.hashes)
 }
 
 // Owners returns the board that owns key and the one that holds its replica. second is "" if only one

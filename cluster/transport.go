@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log"
 	"net"
 	"net/netip"
@@ -208,25 +209,31 @@ func hostAddress() (best netip.Addr, ok bool) {
 }
 
 // hostAddresses lists the addresses of the interfaces that are up, in their order.
-func hostAddresses() []netip.Addr {
-	interfaces, err := net.Interfaces()
-	if err != nil {
-		return nil
+func hostAddresses() (all []netip.Addr) {
+	for _, addresses := range addressesOf(net.FlagUp) {
+		all = append(all, addresses...)
 	}
-	var all []netip.Addr
-	for _, i := range interfaces {
-		if i.Flags&net.FlagUp == 0 {
-			continue
-		}
-		addrs, err := i.Addrs()
-		if err != nil {
-			continue
-		}
-		for _, a := range addrs {
-			if p, err := netip.ParsePrefix(a.String()); err == nil {
-				all = append(all, p.Addr().Unmap())
+	return all
+}
+
+// addressesOf yields the interfaces that have all of these flags, with their addresses.
+func addressesOf(required net.Flags) iter.Seq2[net.Interface, []netip.Addr] {
+	return func(yield func(net.Interface, []netip.Addr) bool) {
+		interfaces, _ := net.Interfaces() // if they cannot be listed, there are none
+		for _, i := range interfaces {
+			listed, err := i.Addrs()
+			if err != nil || i.Flags&required != required {
+				continue
+			}
+			var addresses []netip.Addr
+			for _, a := range listed {
+				if p, err := netip.ParsePrefix(a.String()); err == nil {
+					addresses = append(addresses, p.Addr().Unmap())
+				}
+			}
+			if !yield(i, addresses) {
+				return
 			}
 		}
 	}
-	return all
 }

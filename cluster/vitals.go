@@ -139,32 +139,37 @@ func (m Meta) Append(b []byte) ([]byte, error) {
 	if m.Weight < 0 || m.Weight > MaxWeight {
 		return b, fmt.Errorf("%w: weight %d is not between 0 and %d", ErrMeta, m.Weight, MaxWeight)
 	}
-	out := append(b, metaVersion)
-	out = binary.AppendUvarint(out, uint64(m.Weight))
-	out = binary.AppendUvarint(out, uint64(m.LinkPort))
-	for _, s := range []struct {
-		what, text string
-		limit      int
-	}{
-		{"HTTP URL", m.HTTPURL, MaxURL}, {"console URL", m.ConsoleURL, MaxURL}, {"version", m.Version, MaxVersion},
-	} {
-		if err := checkText(s.what, s.text, s.limit); err != nil {
-			return b, err
-		}
-		out = binary.AppendUvarint(out, uint64(len(s.text)))
-		out = append(out, s.text...)
+	c := metaCodec{isWriting: true, bytes: append(b, metaVersion)}
+	if m.code(&c, metaVersion); c.err != nil {
+		return b, c.err
 	}
-	v := m.Vitals
-	out = binary.AppendUvarint(out, uint64(v.State))
-	out = binary.AppendUvarint(out, uint64(v.Faults))
-	out = binary.AppendUvarint(out, toSteps(v.ResponsesPerSecond, 10))
-	out = binary.AppendUvarint(out, min(toSteps(v.HitRatio, 1000), 1000))
-	out = binary.AppendUvarint(out, toSteps(v.CPU, 100))
-	for _, n := range []int64{v.Memory, v.Connections, v.CacheBytes, v.CacheBudget, int64(v.Uptime / time.Second)} {
-		out = binary.AppendUvarint(out, uint64(max(n, 0)))
+	return c.bytes, nil
+}
+
+// code writes or reads the fields of a version in their order.
+func (m *Meta) code(c *metaCodec, version byte) {
+	v := &m.Vitals
+	codeNumber(c, "weight", &m.Weight, MaxWeight)
+	codeNumber(c, "link port", &m.LinkPort, math.MaxUint16)
+	c.codeText("HTTP URL", &m.HTTPURL, MaxURL)
+	c.codeText("console URL", &m.ConsoleURL, MaxURL)
+	c.codeText("version", &m.Version, MaxVersion)
+	codeNumber(c, "state", &v.State, math.MaxUint8)
+	codeNumber(c, "faults", &v.Faults, math.MaxUint32)
+	c.codeSteps("hits", &v.ResponsesPerSecond, 10, maxSteps)
+	c.codeSteps("hit ratio", &v.HitRatio, 1000, 1000)
+	c.codeSteps("CPU", &v.CPU, 100, maxSteps)
+	codeNumber(c, "memory", &v.Memory, math.MaxInt64)
+	codeNumber(c, "connections", &v.Connections, math.MaxInt64)
+	codeNumber(c, "cache bytes", &v.CacheBytes, math.MaxInt64)
+	codeNumber(c, "cache budget", &v.CacheBudget, math.MaxInt64)
+	seconds := v.Uptime / time.Second
+	codeNumber(c, "uptime", &seconds, math.MaxInt64/uint64(time.Second))
+	v.Uptime = seconds * time.Second
+	if version > firstVersion {
+		codeNumber(c, "flags", &m.Flags, math.MaxUint32)
+		c.codeSteps("load", &v.Load, 100, 100)
 	}
-	out = binary.AppendUvarint(out, uint64(m.Flags))
-	return binary.AppendUvarint(out, min(toSteps(v.Load, 100), 100)), nil
 }
 
 // maxSteps bounds a rate on the wire: in steps of a tenth about 400,000, which a float32 still
@@ -204,65 +209,56 @@ func ParseMeta(b []byte) (Meta, error) {
 	if b[0] < firstVersion {
 		return Meta{}, fmt.Errorf("%w: version %d is unknown", ErrMeta, b[0])
 	}
-	r := metaReader{rest: b[1:]}
+	c := metaCodec{bytes: b[1:]}
 	var m Meta
-	m.Weight = int(r.readNumber("weight", MaxWeight))
-	m.LinkPort = uint16(r.readNumber("link port", math.MaxUint16))
-	m.HTTPURL = r.readText("HTTP URL", MaxURL)
-	m.ConsoleURL = r.readText("console URL", MaxURL)
-	m.Version = r.readText("version", MaxVersion)
-	v := &m.Vitals
-	v.State = State(r.readNumber("state", math.MaxUint8))
-	v.Faults = Faults(r.readNumber("faults", math.MaxUint32))
-	v.ResponsesPerSecond = float32(r.readNumber("hits", maxSteps)) / 10
-	v.HitRatio = float32(r.readNumber("hit ratio", 1000)) / 1000
-	v.CPU = float32(r.readNumber("CPU", maxSteps)) / 100
-	v.Memory = int64(r.readNumber("memory", math.MaxInt64))
-	v.Connections = int64(r.readNumber("connections", math.MaxInt64))
-	v.CacheBytes = int64(r.readNumber("cache bytes", math.MaxInt64))
-	v.CacheBudget = int64(r.readNumber("cache budget", math.MaxInt64))
-	v.Uptime = time.Duration(r.readNumber("uptime", math.MaxInt64/uint64(time.Second))) * time.Second
-	if b[0] > firstVersion {
-		m.Flags = Flags(r.readNumber("flags", math.MaxUint32))
-		v.Load = float32(r.readNumber("load", 100)) / 100
-	}
-	if r.err != nil {
-		return Meta{}, r.err
+	if m.code(&c, b[0]); c.err != nil {
+		return Meta{}, c.err
 	}
 	return m, nil
 }
 
-// metaReader reads fields from the front of rest; after the first error it returns zeros.
-type metaReader struct {
-	rest []byte
-	err  error
+// metaCodec writes fields to the end of bytes, or reads them from their front; after the first error it reads zeros.
+type metaCodec struct {
+	isWriting bool
+	bytes     []byte
+	err       error
 }
 
-func (r *metaReader) readNumber(what string, limit uint64) uint64 {
-	if r.err != nil {
-		return 0
+func codeNumber[T ~int | ~int64 | ~uint8 | ~uint16 | ~uint32 | ~uint64](c *metaCodec, what string, number *T, limit uint64) {
+	if c.isWriting {
+		c.bytes = binary.AppendUvarint(c.bytes, uint64(max(*number, 0)))
+		return
 	}
-	n, size := binary.Uvarint(r.rest)
-	if size <= 0 || n > limit {
-		r.err = fmt.Errorf("%w: the %s is cut off or out of range", ErrMeta, what)
-		return 0
+	n, size := binary.Uvarint(c.bytes)
+	if c.err == nil && (size <= 0 || n > limit) {
+		c.err = fmt.Errorf("%w: the %s is cut off or out of range", ErrMeta, what)
 	}
-	r.rest = r.rest[size:]
-	return n
+	if c.err != nil {
+		n, size = 0, 0
+	}
+	*number, c.bytes = T(n), c.bytes[size:]
 }
 
-func (r *metaReader) readText(what string, limit int) string {
-	n := int(r.readNumber("length of the "+what, uint64(limit)))
-	if r.err == nil && n > len(r.rest) {
-		r.err = fmt.Errorf("%w: the %s is cut off", ErrMeta, what)
+// codeSteps codes a number in steps of 1/scale, at most limit of them.
+func (c *metaCodec) codeSteps(what string, x *float32, scale float32, limit uint64) {
+	n := min(toSteps(*x, scale), limit)
+	codeNumber(c, what, &n, limit)
+	*x = float32(n) / scale
+}
+
+func (c *metaCodec) codeText(what string, text *string, limit int) {
+	n := len(*text)
+	codeNumber(c, "length of the "+what, &n, uint64(limit))
+	if c.isWriting {
+		c.bytes = append(c.bytes, *text...)
+	} else if n > len(c.bytes) {
+		c.err = fmt.Errorf("%w: the %s is cut off", ErrMeta, what)
+	} else {
+		*text, c.bytes = string(c.bytes[:n]), c.bytes[n:]
 	}
-	if r.err != nil {
-		return ""
+	if c.err == nil {
+		c.err = checkText(what, *text, limit)
 	}
-	s := string(r.rest[:n])
-	r.rest = r.rest[n:]
-	r.err = checkText(what, s, limit)
-	return s
 }
 
 // isMaterialChange reports whether a change from old to new should be gossiped at once, rather than with the
