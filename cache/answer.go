@@ -124,7 +124,7 @@ func viaNames(lines []string, name string) bool {
 	eachListMember(lines, func(m string) bool {
 		_, by, _ := strings.Cut(m, " ")
 		by, _, _ = strings.Cut(trimOWS(by), " ")
-		found = equalFold(by, name)
+		found = strings.EqualFold(by, name)
 		return !found
 	})
 	return found

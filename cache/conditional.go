@@ -90,5 +90,3 @@ func unchangedBy304(name string) bool {
 	}
 	return false
 }
-
-func equalFold(a, b string) bool { return strings.EqualFold(a, b) }

@@ -1,8 +1,11 @@
 package cache
 
 import (
+	"net/http"
 	"strings"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // maxDelta is the largest number of seconds a directive or an Age can carry.
@@ -119,11 +122,11 @@ func fieldDirective(whole *bool, fields []string, value string, hasValue bool) [
 		if name == "" {
 			continue
 		}
-		if !isToken(name) || len(fields) == maxFieldNames {
+		if !httpguts.ValidHeaderFieldName(name) || len(fields) == maxFieldNames {
 			*whole = true
 			return fields
 		}
-		fields, named = append(fields, canonicalName(name)), true
+		fields, named = append(fields, http.CanonicalHeaderKey(name)), true
 	}
 	if !named {
 		*whole = true

@@ -39,9 +39,12 @@ var (
 // isWorthRetry reports whether the request that caused the fetch may be to blame for its
 // failure. After a timeout, another fetch would only add to the wait.
 func isWorthRetry(err error) bool {
-	var timeout net.Error
-	return errors.Is(err, ErrUpstream) && !errors.Is(err, context.DeadlineExceeded) &&
-		!(errors.As(err, &timeout) && timeout.Timeout())
+	return errors.Is(err, ErrUpstream) && !isTimeout(err)
+}
+
+func isTimeout(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded)
 }
 
 func (l *lookup) writeError(err error) { l.c.writeError(l.w, l.r, l.fwdReason, err) }
@@ -63,12 +66,10 @@ func (c *Cache) writeError(w http.ResponseWriter, r *http.Request, fwdReason str
 // if no permit came free, 504 after a timeout or if the client accepts a stored reply
 // only, otherwise 502.
 func ErrorStatus(err error) int {
-	var timeout net.Error
 	switch {
 	case errors.Is(err, ErrBusy), errors.Is(err, ErrClosed):
 		return http.StatusServiceUnavailable
-	case errors.Is(err, ErrOnlyIfCached), errors.Is(err, context.DeadlineExceeded),
-		errors.As(err, &timeout) && timeout.Timeout():
+	case errors.Is(err, ErrOnlyIfCached), isTimeout(err):
 		return http.StatusGatewayTimeout
 	}
 	return http.StatusBadGateway

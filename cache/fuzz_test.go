@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // FuzzControl: whatever a Cache-Control field holds, a directive that forbids is
@@ -26,7 +28,7 @@ func FuzzControl(f *testing.F) {
 			}
 		}
 		for _, name := range slices.Concat(c.privateFields, c.noCacheFields) {
-			if !isToken(name) {
+			if !httpguts.ValidHeaderFieldName(name) {
 				t.Fatalf("%q: field name %q", s, name)
 			}
 		}
@@ -57,13 +59,13 @@ func FuzzVary(f *testing.F) {
 	f.Add("x", "1,2", " 1, 2 ")
 	f.Fuzz(func(t *testing.T, vary, one, two string) {
 		names, all := varyNames([]string{vary})
-		if all || !isFieldValue(one) || !isFieldValue(two) {
+		if all || !httpguts.ValidHeaderFieldValue(one) || !httpguts.ValidHeaderFieldValue(two) {
 			return
 		}
 		with := func(v string) *http.Request {
 			r := request("GET", pageURL)
 			for _, n := range names {
-				r.Header[canonicalName(n)] = []string{v}
+				r.Header[http.CanonicalHeaderKey(n)] = []string{v}
 			}
 			return r
 		}
@@ -84,7 +86,7 @@ func FuzzVary(f *testing.F) {
 		for _, name := range names {
 			value, _ := varyValue(with(one), name)
 			again := request("GET", pageURL)
-			again.Header[canonicalName(name)] = []string{value}
+			again.Header[http.CanonicalHeaderKey(name)] = []string{value}
 			if normal, _ := varyValue(again, name); name != "host" && normal != value {
 				t.Fatalf("%s: %q became %q and then %q", name, one, value, normal)
 			}
@@ -125,7 +127,7 @@ func FuzzParseObject(f *testing.F) {
 			t.Fatalf("%+v became %+v", o, again)
 		}
 		for name, value := range o.Fields() {
-			if !isToken(name) || !isFieldValue(value) {
+			if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
 				t.Fatalf("field %q: %q", name, value)
 			}
 		}
@@ -222,7 +224,7 @@ func FuzzNameInStatus(f *testing.F) {
 	f.Add("ü")
 	f.Fuzz(func(t *testing.T, name string) {
 		q := quoteName(name)
-		if !isFieldValue(q) || bytes.ContainsAny([]byte(q), "\x80\xff") {
+		if !httpguts.ValidHeaderFieldValue(q) || bytes.ContainsAny([]byte(q), "\x80\xff") {
 			t.Fatalf("%q became %q", name, q)
 		}
 		if q != name && (len(q) < 2 || q[0] != '"' || q[len(q)-1] != '"') {

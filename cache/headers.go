@@ -2,9 +2,10 @@ package cache
 
 import (
 	"net/http"
-	"net/textproto"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // hopByHop are the fields that belong to one connection and are never passed
@@ -20,8 +21,8 @@ var hopByHop = []string{
 func dropHopByHop(h http.Header) {
 	for _, line := range h["Connection"] {
 		for name := range strings.SplitSeq(line, ",") {
-			if name = trimOWS(name); name != "" && isToken(name) {
-				if name = canonicalName(name); !isRule(name) {
+			if name = trimOWS(name); name != "" && httpguts.ValidHeaderFieldName(name) {
+				if name = http.CanonicalHeaderKey(name); !isRule(name) {
 					delete(h, name)
 				}
 			}
@@ -84,12 +85,12 @@ func checkReply(resp *http.Response) error {
 // malformed.
 func fieldsSize(h http.Header) (size int, ok bool) {
 	for name, lines := range h {
-		if !isToken(name) {
+		if !httpguts.ValidHeaderFieldName(name) {
 			return 0, false
 		}
 		for _, line := range lines {
 			size += len(name) + len(line) + 4
-			if !isFieldValue(line) {
+			if !httpguts.ValidHeaderFieldValue(line) {
 				return 0, false
 			}
 		}
@@ -122,38 +123,9 @@ func parseLength(s string) (int64, bool) {
 // isDigits reports whether s consists of digits, one at least.
 func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
-func canonicalName(name string) string { return textproto.CanonicalMIMEHeaderKey(name) }
-
 func trimOWS(s string) string { return strings.Trim(s, " \t") }
 
-// isToken reports whether s is a token (RFC 9110 §5.6.2).
-func isToken(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if !isTokenByte(s[i]) {
-			return false
-		}
-	}
-	return s != ""
-}
-
-func isTokenByte(b byte) bool {
-	switch {
-	case b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z', b >= '0' && b <= '9':
-		return true
-	}
-	return b < 0x80 && strings.IndexByte("!#$%&'*+-.^_`|~", b) >= 0
-}
-
-// isFieldValue reports whether s is a valid field value: no NUL, CR, LF or other
-// control character but tab (RFC 9110 §5.5).
-func isFieldValue(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] < ' ' && s[i] != '\t' || s[i] == 0x7f {
-			return false
-		}
-	}
-	return true
-}
+func isTokenByte(b byte) bool { return httpguts.IsTokenRune(rune(b)) }
 
 // eachListMember calls f with each member of a comma-separated list until f returns
 // false. It respects quoted strings and skips empty members.

@@ -134,9 +134,9 @@ func encodingClass(lines []string) string {
 		coding, weight, fine := parseWeighted(m)
 		ok = fine
 		switch {
-		case equalFold(coding, "gzip"), equalFold(coding, "x-gzip"):
+		case strings.EqualFold(coding, "gzip"), strings.EqualFold(coding, "x-gzip"):
 			gzip = max(gzip, weight)
-		case equalFold(coding, "identity"):
+		case strings.EqualFold(coding, "identity"):
 			identity = weight
 		case coding == "*":
 			rest = weight

@@ -49,7 +49,7 @@ func pickRange(r *http.Request, o *Object, size int64, now time.Time) ([]byteRan
 // one is inside; the others must ascend and not overlap.
 func parseRange(s string, size int64) ([]byteRange, rangeAnswer) {
 	unit, set, ok := strings.Cut(s, "=")
-	if !ok || !equalFold(trimOWS(unit), "bytes") {
+	if !ok || !strings.EqualFold(trimOWS(unit), "bytes") {
 		return nil, rangeWhole
 	}
 	var parts []byteRange
@@ -169,7 +169,7 @@ func parseContentRange(lines []string) (part byteRange, size int64, ok bool) {
 	from, ok4 := parseLength(first)
 	to, ok5 := parseLength(last)
 	size, ok6 := parseLength(total)
-	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !equalFold(unit, "bytes") || to < from || size <= to {
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !strings.EqualFold(unit, "bytes") || to < from || size <= to {
 		return byteRange{}, 0, false
 	}
 	return byteRange{from, to - from + 1}, size, true

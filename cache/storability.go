@@ -2,6 +2,7 @@ package cache
 
 import (
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -109,7 +110,7 @@ func judgeReply(facts fetchFacts, status int, h http.Header) storability {
 func hasListMember(lines []string, want string) bool {
 	found := false
 	eachListMember(lines, func(m string) bool {
-		found = equalFold(m, want)
+		found = strings.EqualFold(m, want)
 		return !found
 	})
 	return found

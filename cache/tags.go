@@ -3,6 +3,8 @@ package cache
 import (
 	"net/http"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // Limits on the purge tags of one reply. More and longer tags are ignored.
@@ -50,7 +52,7 @@ func hasTag(packed, tag string) bool {
 }
 
 func validTag(tag string) bool {
-	return tag != "" && len(tag) <= maxTagLen && isFieldValue(tag)
+	return tag != "" && len(tag) <= maxTagLen && httpguts.ValidHeaderFieldValue(tag)
 }
 
 // validTags checks packed tags that another board has sent.

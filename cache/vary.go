@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // maxVaryNames bounds the request fields that one reply may vary on. A reply
@@ -25,7 +27,7 @@ func varyNames(lines []string) (names []string, all bool) {
 			if name == "" {
 				continue
 			}
-			if name == "*" || !isToken(name) {
+			if name == "*" || !httpguts.ValidHeaderFieldName(name) {
 				return nil, true
 			}
 			if name = strings.ToLower(name); !slices.Contains(names, name) {
@@ -113,7 +115,7 @@ func validVariantKey(key string) bool {
 	n := 0
 	for key != "" {
 		name, rest, ok := strings.Cut(key, "\x00")
-		if !ok || !isToken(name) || name != strings.ToLower(name) {
+		if !ok || !httpguts.ValidHeaderFieldName(name) || name != strings.ToLower(name) {
 			return false
 		}
 		value, rest, ok := strings.Cut(rest, "\x00")
@@ -160,6 +162,6 @@ func varyValue(r *http.Request, lower string) (string, bool) {
 // headerLines looks up a lower-case name. Canonical forms of common names cost no
 // allocation.
 func headerLines(h http.Header, lower string) ([]string, bool) {
-	lines, has := h[canonicalName(lower)]
+	lines, has := h[http.CanonicalHeaderKey(lower)]
 	return lines, has && len(lines) > 0
 }

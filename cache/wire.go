@@ -3,8 +3,11 @@ package cache
 import (
 	"encoding/binary"
 	"math"
+	"net/http"
 	"strings"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // wireVersion is the first byte of an object in wire form. A board with another
@@ -63,7 +66,7 @@ func ParseObject(b []byte) (*Object, error) {
 	if len(body) > 0 {
 		o.body = [][]byte{append(make([]byte, 0, len(body)), body...)}
 	}
-	if !w.ok || len(w.b) != 0 || o.status < 200 || o.key == "" || !isFieldValue(o.key) ||
+	if !w.ok || len(w.b) != 0 || o.status < 200 || o.key == "" || !httpguts.ValidHeaderFieldValue(o.key) ||
 		!validHead(o.head) || !validVariantKey(o.variantKey) || !validTags(o.tags) {
 		return nil, ErrWire
 	}
@@ -107,7 +110,7 @@ func validHead(head string) bool {
 			return false
 		}
 		name, value, ok := strings.Cut(line, ": ")
-		if !ok || !isToken(name) || canonicalName(name) != name || !isFieldValue(value) {
+		if !ok || !httpguts.ValidHeaderFieldName(name) || http.CanonicalHeaderKey(name) != name || !httpguts.ValidHeaderFieldValue(value) {
 			return false
 		}
 		switch name {

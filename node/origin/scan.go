@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // Limits of one reply besides its body.
@@ -187,11 +189,11 @@ func (s *replyScanner) parseField() (name string, value []byte, err error) {
 	if s.line[0] == ' ' || s.line[0] == '\t' {
 		return "", nil, malformedError("a folded line")
 	}
-	colon := bytes.IndexByte(s.line, ':')
-	if colon < 0 || !isToken(s.line[:colon]) {
+	before, value, found := bytes.Cut(s.line, []byte{':'})
+	if name = string(before); !found || !httpguts.ValidHeaderFieldName(name) {
 		return "", nil, malformedError("a line that is not a field: %.40q", s.line)
 	}
-	return string(s.line[:colon]), bytes.Trim(s.line[colon+1:], " \t"), nil
+	return name, bytes.Trim(value, " \t"), nil
 }
 
 // endField handles a field that matters for framing.
@@ -261,9 +263,3 @@ func (s *replyScanner) endSize() error {
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
-
-// isToken reports whether b is a token (RFC 9110 §5.6.2).
-func isToken(b []byte) bool {
-	const tokenBytes = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	return len(b) > 0 && len(bytes.Trim(b, tokenBytes)) == 0
-}

@@ -7,11 +7,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+	"golang.org/x/net/http/httpguts"
 
 	"bramble/cache"
 	"bramble/node/origin"
@@ -81,14 +81,7 @@ func (h *PageHandler) ownersByLoad(key string) [2]string {
 // isOnlyIfCached reports whether a request may be answered only from a memory of
 // the rack (RFC 9111 §5.2.1.7).
 func isOnlyIfCached(r *http.Request) bool {
-	for _, line := range r.Header["Cache-Control"] {
-		for directive := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(directive), "only-if-cached") {
-				return true
-			}
-		}
-	}
-	return false
+	return httpguts.HeaderValuesContainsToken(r.Header["Cache-Control"], "only-if-cached")
 }
 
 // holderRetryInterval is the pause before a board without a permit at the origin
