@@ -46,8 +46,6 @@ type conn struct {
 	http2 http2State
 }
 
-func (c *conn) Evict() { c.abort() }
-
 // abort closes the socket, or both of its sides. The event loop or goroutine that serves
 // the connection notices, and removes it.
 func (c *conn) abort() {
@@ -169,7 +167,7 @@ func (c *conn) handOff() {
 	}
 	handed := &handoff{conn: c, Conn: c.replyConn(), pendingInput: c.pendingInput}
 	handed.isCounted.Store(true)
-	c.front.gate.SilentClients().Add(&c.waitEntry, c)
+	c.front.gate.SilentClients().Add(&c.waitEntry, c.abort)
 	c.pendingInput = nil
 	c.front.handedOff.Add(1)
 	if !c.enter(stateNetHTTP) || !c.front.toNetHTTP.deliver(handed) {

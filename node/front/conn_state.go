@@ -25,27 +25,20 @@ const (
 // mayFollow returns the states that may follow a state. In addition, the sweep moves any
 // state but stateGone to stateClosing, and closing the socket moves any to stateGone.
 func (s connState) mayFollow() []connState {
-	switch s {
-	case stateNew:
-		return []connState{stateHandshake, stateAnswering, stateNetHTTP}
-	case stateHandshake:
-		return []connState{stateNew, stateNetHTTP}
-	case stateIdle:
-		return []connState{stateAnswering}
-	case stateReading: // the client may close its side after half a request
-		return []connState{stateAnswering, stateNetHTTP, stateFlushing}
-	case stateAnswering:
-		return []connState{stateAnswering, stateIdle, stateReading, stateFlushing, stateBorrowed, stateNetHTTP, stateLingering}
-	case stateFlushing:
-		return []connState{stateAnswering}
-	case stateBorrowed:
-		return []connState{stateAnswering, stateFlushing}
-	case stateNetHTTP:
-		return []connState{stateNetHTTP, stateNetHTTPIdle, stateHTTP2Idle}
-	case stateNetHTTPIdle, stateHTTP2Idle:
-		return []connState{stateNetHTTP}
-	}
-	return nil
+	return [stateCount][]connState{
+		stateNew:       {stateHandshake, stateAnswering, stateNetHTTP},
+		stateHandshake: {stateNew, stateNetHTTP},
+		stateIdle:      {stateAnswering},
+		stateReading:   {stateAnswering, stateNetHTTP, stateFlushing}, // the client may close its side after half a request
+		stateAnswering: {
+			stateAnswering, stateIdle, stateReading, stateFlushing, stateBorrowed, stateNetHTTP, stateLingering,
+		},
+		stateFlushing:    {stateAnswering},
+		stateBorrowed:    {stateAnswering, stateFlushing},
+		stateNetHTTP:     {stateNetHTTP, stateNetHTTPIdle, stateHTTP2Idle},
+		stateNetHTTPIdle: {stateNetHTTP},
+		stateHTTP2Idle:   {stateNetHTTP},
+	}[s]
 }
 
 // action is what is due after some requests have been answered. All but actionSendFirst

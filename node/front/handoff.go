@@ -59,7 +59,7 @@ func trackConnState(inner net.Conn, state http.ConnState) {
 	case *handoff:
 		from.conn.trackConnState(state)
 		if state == http.StateIdle {
-			from.conn.front.gate.SilentClients().Add(&from.conn.waitEntry, from.conn)
+			from.conn.front.gate.SilentClients().Add(&from.conn.waitEntry, from.conn.abort)
 		}
 	case *loan:
 		if state == http.StateIdle {

@@ -96,7 +96,7 @@ func (t *tlsTransport) Read(p []byte) (int, error) {
 func (t *tlsTransport) readHandshake(p []byte) (int, error) {
 	t.releasePermit()
 	s := t.conn.front.https
-	s.answering.AddBounded(&t.conn.waitEntry, t.conn, s.maxAnswering)
+	s.answering.AddBounded(&t.conn.waitEntry, t.conn.abort, s.maxAnswering)
 	n, err := t.Conn.Read(p)
 	s.answering.Remove(&t.conn.waitEntry)
 	if err == nil {

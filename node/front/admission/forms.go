@@ -61,31 +61,20 @@ func NewFormLimits(rates FormRates) *FormLimits {
 		l.clientRequests, l.networkRequests = client, network
 		return l
 	}
-	burst := func(perMinute int) *rateLimiter { return newFormLimiter(perMinute, perMinute*formBurst/60) }
+	burst := func(perMinute int) *rateLimiter {
+		return newRateLimiter(perMinute, time.Minute, perMinute*formBurst/60)
+	}
+	hourly := func(n int) *rateLimiter { return newRateLimiter(n, time.Hour, n) } // all may come at once
 	return &FormLimits{
 		Counted: [FormUses]*ClientLimits{
 			FormSent:   limit(burst(rates.Client), burst(rates.Network)),
 			FormMailed: limit(burst((rates.Client+formsPerMail-1)/formsPerMail), burst((rates.Network+formsPerMail-1)/formsPerMail)),
-			FormHeld:   limit(newHourLimiter(HeldForms), newHourLimiter(networkShare*HeldForms)),
-			FormTold:   limit(newHourLimiter(ToldForms), newHourLimiter(networkShare*ToldForms)),
+			FormHeld:   limit(hourly(HeldForms), hourly(networkShare*HeldForms)),
+			FormTold:   limit(hourly(ToldForms), hourly(networkShare*ToldForms)),
 		},
-		Unasked: limit(nil, newFormLimiter(min(rates.Client+rates.Network, 1), UnaskedForms)),
+		Unasked: limit(nil, newRateLimiter(min(rates.Client+rates.Network, 1), time.Minute, UnaskedForms)),
 		Pages:   limit(burst(rates.Client*pagesPerForm), burst(rates.Network*pagesPerForm)),
 	}
-}
-
-func newFormLimiter(perMinute, burst int) *rateLimiter {
-	if perMinute <= 0 {
-		return nil
-	}
-	cost := max(60*1000*rateUnits/uint32(perMinute), 1)
-	return &rateLimiter{cost: cost, burst: uint32(max(burst, 1)) * cost}
-}
-
-// newHourLimiter makes a limiter of forms per hour, all of which may come at once.
-func newHourLimiter(perHour int) *rateLimiter {
-	cost := 60 * 60 * 1000 * rateUnits / uint32(perHour)
-	return &rateLimiter{cost: cost, burst: uint32(perHour) * cost}
 }
 
 // FormNetworks returns the client and the network that a form from an address counts for. Who has one address of

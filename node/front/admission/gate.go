@@ -35,6 +35,8 @@ const (
 	// whatever they wait for: one is worked on, four wait for the permit, and one is still
 	// arriving.
 	StreamsPerPermit = waitersPerPermit + 2
+	// noLimit is the number of permits that stands for any number: more than the connections that a board can have.
+	noLimit = 1 << 24
 )
 
 // Gate is the admission control between the listener and net/http, whose requests cost
@@ -42,11 +44,9 @@ const (
 // bounded queue and a bounded wait, and it sheds load under pressure: some requests are
 // refused before they wait. The caller sends the refusals.
 type Gate struct {
-	size    int64              // permits; 0: no limit
-	permits *fairshare.Permits // one for each request that is let through; nil: no limit
+	size    int64              // permits
+	permits *fairshare.Permits // one for each request that is let through
 	siteOf  func(host string) string
-	held    atomic.Int64
-	waiting atomic.Int64
 	uploads atomic.Int64
 	parked  atomic.Int64 // requests whose clients are slow to read
 	streams atomic.Int64 // requests of HTTP/2, from their beginning to the end of the reply
@@ -66,12 +66,13 @@ type Gate struct {
 // share the permits and the queue. nil: there is one site. evict ends a connection
 // that has taken far more than its share, and reports whether there was one.
 func NewGate(permits int, siteOf func(host string) string, evict func() bool) *Gate {
-	g := &Gate{size: int64(max(permits, 0)), siteOf: siteOf, evict: evict}
+	if permits <= 0 {
+		permits = noLimit
+	}
+	g := &Gate{size: int64(permits), siteOf: siteOf, evict: evict}
+	g.permits = fairshare.New(permits, permits*waitersPerPermit, siteOf != nil)
 	if siteOf == nil {
 		g.siteOf = func(string) string { return "" }
-	}
-	if permits > 0 {
-		g.permits = fairshare.New(permits, permits*waitersPerPermit, siteOf != nil)
 	}
 	return g
 }
@@ -102,8 +103,9 @@ type GateUsage struct {
 
 // Usage returns what the gate holds now.
 func (g *Gate) Usage() GateUsage {
+	_, held, waiting := g.permits.Counts()
 	return GateUsage{
-		Permits: g.held.Load(), Waiting: g.waiting.Load(), Uploads: g.uploads.Load(),
+		Permits: int64(held), Waiting: int64(waiting), Uploads: g.uploads.Load(),
 		Parked: g.parked.Load(), Streams: g.streams.Load(), HandedOff: g.handedOff.Load(),
 	}
 }
@@ -114,7 +116,7 @@ func (g *Gate) ShouldShed(kind RequestKind, host string) bool {
 	if g == nil {
 		return false
 	}
-	if g.waiting.Load() > 0 && g.permits.IsFull(g.siteOf(host)) {
+	if g.permits.IsFull(g.siteOf(host)) {
 		g.shed.Add(1)
 		return true
 	}
@@ -130,27 +132,16 @@ func (g *Gate) ShouldShed(kind RequestKind, host string) bool {
 // full, the wait was too long, or ctx has ended. waited reports whether it had to wait.
 func (g *Gate) Acquire(ctx context.Context, host string) (p *Permit, waited bool) {
 	p = &Permit{gate: g, site: g.siteOf(host)}
-	if g.permits == nil || g.permits.TryAcquire(p.site) {
-		g.held.Add(1)
+	if g.permits.TryAcquire(p.site) {
 		return p, false
 	}
-	g.waiting.Add(1)
-	defer g.waiting.Add(-1)
 	ctx, cancel := context.WithTimeout(ctx, permitWait)
 	defer cancel()
 	if err := g.permits.Acquire(ctx, p.site, false); err != nil {
 		g.shed.Add(1)
 		return nil, !errors.Is(err, fairshare.ErrFull)
 	}
-	g.held.Add(1)
 	return p, true
-}
-
-func (g *Gate) release(site string) {
-	g.held.Add(-1)
-	if g.permits != nil {
-		g.permits.Release(site)
-	}
 }
 
 // Permit is a request's admission. The request holds a unit of the gate's semaphore only
@@ -172,7 +163,7 @@ const (
 func (p *Permit) Release() {
 	switch p.state.Swap(permitReleased) {
 	case permitHeld:
-		p.gate.release(p.site)
+		p.gate.permits.Release(p.site)
 	case permitParked:
 		p.gate.parked.Add(-1)
 	}
@@ -209,10 +200,10 @@ func (p *Permit) WatchWrite(setDeadline func(time.Time) error, timeout time.Dura
 
 // park releases the unit of a permit and returns the time that remains for its reply.
 func (g *Gate) park(site string, timeout time.Duration) time.Duration {
-	g.release(site)
+	g.permits.Release(site)
 	n, most := g.parked.Add(1), g.maxHandoffs()
 	left := ScaleTimeout(timeout, MinWriteTimeout, n, most)
-	if most > 0 && n > most && !g.evict() {
+	if n > most && !g.evict() {
 		left = 0
 		g.shed.Add(1)
 	}
@@ -222,7 +213,7 @@ func (g *Gate) park(site string, timeout time.Duration) time.Duration {
 // TryAcquireUpload reports whether a request may keep its permit while its body arrives. If
 // so, ReleaseUpload must be called too.
 func (g *Gate) TryAcquireUpload() bool {
-	if g.uploads.Add(1) > max(g.size/uploadShare, 1) && g.permits != nil {
+	if g.uploads.Add(1) > max(g.size/uploadShare, 1) {
 		g.uploads.Add(-1)
 		g.shed.Add(1)
 		return false
@@ -237,8 +228,7 @@ func (g *Gate) ReleaseUpload() { g.uploads.Add(-1) }
 // ReleaseStream must be called when it has been answered. If there are too many, one
 // connection is evicted.
 func (g *Gate) TryAcquireStream() bool {
-	n := g.streams.Add(1)
-	if most := g.size * StreamsPerPermit; most > 0 && n > most && !g.evict() {
+	if g.streams.Add(1) > g.size*StreamsPerPermit && !g.evict() {
 		g.shed.Add(1)
 		g.streams.Add(-1)
 		return false
@@ -250,7 +240,7 @@ func (g *Gate) TryAcquireStream() bool {
 func (g *Gate) ReleaseStream() { g.streams.Add(-1) }
 
 // maxHandoffs limits the connections that are handed off to net/http, and the requests
-// that are parked; 0 sets no limit.
+// that are parked.
 func (g *Gate) maxHandoffs() int64 { return g.size * handoffsPerPermit }
 
 // BodyLag returns how far a body may be behind its rate now: the configured time, or less
@@ -264,7 +254,7 @@ func (g *Gate) BodyLag(configured time.Duration) time.Duration {
 // connection of the client that has been silent longest: a form arrives in one packet or
 // two, and clients that send slowly on purpose make room for it.
 func (g *Gate) TryAcquireHandoff() bool {
-	if n := g.handedOff.Add(1); g.permits == nil || n <= g.maxHandoffs() {
+	if g.handedOff.Add(1) <= g.maxHandoffs() {
 		return true
 	}
 	g.shed.Add(1)
@@ -283,4 +273,4 @@ func (g *Gate) SilentClients() *WaitList { return &g.silentClients }
 
 // IsCrowded reports whether net/http has more than half of the connections that it may
 // have. Then each should be closed with its reply, to make room.
-func (g *Gate) IsCrowded() bool { return g.permits != nil && g.handedOff.Load()*2 > g.maxHandoffs() }
+func (g *Gate) IsCrowded() bool { return g.handedOff.Load()*2 > g.maxHandoffs() }

@@ -37,7 +37,7 @@ func TestGateLimitsRequestsAndWaiters(t *testing.T) {
 			later <- p
 		}()
 	}
-	awaitCondition(t, func() bool { return g.waiting.Load() == waitersPerPermit })
+	awaitCondition(t, func() bool { return g.Usage().Waiting == waitersPerPermit })
 	if got, _ := g.Acquire(context.Background(), ""); got != nil {
 		t.Error("one too many comes through")
 	}
@@ -55,8 +55,8 @@ func TestGateLimitsRequestsAndWaiters(t *testing.T) {
 	if got, waited := g.Acquire(context.Background(), ""); got == nil || waited {
 		t.Errorf("then one comes through as %v, %v", got, waited)
 	}
-	if g.waiting.Load() != 0 || g.shed.Load() != 3 {
-		t.Errorf("%d wait, %d were refused", g.waiting.Load(), g.shed.Load())
+	if g.Usage().Waiting != 0 || g.shed.Load() != 3 {
+		t.Errorf("%d wait, %d were refused", g.Usage().Waiting, g.shed.Load())
 	}
 }
 

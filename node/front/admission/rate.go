@@ -31,13 +31,14 @@ type rateLimiter struct {
 	cells       [2][rateCells]atomic.Uint32
 }
 
-// newRateLimiter makes a limiter; for a rate of 0 it returns nil, which allows everything.
-func newRateLimiter(perSecond int) *rateLimiter {
-	if perSecond <= 0 {
+// newRateLimiter makes a limiter of n events in a time of at most 18 hours, of which burst may come at once; for n of 0
+// it returns nil, which allows everything.
+func newRateLimiter(n int, in time.Duration, burst int) *rateLimiter {
+	if n <= 0 {
 		return nil
 	}
-	cost := max(1000*rateUnits/uint32(perSecond), 1)
-	return &rateLimiter{cost: cost, burst: max(rateBurst*1000*rateUnits, cost)}
+	cost := max(uint32(in*rateUnits/time.Millisecond)/uint32(n), 1)
+	return &rateLimiter{cost: cost, burst: uint32(max(burst, 1)) * cost}
 }
 
 // allow counts an event of the client with a hash, and reports whether it is within the
@@ -102,10 +103,11 @@ func NewClientLimits(rates Rates) *ClientLimits {
 	if rates.Now == nil {
 		rates.Now = time.Now
 	}
+	perSecond := func(n int) *rateLimiter { return newRateLimiter(n, time.Second, rateBurst*n) }
 	return &ClientLimits{
 		seed: maphash.MakeSeed(), now: rates.Now, began: rates.Now(),
-		clientRequests: newRateLimiter(rates.ClientRequests), networkRequests: newRateLimiter(rates.NetworkRequests),
-		clientConns: newRateLimiter(rates.ClientConnections), networkConns: newRateLimiter(rates.NetworkConnections),
+		clientRequests: perSecond(rates.ClientRequests), networkRequests: perSecond(rates.NetworkRequests),
+		clientConns: perSecond(rates.ClientConnections), networkConns: perSecond(rates.NetworkConnections),
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 func TestALimitLetsABurstThroughAndThenItsRate(t *testing.T) {
 	const second = 1000 * rateUnits
 	for _, start := range []uint32{0, 1 << 31, ^uint32(0) - 30*second} {
-		l := newRateLimiter(10)
+		l := newRateLimiter(10, time.Second, 20)
 		allowed := func(at uint32) (n int) {
 			for l.allow(1<<16|7, at) {
 				n++
@@ -26,7 +26,7 @@ func TestALimitLetsABurstThroughAndThenItsRate(t *testing.T) {
 			}
 		}
 	}
-	if l := newRateLimiter(0); !l.allow(1, 1) {
+	if l := newRateLimiter(0, time.Second, 0); !l.allow(1, 1) {
 		t.Error("a limiter without a limit refuses")
 	}
 }

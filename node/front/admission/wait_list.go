@@ -6,37 +6,34 @@ import (
 	"sync"
 )
 
-// Evictable is a connection that can be ended to make room.
-type Evictable interface{ Evict() }
-
 // WaitList orders connections by how long their clients have kept the board waiting.
 // The zero value is empty.
 type WaitList struct {
 	mu   sync.Mutex
-	list list.List // of Evictable; the longest first
+	list list.List // of functions that end a connection; the longest wait first
 }
 
 // WaitEntry is a connection's entry in a WaitList. The zero value is in none.
 type WaitEntry struct{ element *list.Element }
 
-// Add puts a connection at the end of the list, or moves it there.
-func (w *WaitList) Add(e *WaitEntry, c Evictable) {
-	w.AddBounded(e, c, math.MaxInt)
+// Add puts a connection, which evict ends, at the end of the list, or moves it there.
+func (w *WaitList) Add(e *WaitEntry, evict func()) {
+	w.AddBounded(e, evict, math.MaxInt)
 }
 
 // AddBounded does what Add does; if the list is longer than limit then, the connection
 // that has waited longest is removed and evicted.
-func (w *WaitList) AddBounded(e *WaitEntry, c Evictable, limit int) {
+func (w *WaitList) AddBounded(e *WaitEntry, evict func(), limit int) {
 	w.mu.Lock()
 	w.remove(e)
-	e.element = w.list.PushBack(c)
+	e.element = w.list.PushBack(evict)
 	var longest *list.Element
 	if w.list.Len() > limit {
 		longest = w.removeLongest()
 	}
 	w.mu.Unlock()
 	if longest != nil {
-		longest.Value.(Evictable).Evict()
+		longest.Value.(func())()
 	}
 }
 
@@ -75,7 +72,7 @@ func (w *WaitList) evictLongest() bool {
 	if longest == nil {
 		return false
 	}
-	longest.Value.(Evictable).Evict()
+	longest.Value.(func())()
 	return true
 }
 

@@ -14,10 +14,10 @@ func TestTheLongestWaitIsEvictedFirst(t *testing.T) {
 	var w WaitList
 	all := []*fakeConn{new(fakeConn), new(fakeConn), new(fakeConn)}
 	for _, one := range all {
-		w.Add(&one.entry, one)
+		w.Add(&one.entry, one.Evict)
 	}
 	w.Remove(&all[0].entry)      // has sent what it had to send
-	w.Add(&all[1].entry, all[1]) // has been answered, and is silent again
+	w.Add(&all[1].entry, all[1].Evict) // has been answered, and is silent again
 	for i, want := range []*fakeConn{all[2], all[1]} {
 		if !w.evictLongest() || !want.evicted {
 			t.Errorf("number %d to be evicted is the wrong one", i)
@@ -33,7 +33,7 @@ func TestAWaitListIsBounded(t *testing.T) {
 	var w WaitList
 	all := []*fakeConn{new(fakeConn), new(fakeConn), new(fakeConn)}
 	for _, one := range all {
-		w.AddBounded(&one.entry, one, 2)
+		w.AddBounded(&one.entry, one.Evict, 2)
 	}
 	if !all[0].evicted || all[1].evicted || all[2].evicted {
 		t.Errorf("evicted: %v, %v, %v", all[0].evicted, all[1].evicted, all[2].evicted)
