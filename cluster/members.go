@@ -78,7 +78,7 @@ type Members struct {
 	encoded     []byte // this board's Meta in wire form
 	published   Meta   // this board's Meta as last passed to memberlist
 	publishedAt time.Time
-	events      []Event // not yet sent to watchers
+	events      []Event             // not yet sent to watchers
 	watchers    map[chan Event]bool // nil once closed
 }
 

@@ -16,7 +16,7 @@ func TestTheLongestWaitIsEvictedFirst(t *testing.T) {
 	for _, one := range all {
 		w.Add(&one.entry, one.Evict)
 	}
-	w.Remove(&all[0].entry)      // has sent what it had to send
+	w.Remove(&all[0].entry)            // has sent what it had to send
 	w.Add(&all[1].entry, all[1].Evict) // has been answered, and is silent again
 	for i, want := range []*fakeConn{all[2], all[1]} {
 		if !w.evictLongest() || !want.evicted {
