@@ -94,11 +94,8 @@ no rack.`,
 				if do == "sent" && (len(rest) == 0) == (o.from == "") {
 					return usagef("sent needs references, or --from with a file of them")
 				}
-				if _, err := orderservice.ParseKind(o.kind); err != nil {
-					return usagef("--kind: %v", err)
-				}
-				if _, err := orderservice.ParseState(o.state); err != nil {
-					return usagef("--state: %v", err)
+				if _, err := orderservice.ParseFilter("", o.kind, o.state); err != nil {
+					return usagef("--%v", err)
 				}
 				if o.ledger != "" {
 					return o.exportLedger(w)

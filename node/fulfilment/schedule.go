@@ -1,7 +1,8 @@
 package fulfilment
 
 import (
-	"container/heap"
+	"cmp"
+	"slices"
 	"time"
 
 	"bramble/node/orders"
@@ -43,11 +44,9 @@ type jobSchedule struct {
 	jitter  func(int64) int64
 	breaker
 
-	tasks      map[orders.ID]*task // an order has at most one job in each of the book's queues
-	waiting    taskHeap            // to be delivered
-	unfinished taskHeap            // delivered; FinishJob is not committed yet
-	running    int
-	untried    int // tasks that have not failed
+	tasks   map[orders.ID]*task // an order has at most one job in each of the book's queues
+	running int
+	untried int // tasks that have not failed
 }
 
 func newJobSchedule(workers int, jitter func(int64) int64) *jobSchedule {
@@ -68,27 +67,39 @@ func (s *jobSchedule) addJob(j orders.Job) bool {
 	t := &task{id: j.Order.ID, kind: j.Kind, since: j.Since, next: j.Since}
 	s.tasks[t.id] = t
 	s.untried++
-	heap.Push(&s.waiting, t)
 	return true
 }
 
 // nextTask returns the task to attempt now, or nil. It counts as running until
 // recordResult.
-func (s *jobSchedule) nextTask(now time.Time) *task {
+func (s *jobSchedule) nextTask(now time.Time) (next *task) {
 	if s.running >= s.workers {
 		return nil
 	}
-	from := &s.unfinished
-	if !from.hasDue(now) {
-		from = &s.waiting
-		if !from.hasDue(now) || !s.allows(now, s.running) {
-			return nil
+	allowed := s.allows(now, s.running)
+	for _, t := range s.tasks {
+		isDue := !t.isRunning && !t.next.After(now) && (allowed || t.resolution != "")
+		if isDue && (next == nil || t.compare(next) < 0) {
+			next = t
 		}
 	}
-	s.running++
-	t := heap.Pop(from).(*task)
-	t.isRunning = true
-	return t
+	if next != nil {
+		s.running++
+		next.isRunning = true
+	}
+	return next
+}
+
+// compare orders tasks by their next attempt, those first that only lack their FinishJob. A job without an attempt
+// has the time at which it became due, and so comes before those that have failed since.
+func (t *task) compare(other *task) int {
+	if isDelivered := t.resolution != ""; isDelivered != (other.resolution != "") {
+		if isDelivered {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(t.next.Compare(other.next), cmp.Compare(t.id, other.id))
 }
 
 // recordResult removes a task whose attempt succeeded, and schedules the next attempt of
@@ -110,37 +121,29 @@ func (s *jobSchedule) recordResult(t *task, r attemptResult, now time.Time) {
 	t.failure, t.detail = r.failure, r.detail
 	t.next = now.Add(max(jobBackoff().drawDelay(t.failures, s.jitter), min(r.retryAfter, maxRetryAfter)))
 	t.refused = r.refused && now.Sub(t.since) >= refusedAfter
-	if t.resolution = r.resolution; t.resolution != "" {
-		heap.Push(&s.unfinished, t)
-		return
+	if t.resolution = r.resolution; t.resolution == "" {
+		s.recordFailure(r, now, s.jitter)
 	}
-	heap.Push(&s.waiting, t)
-	s.recordFailure(r, now, s.jitter)
 }
 
 // retryNow makes every task due at now and closes the breaker.
 func (s *jobSchedule) retryNow(now time.Time) {
 	s.reset()
-	for _, h := range []*taskHeap{&s.waiting, &s.unfinished} {
-		for _, t := range *h {
-			if t.next.After(now) {
-				t.next = now
-			}
+	for _, t := range s.tasks {
+		if t.next.After(now) {
+			t.next = now
 		}
-		heap.Init(h)
 	}
 }
 
 // dropWaiting drops the tasks that another board delivers from now on. Tasks that only
 // lack their FinishJob stay.
 func (s *jobSchedule) dropWaiting() {
-	for _, t := range s.waiting {
-		if t.failures == 0 {
-			s.untried--
+	for _, t := range s.tasks {
+		if !t.isRunning && t.resolution == "" {
+			s.removeTask(t)
 		}
-		delete(s.tasks, t.id)
 	}
-	s.waiting = nil
 	s.reset()
 }
 
@@ -151,37 +154,13 @@ func (s *jobSchedule) removeTask(t *task) {
 	delete(s.tasks, t.id)
 }
 
-// listRefused counts the tasks that are refused for good, and returns up to limit of them.
-func (s *jobSchedule) listRefused(limit int) (some []orders.ID, count int) {
-	for _, t := range s.waiting {
+// listRefused returns the tasks that are refused for good.
+func (s *jobSchedule) listRefused() (refused []orders.ID) {
+	for _, t := range s.tasks {
 		if t.refused {
-			if count++; len(some) < limit {
-				some = append(some, t.id)
-			}
+			refused = append(refused, t.id)
 		}
 	}
-	return some, count
-}
-
-// taskHeap is a heap of tasks by the time of their next attempt. A job without an attempt
-// has the time at which it became due, and so comes before those that have failed since.
-type taskHeap []*task
-
-func (h *taskHeap) hasDue(now time.Time) bool { return len(*h) > 0 && !(*h)[0].next.After(now) }
-
-func (h taskHeap) Len() int           { return len(h) }
-func (h taskHeap) Less(i, j int) bool { return h[i].next.Before(h[j].next) }
-func (h taskHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-
-// Push and Pop are container/heap's.
-func (h *taskHeap) Push(x any) {
-	*h = append(*h, x.(*task))
-}
-
-func (h *taskHeap) Pop() any {
-	old := *h
-	t := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return t
+	slices.Sort(refused)
+	return refused
 }

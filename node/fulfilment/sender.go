@@ -1,6 +1,7 @@
 package fulfilment
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -67,15 +68,9 @@ func New(cfg Config) (*Sender, error) {
 	if cfg.Jobs == nil || cfg.Leading == nil {
 		return nil, configError("Jobs and Leading must be set")
 	}
-	s := &Sender{jobs: cfg.Jobs, leading: cfg.Leading, now: cfg.Now, poll: cfg.Poll, log: cfg.Logger}
+	s := &Sender{jobs: cfg.Jobs, leading: cfg.Leading, now: cfg.Now, poll: cmp.Or(cfg.Poll, defaultPoll), log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))}
 	if s.now == nil {
 		s.now = time.Now
-	}
-	if s.poll <= 0 {
-		s.poll = defaultPoll
-	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
 	}
 	jitter := cfg.Jitter
 	if jitter == nil {
@@ -296,14 +291,13 @@ func (s *Sender) recordAttempt(ctx context.Context, c *channel, a attempt) {
 
 // logRefused logs the jobs that stay in the outbox because their receiver refuses them.
 func (s *Sender) logRefused(c *channel) {
-	some, count := c.schedule.listRefused(maxLoggedReferences)
-	if count > 0 {
-		references := make([]string, len(some))
-		for i, id := range some {
-			references[i] = id.String()
+	if refused := c.schedule.listRefused(); len(refused) > 0 {
+		var references []string
+		for _, id := range refused[:min(len(refused), maxLoggedReferences)] {
+			references = append(references, id.String())
 		}
 		s.log.Warn("fulfilment: the receiver has refused these for more than a day; they stay in the outbox and are attempted about once an hour",
-			"channel", c.name, "count", count, "references", references)
+			"channel", c.name, "count", len(refused), "references", references)
 	}
 	if c.schedule.unsubscribed {
 		s.log.Warn("fulfilment: the receiver has answered 410 Gone and so unsubscribed; the orders stay in the outbox, and one is attempted once a day",

@@ -23,7 +23,7 @@ import (
 // MaxRules is the highest version of the rules that this program knows.
 const MaxRules uint32 = 3
 
-// RestoreRules is the version from which there is a restore, and a Tick can have an Until. TrustRules is that of a
+// RestoreRules is the version from which there is a restore and a ReviseOffer, and a Tick can have an Until. TrustRules is that of a
 // SetReceiptSecret, an Offer with Dice or Confirm, a Tick with Boards and a PlaceOrder that is Unheld.
 const RestoreRules, TrustRules = 2, 3
 

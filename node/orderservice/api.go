@@ -138,31 +138,27 @@ func (s *Service) listOrders(r *http.Request) (any, error) {
 }
 
 func listQuery(q url.Values) (f orders.Filter, after uint64, limit int, err error) {
-	f.Product = q.Get("product")
-	if f.Kind, err = ParseKind(q.Get("kind")); err != nil {
-		return f, 0, 0, fmt.Errorf("%w: %w", errMalformed, err)
-	}
-	if f.State, err = ParseState(q.Get("state")); err != nil {
+	if f, err = ParseFilter(q.Get("product"), q.Get("kind"), q.Get("state")); err != nil {
 		return f, 0, 0, fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	after, limit, err = pageQuery(q)
 	return f, after, limit, err
 }
 
-// ParseKind returns the kind of order that a word stands for; 0 for "".
-func ParseKind(word string) (orders.Kind, error) {
-	if word == "" {
-		return 0, nil
+// ParseFilter returns the filter for a product and the words for a kind and a state of orders; "" is all.
+func ParseFilter(product, kind, state string) (f orders.Filter, err error) {
+	f.Product = product
+	if kind != "" {
+		if f.Kind, err = orders.ParseKind(kind); err != nil {
+			return f, fmt.Errorf("kind: %w", err)
+		}
 	}
-	return orders.ParseKind(word)
-}
-
-// ParseState returns the state of an order that a word stands for; 0 for "".
-func ParseState(word string) (orders.OrderState, error) {
-	if word == "" {
-		return 0, nil
+	if state != "" {
+		if f.State, err = orders.ParseOrderState(state); err != nil {
+			return f, fmt.Errorf("state: %w", err)
+		}
 	}
-	return orders.ParseOrderState(word)
+	return f, nil
 }
 
 // pageQuery parses the beginning of a page and its number of entries.

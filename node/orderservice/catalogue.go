@@ -62,7 +62,7 @@ func (s *Service) offerCatalogue(ctx context.Context) (complete bool) {
 		}
 		o.Operation = orders.Operation{Operator: catalogueOperator, OpID: NewOpID()}
 		o.Confirm = s.confirmOf(o)
-		if s.cfg.Ledger.Status().Rules < rulesOfRevisions {
+		if s.cfg.Ledger.Status().Rules < orders.RestoreRules {
 			o.Invitations = 0 // a board with an older program does not know it; revise sets it later
 		}
 		if s.cfg.Ledger.Status().Rules < orders.TrustRules {

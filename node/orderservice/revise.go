@@ -12,9 +12,6 @@ import (
 	"bramble/node/orders"
 )
 
-// rulesOfRevisions is the first version of the order book's rules that knows ReviseOffer.
-const rulesOfRevisions = 2
-
 // configOperator is the operator that the audit trail names for what follows from a board's
 // configuration.
 const configOperator = "configuration"
@@ -125,7 +122,7 @@ func (s *Service) findOffer(product string) (orders.Offer, bool) {
 // configuration had them. It turns nothing off: a board with an older configuration may
 // lead for a moment, and orders placed then would never be sent. It reports whether all is done.
 func (s *Service) followConfig(ctx context.Context) (complete bool) {
-	if s.cfg.Book.Rules() < rulesOfRevisions {
+	if s.cfg.Book.Rules() < orders.RestoreRules {
 		return false // a board of the rack has an older program
 	}
 	for _, o := range s.cfg.Offers {

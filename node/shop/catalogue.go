@@ -17,17 +17,14 @@ import (
 const (
 	maxCatalogueBytes  = 256 << 10 // the catalogue file
 	maxProducts        = 12
-	maxCountries       = 60
 	maxAnnouncements   = 20
 	maxParagraphs      = 8
 	maxRows            = 24 // specification rows of one product
 	maxAddressLines    = 6
-	maxSlug            = 40
 	maxName            = 80 // of a name, a country, a row's name, an address line
 	maxSentence        = 240
 	maxParagraph       = 1200
 	maxStock           = 10_000_000
-	maxPerPerson       = 1000
 	maxTax             = 100_00 // hundredths of a percent
 	maxFulfilmentDelay = 90 * 24 * time.Hour
 	firstYear          = 2000 // of opens and closes, as the order book limits them

@@ -187,7 +187,7 @@ func (c *checker) checkSaleTime(path string, v any) time.Time {
 
 func (c *checker) checkShipping(cat *Catalogue, raw []rawShipping) {
 	c.requireOne("shipping", len(raw))
-	raw = limitList(c, "shipping", raw, maxCountries)
+	raw = limitList(c, "shipping", raw, orders.MaxCountries)
 	for i, r := range raw {
 		at := fmt.Sprintf("shipping.%d.", i)
 		s := Shipping{
@@ -249,7 +249,7 @@ func (c *checker) checkProduct(at string, cat *Catalogue, r *rawProduct) Product
 		Description: c.checkTexts(at+"description", r.Description, maxParagraphs, maxParagraph),
 		Price:       c.checkMoney(at+"price", r.Price, cat.Currency),
 		Stock:       c.checkNumber(at+"stock", r.Stock, 0, maxStock),
-		PerPerson:   c.checkNumber(at+"limit_per_person", r.PerPerson, 1, maxPerPerson),
+		PerPerson:   c.checkNumber(at+"limit_per_person", r.PerPerson, 1, orders.MaxLimit),
 	}
 	if r.Opens != nil {
 		p.Opens = c.checkSaleTime(at+"opens", r.Opens)
@@ -352,7 +352,7 @@ func (c *checker) checkSaleTerms(at string, p *Product, r *rawProduct) {
 
 // checkSlug returns a slug that can stand in a URL.
 func (c *checker) checkSlug(path string, s *string) string {
-	slug := c.checkText(path, s, maxSlug)
+	slug := c.checkText(path, s, orders.MaxProduct)
 	if strings.Trim(slug, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || strings.Trim(slug, "-") != slug {
 		c.addError(path, fmt.Sprintf("%q cannot be part of a URL as it is", clipPrintable(slug)))
 	}

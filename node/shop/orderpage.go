@@ -3,12 +3,8 @@ package shop
 import (
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 )
-
-// maxShownFields limits the fields of a posted form that are shown again without an order book.
-const maxShownFields = 50
 
 // otherCountry stands in the order page's URL for every country that is not in the table.
 // It is the one code for all of them, so that clients cannot create endless pages.
@@ -43,37 +39,20 @@ func (s *Shop) chosenCountry(query string) string {
 	return otherCountry
 }
 
-// rejectWithoutOrderBook answers a form that is posted without an order book: it comes from a page of
-// another version or from a program, because no page of this shop has a form then. It
+// rejectWithoutOrderBook answers a form that is posted without an order book: it comes from an earlier page of the shop or from
+// a program, because no page of this shop has a form then. It
 // answers 405 and not 503, because nothing is broken and a retry will not help. What a
 // person typed is shown for copying, unless another site posted it: its text must not
 // appear on our page.
 func (s *Shop) rejectWithoutOrderBook(w http.ResponseWriter, r *http.Request, p *Product) {
-	message := errorMessage{
-		Title:    "Nothing was ordered",
-		Text:     "This shop does not take orders yet. Nothing was stored, and you owe nothing.",
-		LinkPath: pageAddress{page: "order", product: p}.path(),
-	}
+	content := &formContent{form: &form{}}
+	content.showAlert("Nothing was ordered", "This shop does not take orders yet. Nothing was stored, and you owe nothing.")
 	if s.crossOrigin.Check(r) == nil {
-		r.Body = http.MaxBytesReader(w, r.Body, maxFormBytes)
-		switch err := r.ParseForm(); {
-		case err != nil || len(r.PostForm) > maxShownFields:
-			message.Text += " The form was too long to show here: your browser's Back button still has it."
-		default:
-			message.Typed = postedValues(r.PostForm)
+		if content.form = readForm(r, s.fieldLimits); content.form.statusCode() == http.StatusRequestEntityTooLarge {
+			content.alert.Lines = append(content.alert.Lines, "The form was too long to show here: your browser's Back button still has it.")
 		}
 	}
 	w.Header().Set("Allow", "GET, HEAD")
-	s.sendErrorPage(w, r, http.StatusMethodNotAllowed, message)
-}
-
-func postedValues(form url.Values) []formValue {
-	var list []formValue
-	for name, values := range form {
-		if value := strings.Join(values, "\n"); strings.TrimSpace(value) != "" {
-			list = append(list, formValue{Name: strings.ToValidUTF8(name, "?"), Value: strings.ToValidUTF8(value, "?")})
-		}
-	}
-	slices.SortFunc(list, func(a, b formValue) int { return strings.Compare(a.Name, b.Name) })
-	return list
+	state := s.readPageState(s.now())
+	s.replyWithForm(w, r, http.StatusMethodNotAllowed, state, state.saleOf(p), content)
 }

@@ -125,9 +125,8 @@ type templateData struct {
 type errorMessage struct {
 	Title        string
 	Text         string
-	LinkPath     string      // where its button leads; "" = no button
-	LinkText     string      // "" = back to the order page
-	Typed        []formValue // the posted values, for copying
+	LinkPath     string // where its button leads; "" = no button
+	LinkText     string // "" = back to the order page
 	ListProducts bool
 }
 

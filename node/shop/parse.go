@@ -11,6 +11,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"bramble/node/orders"
 	"bramble/node/tomlfile"
 )
 
@@ -104,7 +105,7 @@ func remedyFor(key string) string {
 		"seller.name":              `write name = "The seller's name" under [seller]`,
 		"seller.address":           `write address = ["1 High Street", "Town", "Country"] under [seller]`,
 		"seller.email":             `write email = "shop@example.org" under [seller]`,
-		"shipping":                 "write a [[shipping]] table with country, name and price for each country, " + atMost(maxCountries),
+		"shipping":                 "write a [[shipping]] table with country, name and price for each country, " + atMost(orders.MaxCountries),
 		"shipping.country":         `write country = "DE", two capital letters (ISO 3166), each country once`,
 		"shipping.name":            `write name = "Germany"`,
 		"shipping.price":           `write price = "8.00", in quotes, "0.00" if delivery is free`,
@@ -118,7 +119,7 @@ func remedyFor(key string) string {
 		"product.description":      `write description = ["A paragraph.", "Another."], ` + atMost(maxParagraphs),
 		"product.price":            `write price = "35.00", in quotes`,
 		"product.stock":            fmt.Sprintf("write stock = 10000, a whole number from 0 to %d", maxStock),
-		"product.limit_per_person": fmt.Sprintf("write limit_per_person = 1, a whole number from 1 to %d", maxPerPerson),
+		"product.limit_per_person": fmt.Sprintf("write limit_per_person = 1, a whole number from 1 to %d", orders.MaxLimit),
 		"product.opens":            "write opens = 2012-02-29T06:00:00Z, a whole second with its zone; a ballot must have it, others may leave the line out",
 		"product.closes":           "write closes = 2012-03-07T06:00:00Z, a whole second with its zone and after opens; a ballot must have it, others may leave the line out",
 		"product.mode":             `write mode = "first-come", "ballot" or "interest", or leave the line out for first-come`,
