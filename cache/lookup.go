@@ -86,26 +86,23 @@ func (l *lookup) answerFromMemory() bool {
 			return false
 		}
 	}
+	counter, status := &c.counters.stale, c.newCacheStatus().addFlag("hit").addTTL(o.ttl(now))
 	switch {
 	case usable && o.ttl(now) > 0:
-		c.counters.hits.Add(1)
-		l.writeStored(o, c.newCacheStatus().addFlag("hit").addTTL(o.ttl(now)))
+		counter = &c.counters.hits
 	case usable: // stale, and the client accepts that
-		c.counters.stale.Add(1)
-		l.writeStored(o, c.newCacheStatus().addFlag("hit").addTTL(o.ttl(now)))
 	case o.mayServeWhile(now) && (!l.route.DeferStale || c.failures.has(failedKey(l.key), now)):
 		// RFC 5861 §3. No client waits for the refresh.
-		c.counters.stale.Add(1)
 		if !c.failures.has(failedKey(l.key), now) {
 			l.refreshInBackground()
 		}
-		l.writeStored(o, c.newCacheStatus().addFlag("hit").addTTL(o.ttl(now)))
 	case c.failures.has(failedKey(l.key), now) && o.mayServeOnError(now, c.cfg.StaleOnError):
-		c.counters.stale.Add(1)
-		l.writeStored(o, c.newCacheStatus().addFlag("hit").addTTL(o.ttl(now)).addWord("detail", "upstream-failed"))
+		status = status.addWord("detail", "upstream-failed")
 	default:
 		return false
 	}
+	counter.Add(1)
+	l.writeStored(o, status)
 	return true
 }
 

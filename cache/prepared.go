@@ -18,11 +18,6 @@ import (
 // copies heads into a buffer of a fixed size.
 const maxPrepared = 2 << 10
 
-// maxTimeFields bounds the bytes that AppendHit adds to a prepared head, besides the
-// cache's name: "Age: " and "Cache-Status: ; hit; ttl=" with two numbers of ten
-// digits and their line ends.
-const maxTimeFields = 64
-
 // maxGaps bounds the runs of fields that a 304 omits from a prepared head.
 const maxGaps = 2
 
@@ -52,7 +47,7 @@ type HitRequest struct {
 // to the last field that is not about the connection, and returns the parts of the
 // body that follow the empty line. They must not be changed. If ok is false, the
 // request is for Serve, and nothing was counted. AppendHit does not allocate if dst
-// has room for [Cache.MaxHead] bytes. v, if not nil, is set for StillValid.
+// has room for 2 KiB, 64 bytes and the cache's name. v, if not nil, is set for StillValid.
 func (c *Cache) AppendHit(dst []byte, q *HitRequest, v *HitValidity) (head []byte, body [][]byte, ok bool) {
 	now := q.At
 	if now == 0 {
@@ -110,9 +105,6 @@ func (c *Cache) appendHead(dst []byte, o *Object, now time.Duration, notModified
 func appendSeconds(dst []byte, d time.Duration) []byte {
 	return strconv.AppendUint(dst, min(uint64(d/time.Second), math.MaxUint32), 10)
 }
-
-// MaxHead returns the most bytes that AppendHit appends.
-func (c *Cache) MaxHead() int { return maxPrepared + maxTimeFields + len(c.name) }
 
 // asString is a view of bytes as a string, valid while they do not change.
 func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

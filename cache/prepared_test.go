@@ -177,7 +177,7 @@ func TestAppendHitCountsAndAllocatesNothing(t *testing.T) {
 	b := newBench(t, always(200, "page", "Date: Wed, 29 Feb 2012 06:00:00 GMT", "Content-Type: text/html", "Cache-Control: max-age=100", `Etag: "a"`))
 	b.get()
 	before := b.Stats()
-	room := make([]byte, 0, b.MaxHead())
+	room := make([]byte, 0, maxPrepared+64+len("bramble"))
 	for _, r := range []*http.Request{request("GET", pageURL), request("GET", pageURL, `If-None-Match: "a"`)} {
 		q := hitRequestOf(r)
 		if n := testing.AllocsPerRun(99, func() {
@@ -232,7 +232,7 @@ func BenchmarkAppendHit(b *testing.B) {
 		cfg.ClockTrusted = func() bool { return false } // the Date is an old one
 	})
 	bench.get("Accept-Encoding: gzip")
-	room := make([]byte, 0, bench.MaxHead())
+	room := make([]byte, 0, maxPrepared+64+len("bramble"))
 	for name, q := range map[string]*HitRequest{
 		"200": hitRequestOf(request("GET", pageURL, "Accept-Encoding: gzip, deflate")),
 		"304": hitRequestOf(request("GET", pageURL, "Accept-Encoding: gzip, deflate", `If-None-Match: "a"`)),

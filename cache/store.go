@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -240,27 +241,18 @@ func (s *store) dropAllMatching(match func(*Object) bool) int {
 
 // pruneEntry needs the shard's lock.
 func (s *store) pruneEntry(sh *shard, e *entry, match func(*Object) bool) int {
-	n := 0
-	for _, o := range e.Value {
-		if match(o) {
-			n++
-		}
+	if !slices.ContainsFunc(e.Value, match) {
+		return 0
 	}
-	switch {
-	case n == 0:
-	case n == len(e.Value):
+	had := len(e.Value)
+	keep := slices.Clone(slices.DeleteFunc(slices.Clone(e.Value), match))
+	if len(keep) == 0 {
 		sh.policy.Remove(e)
-	default:
-		keep := make(variants, 0, len(e.Value)-n)
-		for _, o := range e.Value {
-			if !match(o) {
-				keep = append(keep, o)
-			}
-		}
-		e.Value = keep
-		sh.policy.Resize(e, s.sizer.entryCost(keep))
+		return had
 	}
-	return n
+	e.Value = keep
+	sh.policy.Resize(e, s.sizer.entryCost(keep))
+	return had - len(keep)
 }
 
 // eachKey calls yield with each key, no lock held, until it returns false. A

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"net/http"
+	"strconv"
 
 	"github.com/dunglas/httpsfv"
 )
@@ -39,7 +40,7 @@ func parseTargeted(lines []string) (c control, ok bool) {
 			if !isItem || !isInt {
 				return control{}, false
 			}
-			c.setSeconds(name, seconds)
+			c.applyDirective(name, strconv.FormatInt(max(seconds, 0), 10), true, true) // a negative one means stale
 		case "no-cache", "private":
 			switch value := item.Value.(type) {
 			case bool:
@@ -64,19 +65,4 @@ func parseTargeted(lines []string) (c control, ok bool) {
 		}
 	}
 	return c, true
-}
-
-// setSeconds applies a directive with an integer value. A negative one means stale.
-func (c *control) setSeconds(name string, n int64) {
-	d := delta{set: true, seconds: min(max(n, 0), maxDelta)}
-	switch name {
-	case "max-age":
-		c.maxAge = d
-	case "s-maxage":
-		c.sMaxAge = d
-	case "stale-while-revalidate":
-		c.staleWhile = d
-	case "stale-if-error":
-		c.staleIfError = d
-	}
 }

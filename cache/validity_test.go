@@ -80,7 +80,7 @@ func TestStillValidCountsAndAllocatesNothing(t *testing.T) {
 	b := memoBench(t, "Cache-Control: max-age=100")
 	var m HitValidity
 	q := hitRequestOf(request("GET", pageURL))
-	room := make([]byte, 0, b.MaxHead())
+	room := make([]byte, 0, maxPrepared+64+len("bramble"))
 	if _, _, ok := b.AppendHit(room, q, &m); !ok {
 		t.Fatal("no hit")
 	}

@@ -1,10 +1,10 @@
 package front
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 
 	"bramble/node/front/admission"
@@ -12,14 +12,15 @@ import (
 
 // netHTTPListener is the listener by which net/http gets connections from the fast path.
 type netHTTPListener struct {
-	conns  chan net.Conn // never closed
-	closed chan struct{}
-	once   sync.Once
-	addr   net.Addr
+	conns chan net.Conn   // never closed
+	ctx   context.Context // ends with the listener
+	close context.CancelFunc
+	addr  net.Addr
 }
 
 func newNetHTTPListener(addr net.Addr) *netHTTPListener {
-	return &netHTTPListener{conns: make(chan net.Conn), closed: make(chan struct{}), addr: addr}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &netHTTPListener{conns: make(chan net.Conn), ctx: ctx, close: cancel, addr: addr}
 }
 
 // deliver passes a connection to net/http. It reports false if the listener is closed.
@@ -27,7 +28,7 @@ func (l *netHTTPListener) deliver(c net.Conn) bool {
 	select {
 	case l.conns <- c:
 		return true
-	case <-l.closed:
+	case <-l.ctx.Done():
 		return false
 	}
 }
@@ -36,14 +37,14 @@ func (l *netHTTPListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
 		return c, nil
-	case <-l.closed:
+	case <-l.ctx.Done():
 		return nil, net.ErrClosed
 	}
 }
 
 // Close ends Accept.
 func (l *netHTTPListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
+	l.close()
 	return nil
 }
 

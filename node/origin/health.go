@@ -139,7 +139,7 @@ func (s *originServer) watchHealth(ctx context.Context) {
 		h.mu.Lock()
 		down, suspect := h.downErr != nil, h.suspect
 		h.mu.Unlock()
-		if !s.waitForProbe(ctx, schedule.next, down, suspect) {
+		if !s.waitForProbe(ctx, &schedule, down, suspect) {
 			if ctx.Err() != nil {
 				return
 			}
@@ -164,9 +164,9 @@ func (s *originServer) watchHealth(ctx context.Context) {
 
 // waitForProbe waits until a probe is due. It returns false if the state has
 // changed or ctx has ended.
-func (s *originServer) waitForProbe(ctx context.Context, next func(down, suspect bool) (time.Duration, bool), down, suspect bool) bool {
+func (s *originServer) waitForProbe(ctx context.Context, schedule *probeSchedule, down, suspect bool) bool {
 	var due <-chan time.Time
-	if wait, ok := next(down, suspect); ok {
+	if wait, ok := schedule.next(down, suspect); ok {
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
 		due = timer.C

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"bramble/cache"
@@ -115,13 +116,10 @@ func (h *PageHandler) Cache() *cache.Cache { return h.cache }
 
 // Run sends copies to second owners and late purges to their boards, until ctx ends.
 func (h *PageHandler) Run(ctx context.Context) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		h.invalidator.run(ctx, h.Purges, h.cache)
-	}()
+	var running sync.WaitGroup
+	running.Go(func() { h.invalidator.run(ctx, h.Purges, h.cache) })
 	h.replicator.run(ctx)
-	<-done
+	running.Wait()
 }
 
 // ServeHTTP answers a client.

@@ -31,19 +31,16 @@ func readAhead(resp *http.Response, limit int64, pause time.Duration) error {
 	for int64(head.Len()) <= limit {
 		select {
 		case chunk, more := <-body.chunks:
-			if !more {
-				if body.err != io.EOF {
-					return fmt.Errorf("reading a reply: %w", body.err)
-				}
-				resp.Body = completeBody{&head, body}
-				if resp.ContentLength < 0 && resp.Request.Method != http.MethodHead {
-					resp.ContentLength = int64(head.Len())
-				}
-				return nil
+			switch {
+			case more:
+				head.Write(chunk)
+				timer.Reset(pause)
+				continue
+			case body.err != io.EOF:
+				return fmt.Errorf("reading a reply: %w", body.err)
+			case resp.ContentLength < 0 && resp.Request.Method != http.MethodHead:
+				resp.ContentLength = int64(head.Len())
 			}
-			head.Write(chunk)
-			timer.Reset(pause)
-			continue
 		case <-timer.C:
 		}
 		break
@@ -59,12 +56,6 @@ func readChunkSize(length int64) int {
 		return int(length) + 1 // so that the read that takes the last byte sees the end too
 	}
 	return maxReadChunk
-}
-
-// completeBody is a body that has been read completely; Close closes the connection's body.
-type completeBody struct {
-	*bytes.Buffer
-	io.Closer
 }
 
 // aheadBody is a body that its own goroutine reads, one chunk ahead. The goroutine

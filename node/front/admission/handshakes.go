@@ -1,12 +1,8 @@
 package admission
 
 import (
-	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
-
-	"golang.org/x/sync/semaphore"
 )
 
 // ErrBusy ends a handshake that would wait too long for its first permit.
@@ -16,8 +12,7 @@ var ErrBusy = errors.New("too many TLS handshakes are waiting")
 // 65 ms, and with many at once everything else would wait for all of them. It is a
 // semaphore with a bounded queue, of which no client may fill more than half.
 type Handshakes struct {
-	permits    *semaphore.Weighted
-	held       atomic.Int64
+	permits    chan struct{} // has one for each permit that is held
 	maxWaiting int
 
 	mu        sync.Mutex     // guards what follows
@@ -28,7 +23,7 @@ type Handshakes struct {
 // NewHandshakes makes a limiter with a number of permits and of handshakes that may wait
 // for their first.
 func NewHandshakes(permits, maxWaiting int) *Handshakes {
-	return &Handshakes{permits: semaphore.NewWeighted(int64(permits)), maxWaiting: maxWaiting, waitingOf: make(map[uint32]int)}
+	return &Handshakes{permits: make(chan struct{}, permits), maxWaiting: maxWaiting, waitingOf: make(map[uint32]int)}
 }
 
 // Acquire waits for a permit. It fails with ErrBusy if the queue is full, or if this
@@ -38,9 +33,10 @@ func NewHandshakes(permits, maxWaiting int) *Handshakes {
 // is done; such handshakes do not fill the queue either, because a client itself decides
 // in how many pieces the rest of its handshake arrives.
 func (h *Handshakes) Acquire(client ClientKey, hasBegun bool) error {
-	if h.permits.TryAcquire(1) {
-		h.held.Add(1)
+	select {
+	case h.permits <- struct{}{}:
 		return nil
+	default:
 	}
 	if !hasBegun {
 		if !h.joinQueue(client) {
@@ -48,15 +44,12 @@ func (h *Handshakes) Acquire(client ClientKey, hasBegun bool) error {
 		}
 		defer h.leaveQueue(client)
 	}
-	if err := h.permits.Acquire(context.Background(), 1); err != nil {
-		return err // never
-	}
-	h.held.Add(1)
+	h.permits <- struct{}{} // who waits longest is next
 	return nil
 }
 
 // Held returns the number of permits that are in use.
-func (h *Handshakes) Held() int64 { return h.held.Load() }
+func (h *Handshakes) Held() int { return len(h.permits) }
 
 // Waiting returns the number of handshakes that wait for their first permit.
 func (h *Handshakes) Waiting() int {
@@ -66,10 +59,7 @@ func (h *Handshakes) Waiting() int {
 }
 
 // Release releases a permit.
-func (h *Handshakes) Release() {
-	h.held.Add(-1)
-	h.permits.Release(1)
-}
+func (h *Handshakes) Release() { <-h.permits }
 
 func (h *Handshakes) joinQueue(client ClientKey) bool {
 	h.mu.Lock()
