@@ -1,6 +1,7 @@
 package fulfilment
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -109,14 +110,14 @@ func checkURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// checkMail checks the settings of a mail server and fills in its defaults.
-func checkMail(m MailConfig) (MailConfig, *mail.Address, error) {
+// checkMail checks the settings of a mail server, fills in its defaults, and returns its host and the sender.
+func checkMail(m MailConfig) (_ MailConfig, host string, from *mail.Address, err error) {
 	host, port, err := net.SplitHostPort(m.Server)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil || host == "" || port == "0" {
-		return m, nil, configError(`[mail] server %q is not host:port; write one such as "mail.example:587"`, m.Server)
+		return m, "", nil, configError(`[mail] server %q is not host:port; write one such as "mail.example:587"`, m.Server)
 	}
 	switch m.TLS {
 	case "":
@@ -124,17 +125,15 @@ func checkMail(m MailConfig) (MailConfig, *mail.Address, error) {
 	case StartTLS, FullTLS:
 	case NoTLS:
 		if m.User != "" {
-			return m, nil, configError(`[mail] a password is not sent without TLS; set tls to "starttls" or "tls", or take the user out`)
+			return m, "", nil, configError(`[mail] a password is not sent without TLS; set tls to "starttls" or "tls", or take the user out`)
 		}
 	default:
-		return m, nil, configError("[mail] tls %q is none of starttls, tls and none", string(m.TLS))
+		return m, "", nil, configError("[mail] tls %q is none of starttls, tls and none", string(m.TLS))
 	}
-	if m.Timeout <= 0 {
-		m.Timeout = defaultMailTimeout
-	}
-	from, err := mail.ParseAddress(m.From)
+	m.Timeout = cmp.Or(m.Timeout, defaultMailTimeout)
+	from, err = mail.ParseAddress(m.From)
 	if err != nil || !isPrintableASCII(from.Address) {
-		return m, nil, configError(`[mail] from %q is not a mail address; write one such as "Shop <shop@shop.example>"`, m.From)
+		return m, "", nil, configError(`[mail] from %q is not a mail address; write one such as "Shop <shop@shop.example>"`, m.From)
 	}
-	return m, from, nil
+	return m, host, from, nil
 }

@@ -78,16 +78,12 @@ type mailer struct {
 }
 
 func newMailer(cfg Config, now func() time.Time) (*mailer, error) {
-	m, from, err := checkMail(cfg.Mail)
+	m, host, from, err := checkMail(cfg.Mail)
 	if err != nil {
 		return nil, err
 	}
 	if cfg.ShopName == "" {
 		return nil, configError("ShopName must be set if there is mail")
-	}
-	host, _, err := net.SplitHostPort(m.Server)
-	if err != nil {
-		return nil, configError("[mail] server: %w", err)
 	}
 	if from.Name == "" {
 		from.Name = cfg.ShopName

@@ -2,6 +2,7 @@ package fulfilment
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -43,25 +44,26 @@ type webhookEvent struct {
 	Data      any       `json:"data"`
 }
 
-// orderPlaced is an order, or a ballot entry that won.
+// orderFigures are what every event has of its order.
+type orderFigures struct {
+	Reference string   `json:"reference"` // such as "K7QM-2XD9-5VB"
+	Product   string   `json:"product"`   // its slug in the catalogue
+	Quantity  int      `json:"quantity"`
+	Total     amount   `json:"total"`         // of price, shipping and tax, for all units
+	Tax       *TaxPart `json:"tax,omitempty"` // of total; missing only for an order from before the ledger recorded it
+}
+
+// orderPlaced is an order, or a ballot entry that won. Its webhook-id is the reference.
 type orderPlaced struct {
-	Reference string    `json:"reference"` // such as "K7QM-2XD9-5VB"; webhook-id is the same
-	Product   string    `json:"product"`   // its slug in the catalogue
-	Quantity  int       `json:"quantity"`
-	Total     amount    `json:"total"`         // of price, shipping and tax, for all units
-	Tax       *TaxPart  `json:"tax,omitempty"` // of total; missing only for an order from before the ledger recorded it
-	Person    recipient `json:"person"`
-	Made      time.Time `json:"made"` // RFC 3339, UTC
+	orderFigures
+	Person recipient `json:"person"`
+	Made   time.Time `json:"made"` // RFC 3339, UTC
 }
 
 // orderEnded is an order that was cancelled after it may have been posted, or that came
-// back after it was fulfilled. It holds nothing personal.
+// back after it was fulfilled. It holds nothing personal. Its webhook-id has ".cancelled" or ".returned" after the reference.
 type orderEnded struct {
-	Reference string    `json:"reference"` // of the order.placed; webhook-id has ".cancelled" or ".returned" after it
-	Product   string    `json:"product"`
-	Quantity  int       `json:"quantity"`
-	Total     amount    `json:"total"`
-	Tax       *TaxPart  `json:"tax,omitempty"`
+	orderFigures
 	Reason    string    `json:"reason"`              // as the operator wrote it; may be ""
 	Restocked *bool     `json:"restocked,omitempty"` // order.returned: whether the units can be sold again
 	Made      time.Time `json:"made"`
@@ -103,18 +105,11 @@ func TaxOf(o orders.Order) *TaxPart {
 
 // encodeEvent returns the body of an order's post, and its webhook-id.
 func encodeEvent(o orders.Order, kind orders.JobKind) (body []byte, id string, err error) {
-	total := amount{Minor: o.Total, Currency: o.Currency}
-	tax := TaxOf(o)
 	id = o.ID.String()
-	event := webhookEvent{Type: typeOrderPlaced, Timestamp: o.Made.UTC(), Data: orderPlaced{
-		Reference: id, Product: o.Product, Quantity: o.Quantity, Total: total, Tax: tax,
-		Person: recipient(o.Person), Made: o.Made.UTC(),
-	}}
+	figures := orderFigures{Reference: id, Product: o.Product, Quantity: o.Quantity, Total: amount{o.Total, o.Currency}, Tax: TaxOf(o)}
+	event := webhookEvent{Type: typeOrderPlaced, Timestamp: o.Made.UTC(), Data: orderPlaced{figures, recipient(o.Person), o.Made.UTC()}}
 	if kind != orders.JobWebhook {
-		ended := orderEnded{
-			Reference: id, Product: o.Product, Quantity: o.Quantity, Total: total, Tax: tax,
-			Reason: o.Reason(), Made: o.Made.UTC(), Ended: o.Changed.UTC(),
-		}
+		ended := orderEnded{orderFigures: figures, Reason: o.Reason(), Made: o.Made.UTC(), Ended: o.Changed.UTC()}
 		event.Type = typeOrderCancelled
 		if kind == orders.JobReturned {
 			event.Type, ended.Restocked = typeOrderReturned, &o.Restocked
@@ -136,11 +131,8 @@ type poster struct {
 }
 
 func newPoster(u *url.URL, secret Secret, timeout time.Duration, roots *x509.CertPool, workers int, now func() time.Time) *poster {
-	if timeout <= 0 {
-		timeout = defaultWebhookTimeout
-	}
 	return &poster{
-		url: u.String(), secret: secret, timeout: timeout, now: now,
+		url: u.String(), secret: secret, timeout: cmp.Or(timeout, defaultWebhookTimeout), now: now,
 		client: &http.Client{
 			// The secret is shared with this address only.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -348,7 +348,7 @@ func (a *applyTx) storeOrder(before, o *storedOrder) {
 		a.put(a.timers, timerKey(toMillis(o.Until), o.Number), nil)
 	}
 	if s.Retain > 0 && o.isFinished() && !before.isFinished() {
-		a.put(a.timers, timerKey(toMillis(o.Changed.Add(s.Retain)), o.Number), nil)
+		a.setRetentionTimer(s, o)
 	}
 	a.put(a.orders, uint64Key(o.Number), encodeAs(a.rules.form, o))
 }

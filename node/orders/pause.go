@@ -23,13 +23,5 @@ var ErrPaused = fmt.Errorf("%w: orders are paused", ErrNotCommitted)
 
 // String returns the word for JSON: not_ready, paused or this_board; "" if orders are accepted.
 func (p Pause) String() string {
-	switch p {
-	case PausedStart:
-		return "not_ready"
-	case PausedRack:
-		return "paused"
-	case PausedBoard:
-		return "this_board"
-	}
-	return ""
+	return [...]string{NotPaused: "", PausedStart: "not_ready", PausedRack: "paused", PausedBoard: "this_board"}[min(p, PausedBoard)]
 }

@@ -178,28 +178,27 @@ func pageQuery(q url.Values) (after uint64, limit int, err error) {
 }
 
 func (s *Service) showOrder(r *http.Request) (any, error) {
+	o, err := s.findOrder(r)
+	return NewOrderJSON(o), err
+}
+
+// findOrder returns the order that a request names.
+func (s *Service) findOrder(r *http.Request) (orders.Order, error) {
 	id, err := parseReference(r.PathValue("reference"))
 	if err != nil {
-		return nil, err
+		return orders.Order{}, err
 	}
-	var o orders.Order
-	if r.URL.Query().Get("stale") == "" {
-		o, _, err = s.Order(r.Context(), id)
-	} else if book, _, opening := s.bookFor(r); opening != nil {
-		err = opening
-	} else {
-		o, err = book.Order(id)
+	book, _, err := s.bookFor(r)
+	if err != nil {
+		return orders.Order{}, err
 	}
-	return NewOrderJSON(o), err
+	return book.Order(id)
 }
 
 // showLink answers with the link of an order's receipt, which opens and cancels the order without a password.
 func (s *Service) showLink(r *http.Request) (any, error) {
-	id, err := parseReference(r.PathValue("reference"))
-	if err == nil {
-		_, _, err = s.Order(r.Context(), id)
-	}
-	return map[string]string{"link": s.cfg.Link(id, s.Sign(id))}, err
+	o, err := s.findOrder(r)
+	return map[string]string{"link": s.cfg.Link(o.ID, s.Sign(o.ID))}, err
 }
 
 func parseReference(text string) (orders.ID, error) {

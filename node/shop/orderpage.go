@@ -53,6 +53,5 @@ func (s *Shop) rejectWithoutOrderBook(w http.ResponseWriter, r *http.Request, p 
 		}
 	}
 	w.Header().Set("Allow", "GET, HEAD")
-	state := s.readPageState(s.now())
-	s.replyWithForm(w, r, http.StatusMethodNotAllowed, state, state.saleOf(p), content)
+	s.showForm(w, r, http.StatusMethodNotAllowed, p, content)
 }

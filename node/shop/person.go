@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/text/runes"
 
 	"bramble/node/orders"
 )
@@ -59,7 +60,7 @@ func (f *form) checkPerson() {
 			f.addProblem(field.Name, "This contains nothing readable.")
 		case field.Name == "email" && strings.ContainsFunc(value, isInvisible):
 			// The person cannot see it, so the shop removes it.
-			f.values[field.Name] = strings.Map(dropInvisible, value)
+			f.values[field.Name] = runes.Remove(runes.Predicate(isInvisible)).String(value)
 			f.addProblem(field.Name, "This e-mail address contained an invisible character. It was removed: please check the address.")
 		case field.Name == "email" && value != "":
 			f.values[field.Name] = domainToUnicode(value)
@@ -104,14 +105,6 @@ func domainToUnicode(email string) string {
 		return email
 	}
 	return local + "@" + own
-}
-
-// dropInvisible is a strings.Map function that removes invisible characters.
-func dropInvisible(r rune) rune {
-	if isInvisible(r) {
-		return -1
-	}
-	return r
 }
 
 // checkEmail returns the problem with an e-mail address; "" if there is none. It only

@@ -84,13 +84,13 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product, li
 	}
 	total, _ := s.totalFor(sale, order.Person.Country, order.Quantity) // parseOrder has checked the country
 	if !f.personHasSeen(sale, &total) {
-		s.replyWithTotal(w, r, p, content, &total)
+		content.showAlert("Not sent yet: please check the total", fmt.Sprintf("The total is %s. If that is right, press the button again.", total.Total))
+		s.showForm(w, r, http.StatusConflict, p, content)
 		return
 	}
 	if !hadToken {
 		content.showAlert("Not sent yet: please press the button once more", "Your browser sent this form without the number that tells it from all others, as browsers without JavaScript do. The form has one now.")
-		state := s.readPageState(s.now())
-		s.replyWithForm(w, r, http.StatusConflict, state, state.saleOf(p), content)
+		s.showForm(w, r, http.StatusConflict, p, content)
 		return
 	}
 	order.Total, order.Currency = total.Total.Minor, total.Total.Currency
@@ -110,8 +110,7 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product, li
 		f.values["token"] = newToken()
 		content.alert = &formAlert{Title: "This page has placed an order already", Receipt: s.receiptPath(order.ID),
 			Lines: []string{"Not all of it matches what you typed now, and nothing new was submitted. To change it, cancel it on its receipt and press the button again."}}
-		state := s.readPageState(s.now())
-		s.replyWithForm(w, r, http.StatusConflict, state, state.saleOf(p), content)
+		s.showForm(w, r, http.StatusConflict, p, content)
 		return
 	}
 	if err == nil && (answer.Outcome == orders.Differs || answer.Outcome == orders.OverLimit) && s.limits != nil {
@@ -131,13 +130,6 @@ func (s *Shop) replyWithProblems(w http.ResponseWriter, r *http.Request, p *Prod
 		code, content.alert = content.form.describeProblems()
 	}
 	s.replyWithForm(w, r, code, state, sale, content)
-}
-
-// replyWithTotal shows the form again with a total that its page has not shown before.
-func (s *Shop) replyWithTotal(w http.ResponseWriter, r *http.Request, p *Product, content *formContent, total *orderTotal) {
-	state := s.readPageState(s.now())
-	content.showAlert("Not sent yet: please check the total", fmt.Sprintf("The total is %s. If that is right, press the button again.", total.Total))
-	s.replyWithForm(w, r, http.StatusConflict, state, state.saleOf(p), content)
 }
 
 // replyNotPlaced shows the form again after an order that the order book has not accepted,
@@ -170,10 +162,15 @@ func (s *Shop) replyNotPlaced(w http.ResponseWriter, r *http.Request, p *Product
 // that sends what was typed once orders go on; not for a pause of this board alone, which a
 // browser most often reaches again.
 func (s *Shop) replyPaused(w http.ResponseWriter, r *http.Request, p *Product, content *formContent, pause orders.Pause) {
-	state := s.readPageState(s.now())
 	content.kind, content.again, content.alert = "", pause != orders.PausedBoard, describePause(pause, content.unsure)
 	w.Header().Set("Retry-After", strconv.Itoa(int(refreshInterval/time.Second)))
-	s.replyWithForm(w, r, http.StatusServiceUnavailable, state, state.saleOf(p), content)
+	s.showForm(w, r, http.StatusServiceUnavailable, p, content)
+}
+
+// showForm is replyWithForm for a product's sale as it is now.
+func (s *Shop) showForm(w http.ResponseWriter, r *http.Request, code int, p *Product, content *formContent) {
+	state := s.readPageState(s.now())
+	s.replyWithForm(w, r, code, state, state.saleOf(p), content)
 }
 
 // replyWithForm sends the order page for one form that was not accepted.

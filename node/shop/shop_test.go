@@ -241,7 +241,7 @@ func TestAFormWithoutAnOrderBookLosesNothing(t *testing.T) {
 func TestLinksResolve(t *testing.T) {
 	crawl(t, newShopAt(t, launch(t), opening), "/")
 	x := openSale(t, func(p *Product) { p.Mode, p.Draw = orders.Ballot, draw.Dice })
-	x.book.files[slug] = draw.File{Version: 2}
+	x.book.files[slug] = draw.File{Version: 3}
 	receipt := x.mustPlaceOrder(t, "kind", formEntry)
 	crawl(t, x, "/", receipt, boardPath+"/draw")
 	x.book.now, x.sale.Draw.At = x.sale.Closes, x.sale.Closes
