@@ -79,10 +79,10 @@ func (h BoardHandle) Try() {
 
 // cardHandler answers requests about the card; nil if there is none.
 func (b *board) cardHandler() http.Handler {
-	if b.cardHost == nil {
+	if b.CardHost == nil {
 		return nil
 	}
-	return b.cardHost.API(BoardHandle{b})
+	return b.CardHost.API(BoardHandle{b})
 }
 
 // awaitDiskSpace ends the board with ErrSpaceFreed once its order book can be
@@ -117,15 +117,15 @@ const earliestYear = 2026
 // the time of its last shutdown, until a server sets its clock; and a clock that differs
 // from those of most boards is wrong.
 func (b *board) clockIsSet() bool {
-	return time.Now().UTC().Year() >= earliestYear && (b.cardHost == nil || b.cardHost.ClockIsSet()) && !b.clockDiffers.Load()
+	return time.Now().UTC().Year() >= earliestYear && (b.CardHost == nil || b.CardHost.ClockIsSet()) && !b.clockDiffers.Load()
 }
 
 // clockState returns what this board knows of its own clock.
 func (b *board) clockState() ledger.ClockState {
 	state := ledger.ClockState{Set: time.Now().UTC().Year() >= earliestYear}
-	if b.cardHost != nil {
-		state.Set = state.Set && b.cardHost.ClockIsSet()
-		state.Servers = b.cardHost.TimeServers()
+	if b.CardHost != nil {
+		state.Set = state.Set && b.CardHost.ClockIsSet()
+		state.Servers = b.CardHost.TimeServers()
 	}
 	return state
 }

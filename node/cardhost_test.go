@@ -86,7 +86,7 @@ func TestDrainedUntilTheEnd(t *testing.T) {
 
 func TestClockIsSet(t *testing.T) {
 	host := &fakeHost{}
-	card, shared := &board{setup: setup{cardHost: host}}, &board{}
+	card, shared := &board{setup: setup{Options: Options{CardHost: host}}}, &board{}
 	if !shared.clockIsSet() {
 		t.Error("this machine's clock counts as not set")
 	}

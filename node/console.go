@@ -50,7 +50,7 @@ func (b *board) newConsole() (*console.Console, error) {
 		return nil, fmt.Errorf("console: %w", err)
 	}
 	cfg := console.Config{
-		Source: source, Control: source, Shop: b.operatorAPI(), Card: b.cardHandler(), Secrets: b.secrets, Ready: b.checkReady, WriteMetrics: b.newMetrics().writeMetrics,
+		Source: source, Control: source, Shop: b.operatorAPI(), Card: b.cardHandler(), Secrets: b.Secrets, Ready: b.checkReady, WriteMetrics: b.newMetrics().writeMetrics,
 		Password: own.Password, DeviceKey: key, Logger: b.log, ShareFailure: func(client string) {
 			select {
 			case b.failures <- client:
@@ -58,7 +58,7 @@ func (b *board) newConsole() (*console.Console, error) {
 			}
 		},
 	}
-	cfg.LocalSteers = b.shared && len(b.cfg.Origin.TrustedProxies) == 0 && !slices.ContainsFunc(b.cfg.Sites, func(s config.SiteSettings) bool { return len(s.Origin.TrustedProxies) > 0 })
+	cfg.LocalSteers = b.Shared && len(b.cfg.Origin.TrustedProxies) == 0 && !slices.ContainsFunc(b.cfg.Sites, func(s config.SiteSettings) bool { return len(s.Origin.TrustedProxies) > 0 })
 	for _, a := range own.Accounts {
 		cfg.Accounts = append(cfg.Accounts, console.Account{Name: a.Name, Role: console.Role(a.Role), Secret: a.Password})
 	}
@@ -164,7 +164,7 @@ type consoleSource struct {
 // RackView returns the rack as gossip and this board know it; it calls no other board.
 func (s *consoleSource) RackView() console.RackView {
 	view := console.RackView{
-		At: time.Now().UTC(), Version: s.b.version, Observer: s.b.cfg.Board.Name, CanSteer: true, Notices: s.b.collectNotices(),
+		At: time.Now().UTC(), Version: s.b.Version, Observer: s.b.cfg.Board.Name, CanSteer: true, Notices: s.b.collectNotices(),
 	}
 	ring := s.b.members.Ring()
 	shares := ring.Shares()
@@ -212,7 +212,7 @@ func membershipEvent(e cluster.Event) console.Event {
 func (b *board) purgeApplied(p purge.Purge, dropped int) {
 	now := time.Now()
 	b.events.Publish(console.Event{At: now, Kind: "purge", Board: b.cfg.Board.Name, Text: purgeText(p, dropped)})
-	b.showPurge(now)
+	b.panel.purged.Store(now.UnixNano())
 }
 
 func purgeText(p purge.Purge, dropped int) string {

@@ -166,7 +166,7 @@ func (b *board) piHealth() host.PiHealth {
 // buildMeta returns what this board gossips about itself. self is its gossip
 // address, "" before gossip runs.
 func (b *board) buildMeta(v cluster.Vitals, self string) cluster.Meta {
-	m := cluster.Meta{Weight: b.cfg.Board.Weight, Version: shortVersion(b.version), Vitals: v, Flags: b.currentFlags()}
+	m := cluster.Meta{Weight: b.cfg.Board.Weight, Version: shortVersion(b.Version), Vitals: v, Flags: b.currentFlags()}
 	m.LinkPort = uint16(b.link.Addr().(*net.TCPAddr).Port)
 	host, _, err := net.SplitHostPort(self)
 	if err == nil {

@@ -88,7 +88,7 @@ func (b *board) run(ctx context.Context) error {
 	background.Go(func() { b.watchPi(rack) })
 	background.Go(func() { b.sites.Run(rack) })
 	background.Go(func() { b.joinRack(rack) })
-	if b.diskFull && b.cardHost != nil {
+	if b.diskFull && b.CardHost != nil {
 		background.Go(func() { b.awaitDiskSpace(rack, diskCheckInterval, b.tryOpenBook) })
 	}
 	if b.certs != nil {
@@ -102,10 +102,10 @@ func (b *board) run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-failed:
 		if !errors.Is(err, ErrReopen) {
-			b.sockets.Release() // no successor process
+			b.Sockets.Release() // no successor process
 		}
 	case err = <-b.ended:
-		b.sockets.Release()
+		b.Sockets.Release()
 	}
 	if !errors.Is(err, ErrHalt) { // after a halt the panel continues to show that the board is drained
 		b.state.set(cluster.Stopping)
@@ -219,7 +219,7 @@ func (b *board) completeDrainIfIdle() {
 // machine down.
 func (b *board) haltBoard() {
 	b.drainBoard(false)
-	if b.cardHost == nil {
+	if b.CardHost == nil {
 		b.log.Info("the button requests a shutdown; the board drains; unplug it when its lamp shows that it is drained")
 		return
 	}

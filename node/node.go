@@ -72,16 +72,10 @@ type board struct {
 
 // setup holds the board's parameters. They do not change.
 type setup struct {
+	Options
 	cfg      *config.Config
 	log      *slog.Logger
 	dedupLog *slog.Logger // log, without repeated messages
-	version  string
-	slowCard time.Duration
-	shared   bool
-	sockets  *sockets.ListenerSet
-	cardHost CardHost // nil: none
-	file     string   // of cfg, "" for none
-	secrets  http.Handler
 }
 
 // publicParts serve clients: the listener, the page cache behind it and the
@@ -110,18 +104,15 @@ type rackParts struct {
 // caller must do something then; or an error if the board cannot run.
 func Run(ctx context.Context, cfg *config.Config, opts Options) error {
 	b := &board{
-		setup: setup{
-			cfg: cfg, log: opts.Logger, dedupLog: slog.New(logdedup.NewHandler(opts.Logger.Handler(), 0, nil)),
-			version: opts.Version, slowCard: opts.SlowCard, shared: opts.Shared, sockets: opts.Sockets, cardHost: opts.CardHost, file: opts.ConfigFile, secrets: opts.Secrets,
-		},
+		setup:     setup{opts, cfg, opts.Logger, slog.New(logdedup.NewHandler(opts.Logger.Handler(), 0, nil))},
 		events:    new(console.Broadcaster),
 		failures:  make(chan string, maxFailures),
 		lifecycle: lifecycle{ended: make(chan error, 1)},
 	}
-	if b.sockets == nil {
-		b.sockets = new(sockets.ListenerSet)
-		b.sockets.Release() // no successor process
-		defer b.sockets.Close()
+	if b.Sockets == nil {
+		b.Sockets = new(sockets.ListenerSet)
+		b.Sockets.Release() // no successor process
+		defer b.Sockets.Close()
 	}
 	defer b.close()
 	if err := b.open(ctx); err != nil {
@@ -136,7 +127,7 @@ func (b *board) open(ctx context.Context) error {
 	if warning != "" {
 		b.log.Warn(warning)
 	}
-	exposed, _ := b.cfg.FindExposed(b.file) // the command line has refused a key
+	exposed, _ := b.cfg.FindExposed(b.ConfigFile) // the command line has refused a key
 	for _, text := range exposed {
 		b.log.Error("secrets are not secret", "error", text)
 	}
@@ -159,7 +150,7 @@ func (b *board) open(ctx context.Context) error {
 	if b.consoleCerts, err = b.newConsoleCerts(); err != nil {
 		return err
 	}
-	if b.console, err = b.sockets.Listen("console", b.cfg.Console.Listen); err != nil {
+	if b.console, err = b.Sockets.Listen("console", b.cfg.Console.Listen); err != nil {
 		return fmt.Errorf("console: %w", addListenRemedy(err, "[console] listen"))
 	}
 	if err := b.openRack(ctx); err != nil {
@@ -219,10 +210,10 @@ func (b *board) newFront(budget int64) (*front.Front, error) {
 		ClientRequests: b.cfg.HTTP.ClientRequestRate, NetworkRequests: b.cfg.HTTP.NetworkRequestRate,
 		ClientConnections: b.cfg.HTTP.ClientConnectionRate, NetworkConnections: b.cfg.HTTP.NetworkConnectionRate,
 		Open: func(address string) (net.Listener, error) {
-			l, err := b.sockets.Listen("pages", address)
+			l, err := b.Sockets.Listen("pages", address)
 			return l, addListenRemedy(err, "[http] listen")
 		},
-		HasSuccessor: b.sockets.PassesOn,
+		HasSuccessor: b.Sockets.PassesOn,
 		MaxRequests:  maxRequests, SiteOf: siteOf,
 		BodyTimeout: time.Duration(b.cfg.HTTP.BodyTimeout), BodyRate: int(b.cfg.HTTP.MinBodyRate),
 		Pressure: b.overload,
@@ -366,7 +357,7 @@ func loadCatalogue(cfg *config.Config) (*shop.Catalogue, error) {
 func (b *board) newSampler() *sampler {
 	now := time.Now()
 	s := &sampler{start: now, counts: b.front.Counts, stats: b.cache.Stats, readUsage: host.ReadUsage, last: totals{at: now}}
-	if !b.shared {
+	if !b.Shared {
 		s.readLoad = host.NewCapacityMeter(os.DirFS("/")).Read
 	}
 	return s

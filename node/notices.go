@@ -13,28 +13,24 @@ func (b *board) collectNotices() []string {
 	var all []string
 	name := b.cfg.Board.Name
 	faults := cluster.Faults(b.faults.Load())
-	if faults&cluster.CutOff != 0 {
-		all = append(all, name+" reaches only half of its rack or less: it asks the origin before it shows a stored page.")
+	addIf := func(isTrue bool, notice string) {
+		if isTrue {
+			all = append(all, notice)
+		}
 	}
-	if faults&cluster.OriginDown != 0 {
-		all = append(all, "The origin "+strings.Join(b.sites.Down(), ", ")+" does not answer as it should: stored pages are shown as long as their rules allow.")
-	}
-	if faults&cluster.NameTaken != 0 {
-		all = append(all, "Another board uses the name "+name+": give one of them another [board] name.")
-	}
-	if faults&cluster.ClockNotSet != 0 && !b.clockState().Set {
-		all = append(all, "The clock of "+name+" is not set: no time server has answered, or too few agree. Check its network, and the time servers in [network] ntp.")
-	}
+	addIf(faults&cluster.CutOff != 0, name+" reaches only half of its rack or less: it asks the origin before it shows a stored page.")
+	addIf(faults&cluster.OriginDown != 0, "The origin "+strings.Join(b.sites.Down(), ", ")+" does not answer as it should: stored pages are shown as long as their rules allow.")
+	addIf(faults&cluster.NameTaken != 0, "Another board uses the name "+name+": give one of them another [board] name.")
+	addIf(faults&cluster.ClockNotSet != 0 && !b.clockState().Set,
+		"The clock of "+name+" is not set: no time server has answered, or too few agree. Check its network, and the time servers in [network] ntp.")
 	all = append(all, piNotices(name, b.piHealth())...)
-	exposed, _ := b.cfg.FindExposed(b.file)
+	exposed, _ := b.cfg.FindExposed(b.ConfigFile)
 	for _, text := range exposed {
 		all = append(all, "On "+name+" "+text+".")
 	}
-	if b.cardUnusable.Load() {
-		all = append(all, "The card of "+name+" cannot be used: it serves pages and accepts no orders. Its log has the reason.")
-	}
-	if b.cardHost != nil {
-		all = append(all, b.cardHost.Notices()...)
+	addIf(b.cardUnusable.Load(), "The card of "+name+" cannot be used: it serves pages and accepts no orders. Its log has the reason.")
+	if b.CardHost != nil {
+		all = append(all, b.CardHost.Notices()...)
 	}
 	if b.certs != nil {
 		all = append(all, b.certs.Notices()...)

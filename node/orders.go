@@ -86,7 +86,7 @@ func (b *board) openOrders(catalogue *shop.Catalogue) (*orderStack, error) {
 		DefaultConfirm: confirm,
 		Ledger:         s.ledger, Book: s.book, Offers: offers, Keys: rackKeys(b.cfg.Rack), Logger: b.log, Clock: time.Now,
 		Amount: formatMoney, OthersAccept: b.othersAcceptOrders, LogViewDir: filepath.Join(folder, viewFolder), PurgeTag: func(tag string) { b.cache.PurgeTag(tag) },
-		Board: b.cfg.Board.Name, Version: b.version, BackupStatus: func() []backup.TargetStatus { return s.backups.Status() },
+		Board: b.cfg.Board.Name, Version: b.Version, BackupStatus: func() []backup.TargetStatus { return s.backups.Status() },
 	})
 	if s.backups, err = b.newSchedule(s); err != nil {
 		s.close()
@@ -105,8 +105,8 @@ func (b *board) openLedger(logger *slog.Logger) (*orderStack, error) {
 	s := &orderStack{}
 	var err error
 	lostFiles := ""
-	if b.cardHost != nil {
-		lostFiles = b.cardHost.LostData()
+	if b.CardHost != nil {
+		lostFiles = b.CardHost.LostData()
 	}
 	if s.book, err = orders.Open(filepath.Join(folder, bookFolder)); err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func (b *board) openLedger(logger *slog.Logger) (*orderStack, error) {
 		StateMachine: orderservice.OrderStateMachine{Book: s.book}, Transport: ledgerLink{b.link}, Live: b.liveBoards,
 		Describe: func() string { return fmt.Sprintf("at least %d orders", s.book.Count()) },
 		Marker:   filepath.Clean(folder) + markerSuffix, LostFiles: lostFiles,
-		Logger: logger, SlowSync: b.slowCard, ClockState: b.clockState,
+		Logger: logger, SlowSync: b.SlowCard, ClockState: b.clockState,
 	}); err != nil {
 		s.close()
 		return nil, err

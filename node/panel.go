@@ -148,8 +148,6 @@ func (b *board) locateBoard(undo bool) {
 	b.refreshPanel(b.members.Self().Meta.Vitals)
 }
 
-func (b *board) showPurge(at time.Time) { b.panel.purged.Store(at.UnixNano()) }
-
 // updatePanel shows a sample of vitals: the panel's goroutine (runPanel) renders it at
 // its next Tick.
 func (b *board) updatePanel(v cluster.Vitals, at time.Time) {

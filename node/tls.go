@@ -71,7 +71,7 @@ func (b *board) frontTLS() *front.HTTPSConfig {
 	t := &front.HTTPSConfig{
 		Listen: b.cfg.TLS.Listen, Certificate: b.certs.Certificate, Handshakes: b.cfg.TLS.MaxPendingHandshakes,
 		FastHandler: rackcache.NewFastPath(b.rackCache), Open: func(address string) (net.Listener, error) {
-			l, err := b.sockets.Listen("https", address)
+			l, err := b.Sockets.Listen("https", address)
 			return l, addListenRemedy(err, "[tls] listen")
 		},
 	}

@@ -115,9 +115,6 @@ func runCommand(ctx context.Context, args []string, w world) int {
 
 // exitCode prints an error and returns the exit code.
 func exitCode(w world, name string, err error) int {
-	var usage *usageError
-	var pending *pendingError
-	var mistakes *config.Errors
 	var catalogue *shop.CatalogueError
 	switch {
 	case err == nil:
@@ -126,13 +123,13 @@ func exitCode(w world, name string, err error) int {
 		return cardinit.ExitHalt
 	case errors.Is(err, node.ErrTrial):
 		return cardinit.ExitTry
-	case errors.As(err, &pending):
+	case errors.As(err, new(*pendingError)):
 		printError(w, fmt.Sprintf("bramble %s: %v", name, err))
 		return exitPending
-	case errors.As(err, &usage):
+	case errors.As(err, new(*usageError)):
 		printError(w, fmt.Sprintf("bramble %s: %v\nFor help: bramble help %s", name, err, name))
 		return exitUsage
-	case errors.As(err, &mistakes): // its lines begin with the file's name, which editors can follow
+	case errors.As(err, new(*config.Errors)): // its lines begin with the file's name, which editors can follow
 		fmt.Fprintln(w.err, err)
 		return exitUsage
 	case errors.As(err, &catalogue):

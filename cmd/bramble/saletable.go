@@ -166,27 +166,20 @@ func describeSale(s orderservice.SaleJSON) []string {
 	if s.Confirm != "" {
 		counts = append(counts, "confirmed by mail within "+strings.TrimSuffix(s.Confirm, "0s"))
 	}
-	if len(counts) > 0 {
-		lines = append(lines, strings.Join(counts, ", "))
+	addIf := func(isTrue bool, format string, args ...any) {
+		if isTrue {
+			lines = append(lines, fmt.Sprintf(format, args...))
+		}
 	}
-	if s.ClosedByOperator && s.State == "closed" && s.Stuck != "closed" {
-		lines = append(lines, "closed by an operator, whatever the hours are: bramble sale open "+s.Product)
-	}
-	if s.Unposted > 0 {
-		lines = append(lines, fmt.Sprintf("%s from before the webhook: neither sent nor posted (bramble sale fulfil %s)", pluralize(s.Unposted, "order", "orders"), s.Product))
-	}
-	if s.Retired {
-		lines = append(lines, "retired")
-	}
-	if s.Refused != "" {
-		lines = append(lines, "the order book refuses it: "+s.Refused)
-	}
+	addIf(len(counts) > 0, "%s", strings.Join(counts, ", "))
+	addIf(s.ClosedByOperator && s.State == "closed" && s.Stuck != "closed", "closed by an operator, whatever the hours are: bramble sale open %s", s.Product)
+	addIf(s.Unposted > 0, "%s from before the webhook: neither sent nor posted (bramble sale fulfil %s)", pluralize(s.Unposted, "order", "orders"), s.Product)
+	addIf(s.Retired, "retired")
+	addIf(s.Refused != "", "the order book refuses it: %s", s.Refused)
 	if s.Draw != nil && s.State == "drawing" {
 		lines = append(lines, s.Draw.Describe(s.Product))
 	}
-	if s.FirstWants > 0 {
-		lines = append(lines, fmt.Sprintf("the first in the queue wants %d (free: %d); invitations pass over who wants more", s.FirstWants, s.Free))
-	}
+	addIf(s.FirstWants > 0, "the first in the queue wants %d (free: %d); invitations pass over who wants more", s.FirstWants, s.Free)
 	switch s.Stuck {
 	case "by_hand":
 		lines = append(lines, fmt.Sprintf("units are free and people wait: bramble sale invite %s --count N", s.Product))
@@ -206,11 +199,7 @@ func describeSale(s orderservice.SaleJSON) []string {
 			fields = append(fields, d.Field)
 		}
 	}
-	if len(fields) > 0 {
-		lines = append(lines, fmt.Sprintf("differs from the catalogue: %s (bramble sale revise %s --dry-run)", strings.Join(fields, ", "), s.Product))
-	}
-	if len(own) > 0 {
-		lines = append(lines, "not as in the catalogue's file, which counts no more: "+strings.Join(own, ", "))
-	}
+	addIf(len(fields) > 0, "differs from the catalogue: %s (bramble sale revise %s --dry-run)", strings.Join(fields, ", "), s.Product)
+	addIf(len(own) > 0, "not as in the catalogue's file, which counts no more: %s", strings.Join(own, ", "))
 	return lines
 }

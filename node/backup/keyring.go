@@ -118,9 +118,8 @@ func packStream(to io.Writer, write func(io.Writer) error) error {
 // ErrWrongKey, ErrDamaged, ErrNewer, or use's.
 func (k *Keyring) Open(from io.Reader, use func(h Header, book io.Reader) error) (Header, error) {
 	opened, err := age.Decrypt(from, k.identities...)
-	var wrongKey *age.NoIdentityMatchError
 	switch {
-	case errors.As(err, &wrongKey):
+	case errors.As(err, new(*age.NoIdentityMatchError)):
 		return Header{}, ErrWrongKey
 	case err != nil:
 		return Header{}, fmt.Errorf("%w, or its beginning is damaged", ErrNotBackup)

@@ -92,11 +92,10 @@ func (a *acmeAccount) issueCertificate(ctx context.Context, name string, publish
 			return nil, fmt.Errorf("placing an order: %w", err)
 		}
 		err = a.authorizeOrder(ctx, client, order, name, challengeType, publisher)
-		var refused *acme.AuthorizationError
 		switch {
 		case err == nil:
 			return a.finalizeOrder(ctx, client, order, name)
-		case !errors.As(err, &refused) && !errors.Is(err, errNotOffered):
+		case !errors.As(err, new(*acme.AuthorizationError)) && !errors.Is(err, errNotOffered):
 			return nil, err
 		}
 		failed = errors.Join(failed, fmt.Errorf("%s: %w", challengeType, err))

@@ -206,9 +206,7 @@ const (
 // which is err.
 func retryDelay(failures int, err error) time.Duration {
 	first, most, factor := minErrorDelay, maxErrorDelay, time.Duration(2)
-	var refused *acme.AuthorizationError
-	var order *acme.OrderError
-	if errors.As(err, &refused) || errors.As(err, &order) {
+	if errors.As(err, new(*acme.AuthorizationError)) || errors.As(err, new(*acme.OrderError)) {
 		first, most, factor = minRefusedDelay, maxRefusedDelay, 6
 	}
 	pause := first

@@ -71,36 +71,31 @@ func (m *Manager) Handler() http.Handler {
 		// After an error the calling board retries.
 		_ = json.NewEncoder(w).Encode(list)
 	})
-	mux.HandleFunc("GET "+certPath+"{name}", func(w http.ResponseWriter, r *http.Request) {
-		cert := m.store.get(r.PathValue("name"))
+	mux.HandleFunc("GET "+certPath+"{key}", func(w http.ResponseWriter, r *http.Request) {
+		cert := m.store.get(r.PathValue("key"))
 		if cert == nil {
 			http.NotFound(w, r)
 			return
 		}
 		_, _ = w.Write(cert.bundle)
 	})
-	mux.HandleFunc("PUT "+certPath+"{name}", func(w http.ResponseWriter, r *http.Request) {
-		writeResult(w, func() error {
-			bundle, err := readAtMost(r.Body, maxBundle)
-			if err != nil {
-				return err
-			}
-			return m.installBundle(r.PathValue("name"), bundle)
-		}())
-	})
-	mux.HandleFunc("PUT "+challengePath+"{key}", func(w http.ResponseWriter, r *http.Request) {
-		writeResult(w, func() error {
+	putBody := func(store func(key string, body []byte) error) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
 			body, err := readAtMost(r.Body, maxBundle)
-			if err != nil {
-				return err
+			if err == nil {
+				err = store(r.PathValue("key"), body)
 			}
-			response, err := parseChallenge(r.PathValue("key"), body)
-			if err != nil {
-				return err
-			}
-			return m.challenges.put(r.PathValue("key"), response)
-		}())
-	})
+			writeResult(w, err)
+		}
+	}
+	mux.HandleFunc("PUT "+certPath+"{key}", putBody(m.installBundle))
+	mux.HandleFunc("PUT "+challengePath+"{key}", putBody(func(key string, body []byte) error {
+		response, err := parseChallenge(key, body)
+		if err != nil {
+			return err
+		}
+		return m.challenges.put(key, response)
+	}))
 	mux.HandleFunc("DELETE "+challengePath+"{key}", func(w http.ResponseWriter, r *http.Request) {
 		m.challenges.remove(r.PathValue("key"))
 		writeResult(w, nil)

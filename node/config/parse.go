@@ -168,7 +168,9 @@ func (f *fileParser) parse(data []byte, needKey bool) (*ParsedFile, error) {
 // buildConfig makes a configuration from a decoded file, and adds its mistakes to f.errors.
 func (f *fileParser) buildConfig(tree map[string]any) *ParsedFile {
 	written := f.fillTables(tree)
-	f.fitMaxObject(written)
+	if !written["cache.max_object"] { // the default is at most the limit of a small memory
+		f.cfg.Cache.MaxObject = min(f.cfg.Cache.MaxObject, f.cfg.Cache.Memory/minObjects)
+	}
 	f.checkValues()
 	f.cfg.Shop.Catalogue = relativeTo(f.file, f.cfg.Shop.Catalogue)
 	f.cfg.Orders.Directory = relativeTo(f.file, underData(f.dataDir, f.cfg.Orders.Directory))
@@ -262,13 +264,6 @@ func (f *fileParser) fillSites(list []any, written map[string]bool) {
 		site := &f.cfg.Sites[i]
 		f.fillTable("site", sitePath(i), sub, written, site)
 		site.Host = strings.ToLower(site.Host)
-	}
-}
-
-// fitMaxObject lowers the default of max_object to the limit of a small memory.
-func (f *fileParser) fitMaxObject(written map[string]bool) {
-	if !written["cache.max_object"] {
-		f.cfg.Cache.MaxObject = min(f.cfg.Cache.MaxObject, f.cfg.Cache.Memory/minObjects)
 	}
 }
 

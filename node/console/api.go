@@ -42,7 +42,7 @@ type labRequest struct {
 func (c *Console) rightsOf(r *http.Request) viewerRights {
 	v, _ := r.Context().Value(viewerKey{}).(viewer)
 	may := v.role.includes(RoleSteer)
-	return viewerRights{steer: may && c.cfg.Control != nil, lab: may && c.cfg.Lab != nil}
+	return viewerRights{steer: may, lab: may && c.cfg.Lab != nil}
 }
 
 // snapshotFor returns the source's snapshot with the rights of this client.
@@ -62,19 +62,6 @@ func (c *Console) serveRack(w http.ResponseWriter, r *http.Request) {
 	}
 	writeJSON(w, http.StatusOK, s)
 }
-
-// requireControl passes requests to next if this console can steer.
-func (c *Console) requireControl(next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if c.cfg.Control == nil {
-			c.writeFailure(w, r, errNoControl)
-			return
-		}
-		next(w, r)
-	}
-}
-
-var errNoControl = fmt.Errorf("%w: this console cannot steer its rack", ErrUnavailable)
 
 func (c *Console) servePurge(w http.ResponseWriter, r *http.Request) {
 	var p PurgeRequest
@@ -98,20 +85,13 @@ func (c *Console) servePurge(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, res)
 }
 
-// serveDrain takes a board out of service or puts it back; success is 204.
-func (c *Console) serveDrain(w http.ResponseWriter, r *http.Request) {
-	c.serveBoardAction(w, r, c.cfg.Control.Drain)
-}
-
-// serveLocate makes a board blink, or stops that; success is 204.
-func (c *Console) serveLocate(w http.ResponseWriter, r *http.Request) {
-	c.serveBoardAction(w, r, c.cfg.Control.Locate)
-}
-
-func (c *Console) serveBoardAction(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, board string, undo bool) error) {
-	var d drainRequest
-	if c.readBody(w, r, &d) {
-		c.runAction(w, r, checkBoardName(d.Board), func(ctx context.Context) error { return do(ctx, d.Board, d.Undo) })
+// boardAction returns a handler that does something with a board, or undoes it; success is 204.
+func (c *Console) boardAction(do func(ctx context.Context, board string, undo bool) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var d drainRequest
+		if c.readBody(w, r, &d) {
+			c.runAction(w, r, checkBoardName(d.Board), func(ctx context.Context) error { return do(ctx, d.Board, d.Undo) })
+		}
 	}
 }
 
@@ -228,9 +208,8 @@ func checkBoardName(name string) error {
 // returns false.
 func (c *Console) readBody(w http.ResponseWriter, r *http.Request, v any) bool {
 	err := decodeObject(http.MaxBytesReader(w, r.Body, maxBody), v)
-	var tooBig *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooBig):
+	case errors.As(err, new(*http.MaxBytesError)):
 		writeError(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("a request has at most %d bytes", maxBody))
 	case err != nil:
 		writeError(w, http.StatusBadRequest, "this is not the expected JSON object: "+err.Error())

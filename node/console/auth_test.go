@@ -129,7 +129,7 @@ func TestCommandsHaveRoles(t *testing.T) {
 		got = append(got, string(text))
 	})
 	packing, owner := NewToken(), NewToken()
-	c, err := New(Config{Source: consoletest.NewFake(1), Shop: shop, Accounts: []Account{{"packing", RoleShop, HashToken(packing)}, {"owner", RoleSteer, owner}}})
+	c, err := New(Config{Source: consoletest.NewFake(1), Control: consoletest.NewFake(1), Shop: shop, Accounts: []Account{{"packing", RoleShop, HashToken(packing)}, {"owner", RoleSteer, owner}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,10 +22,6 @@ const (
 	writeChunkSize = 64 << 10
 )
 
-// LimitListener returns a listener that closes connections beyond MaxConnections, or
-// beyond their client's share of them, without a reply.
-func LimitListener(inner net.Listener) net.Listener { return newLimitedListener(inner) }
-
 type limitedListener struct {
 	net.Listener
 	writeTimeout time.Duration // of a client that reads nothing
@@ -33,7 +29,9 @@ type limitedListener struct {
 	permits      quota[*limitedConn]
 }
 
-func newLimitedListener(inner net.Listener) *limitedListener {
+// LimitListener returns a listener that closes connections beyond MaxConnections, or
+// beyond their client's share of them, without a reply.
+func LimitListener(inner net.Listener) net.Listener {
 	return &limitedListener{Listener: inner, writeTimeout: writeTimeout, permits: newQuota[*limitedConn](MaxConnections, localSlots)}
 }
 

@@ -20,7 +20,7 @@ func served(t *testing.T, limit time.Duration) (*limitedListener, *http.Server) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := newLimitedListener(inner)
+	b := LimitListener(inner).(*limitedListener)
 	b.writeTimeout = limit
 	b.permits.local = func(a netip.Addr) bool { return a == loopback(1) }
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })}

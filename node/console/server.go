@@ -21,7 +21,7 @@ import (
 // Config is what a Console is made of.
 type Config struct {
 	Source  RackSource // what the rack looks like; required
-	Control Control    // purge and drain; nil: this console cannot steer
+	Control Control    // purge and drain; required
 	Lab     Lab        // stop, kill, pause and revive; nil on a real board
 
 	// Shop answers requests below ShopPath: orders, sales, announcements. Nil: there is
@@ -91,8 +91,8 @@ type Console struct {
 
 // New makes a console. It starts nothing: see Run.
 func New(cfg Config) (*Console, error) {
-	if cfg.Source == nil {
-		return nil, errors.New("console: Config.Source is missing")
+	if cfg.Source == nil || cfg.Control == nil {
+		return nil, errors.New("console: Config.Source or Control is missing")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -156,9 +156,9 @@ func (c *Console) registerRoutes() {
 	}
 	api("/api/v1/rack", http.MethodGet, c.serveRack)
 	api("/api/v1/events", http.MethodGet, c.serveEvents)
-	api("/api/v1/purge", http.MethodPost, c.requireControl(c.servePurge))
-	api("/api/v1/drain", http.MethodPost, c.requireControl(c.serveDrain))
-	api("/api/v1/locate", http.MethodPost, c.requireControl(c.serveLocate))
+	api("/api/v1/purge", http.MethodPost, c.servePurge)
+	api("/api/v1/drain", http.MethodPost, c.boardAction(c.cfg.Control.Drain))
+	api("/api/v1/locate", http.MethodPost, c.boardAction(c.cfg.Control.Locate))
 	api("/api/v1/lab", http.MethodPost, c.serveLab)
 	c.mux.Handle(ShopPath, c.protect(c.serveShop))
 	c.mux.Handle(CardPath, c.protect(c.serveCard))
