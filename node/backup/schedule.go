@@ -69,12 +69,11 @@ type Schedule struct {
 
 // target is one destination of a board's backups.
 type target struct {
-	where      string // as a message shows it
 	store      Store
 	folder     Folder // "" for a server
 	onlyLeader bool
 
-	mu       sync.Mutex // guards all below
+	mu       sync.Mutex // guards all below, except Kind and To of status, which stay
 	status   TargetStatus
 	since    time.Time // this board is responsible; zero: it is not
 	notUntil time.Time // the next try
@@ -92,17 +91,13 @@ func NewSchedule(cfg ScheduleConfig) (*Schedule, error) {
 	s := &Schedule{cfg: cfg, keyring: k}
 	if cfg.Directory != "" {
 		f := Folder(cfg.Directory)
-		s.addTarget("directory", &target{where: cfg.Directory, store: f, folder: f})
+		s.targets = append(s.targets, &target{status: TargetStatus{Kind: "directory", To: cfg.Directory}, store: f, folder: f})
 	}
 	if cfg.URL != "" {
-		s.addTarget("url", &target{where: cfg.URL, store: newWebStore(cfg.URL, cfg.User, cfg.Password), onlyLeader: true})
+		store := newWebStore(cfg.URL, cfg.User, cfg.Password)
+		s.targets = append(s.targets, &target{status: TargetStatus{Kind: "url", To: cfg.URL}, store: store, onlyLeader: true})
 	}
 	return s, nil
-}
-
-func (s *Schedule) addTarget(kind string, t *target) {
-	t.status = TargetStatus{Kind: kind, To: t.where}
-	s.targets = append(s.targets, t)
 }
 
 // Run makes backups until ctx ends.
@@ -132,7 +127,7 @@ func (s *Schedule) runTarget(ctx context.Context, t *target) {
 	if t.folder != "" {
 		if err := s.checkFolder(t.folder); err != nil {
 			if t.noteFailure(time.Now(), err, 0) {
-				s.cfg.Logger.Error("no backup can be made until its folder is there", "to", t.where, "delay", checkInterval, "error", err)
+				s.cfg.Logger.Error("no backup can be made until its folder is there", "to", t.status.To, "delay", checkInterval, "error", err)
 			}
 			return
 		}
@@ -152,11 +147,11 @@ func (s *Schedule) runTarget(ctx context.Context, t *target) {
 	h, size, err := s.makeBackup(ctx, t, name, prefix)
 	if err != nil {
 		t.noteFailure(time.Now(), err, retryDelay)
-		s.cfg.Logger.Error("the backup failed; it will be tried again", "to", t.where, "delay", retryDelay, "error", err)
+		s.cfg.Logger.Error("the backup failed; it will be tried again", "to", t.status.To, "delay", retryDelay, "error", err)
 		return
 	}
 	t.noteSuccess(now, size, name)
-	s.cfg.Logger.Info("a backup was written and read back", "to", t.where, "file", name, "index", h.Index, "orders", h.Orders,
+	s.cfg.Logger.Info("a backup was written and read back", "to", t.status.To, "file", name, "index", h.Index, "orders", h.Orders,
 		"bytes", size, "duration", time.Since(began).Round(time.Millisecond))
 }
 

@@ -37,50 +37,39 @@ type ACME struct {
 	CA        string   // PEM file of the root that the CA's server is verified with; "" for the system's roots
 }
 
-// acmeAccount is the rack's account at a CA. Its key is derived from the rack key, so
-// that all boards share the account.
-type acmeAccount struct {
-	key  *ecdsa.PrivateKey
-	cfg  ACME
-	http *http.Client
-}
-
-// newACMEAccount returns an account. It does not contact the CA.
-func newACMEAccount(cfg ACME, rackKey []byte) (*acmeAccount, error) {
-	key, err := deriveKey(rackKey, "account at a CA")
-	if err != nil {
-		return nil, err
-	}
+// newCAClient returns a client of the CA's server; rootFile is as in ACME.CA.
+func newCAClient(rootFile string) (*http.Client, error) {
 	roots := (*x509.CertPool)(nil)
-	if cfg.CA != "" {
-		text, err := os.ReadFile(cfg.CA)
+	if rootFile != "" {
+		text, err := os.ReadFile(rootFile)
 		if err != nil {
 			return nil, fmt.Errorf("[tls] acme_ca_root: %w", err)
 		}
 		roots = x509.NewCertPool()
 		if !roots.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("[tls] acme_ca_root: %s holds no certificate; give the PEM file of the CA's root", cfg.CA)
+			return nil, fmt.Errorf("[tls] acme_ca_root: %s holds no certificate; give the PEM file of the CA's root", rootFile)
 		}
 	}
-	return &acmeAccount{key: key, cfg: cfg, http: &http.Client{
+	return &http.Client{
 		Timeout: caTimeout,
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: roots}, MaxConnsPerHost: 2,
 			MaxResponseHeaderBytes: 64 << 10, IdleConnTimeout: caTimeout,
 		},
-	}}, nil
+	}, nil
 }
 
 // issueCertificate orders a certificate for a name. It authorizes the order by
 // tls-alpn-01 or, if that fails, by http-01.
-func (a *acmeAccount) issueCertificate(ctx context.Context, name string, publisher *issuer) ([]byte, error) {
+func (i *issuer) issueCertificate(ctx context.Context, name string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()
-	defer a.http.CloseIdleConnections()
-	client := &acme.Client{Key: a.key, DirectoryURL: a.cfg.Directory, HTTPClient: a.http, UserAgent: "bramble"}
+	defer i.http.CloseIdleConnections()
+	cfg := i.manager.cfg.ACME
+	client := &acme.Client{Key: i.accountKey, DirectoryURL: cfg.Directory, HTTPClient: i.http, UserAgent: "bramble"}
 	account := &acme.Account{}
-	if a.cfg.Email != "" {
-		account.Contact = []string{"mailto:" + a.cfg.Email}
+	if cfg.Email != "" {
+		account.Contact = []string{"mailto:" + cfg.Email}
 	}
 	if _, err := client.Register(ctx, account, acme.AcceptTOS); err != nil && !errors.Is(err, acme.ErrAccountAlreadyExists) {
 		return nil, fmt.Errorf("registering an account: %w", err)
@@ -91,10 +80,10 @@ func (a *acmeAccount) issueCertificate(ctx context.Context, name string, publish
 		if err != nil {
 			return nil, fmt.Errorf("placing an order: %w", err)
 		}
-		err = a.authorizeOrder(ctx, client, order, name, challengeType, publisher)
+		err = i.authorizeOrder(ctx, client, order, name, challengeType)
 		switch {
 		case err == nil:
-			return a.finalizeOrder(ctx, client, order, name)
+			return finalizeOrder(ctx, client, order, name)
 		case !errors.As(err, new(*acme.AuthorizationError)) && !errors.Is(err, errNotOffered):
 			return nil, err
 		}
@@ -106,7 +95,7 @@ func (a *acmeAccount) issueCertificate(ctx context.Context, name string, publish
 var errNotOffered = errors.New("the CA does not offer this type of challenge")
 
 // authorizeOrder completes an order's authorizations with challenges of one type.
-func (a *acmeAccount) authorizeOrder(ctx context.Context, client *acme.Client, order *acme.Order, name, challengeType string, publisher *issuer) error {
+func (i *issuer) authorizeOrder(ctx context.Context, client *acme.Client, order *acme.Order, name, challengeType string) error {
 	for _, url := range order.AuthzURLs {
 		authz, err := client.GetAuthorization(ctx, url)
 		if err != nil {
@@ -124,7 +113,7 @@ func (a *acmeAccount) authorizeOrder(ctx context.Context, client *acme.Client, o
 		if err != nil {
 			return fmt.Errorf("preparing the challenge: %w", err)
 		}
-		publisher.publishChallenge(ctx, key, response, wire)
+		i.publishChallenge(ctx, key, response, wire)
 		err = func() error {
 			if _, err := client.Accept(ctx, offered); err != nil {
 				return fmt.Errorf("accepting the challenge: %w", err)
@@ -135,7 +124,7 @@ func (a *acmeAccount) authorizeOrder(ctx context.Context, client *acme.Client, o
 			return nil
 		}()
 		// Even if ctx has ended.
-		publisher.withdrawChallenge(context.WithoutCancel(ctx), key)
+		i.withdrawChallenge(context.WithoutCancel(ctx), key)
 		if err != nil {
 			return err
 		}
@@ -162,7 +151,7 @@ func prepareChallenge(client *acme.Client, name string, offered *acme.Challenge)
 }
 
 // finalizeOrder finalizes an authorized order with a new key, and returns the bundle.
-func (a *acmeAccount) finalizeOrder(ctx context.Context, client *acme.Client, order *acme.Order, name string) ([]byte, error) {
+func finalizeOrder(ctx context.Context, client *acme.Client, order *acme.Order, name string) ([]byte, error) {
 	if _, err := client.WaitOrder(ctx, order.URI); err != nil {
 		return nil, fmt.Errorf("waiting for the order: %w", err)
 	}

@@ -2,6 +2,7 @@ package certs
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -21,7 +22,9 @@ const minOwnership = 5 * time.Second
 // issuer orders certificates for the names that this board owns.
 type issuer struct {
 	manager *Manager
-	account *acmeAccount
+	// accountKey is derived from the rack key, so that all boards share the account at the CA.
+	accountKey *ecdsa.PrivateKey
+	http       *http.Client
 
 	mu       sync.Mutex // guards names
 	attempts map[string]*issueAttempt
@@ -37,11 +40,15 @@ type issueAttempt struct {
 }
 
 func newIssuer(m *Manager) (*issuer, error) {
-	ca, err := newACMEAccount(m.cfg.ACME, m.cfg.RackKeys[0])
+	key, err := deriveKey(m.cfg.RackKeys[0], "account at a CA")
 	if err != nil {
 		return nil, err
 	}
-	i := &issuer{manager: m, account: ca, attempts: map[string]*issueAttempt{}}
+	ca, err := newCAClient(m.cfg.ACME.CA)
+	if err != nil {
+		return nil, err
+	}
+	i := &issuer{manager: m, accountKey: key, http: ca, attempts: map[string]*issueAttempt{}}
 	for _, name := range m.cfg.ACME.Names {
 		i.attempts[name] = new(issueAttempt)
 	}
@@ -90,7 +97,7 @@ func (i *issuer) renewCertificate(ctx context.Context, name string) {
 		return
 	}
 	i.manager.cfg.Logger.Info("ordering a certificate from the CA", "name", name, "ca", i.manager.cfg.ACME.Directory, "boards_unreachable", strings.Join(missed, " "))
-	bundle, err := i.account.issueCertificate(ctx, name, i)
+	bundle, err := i.issueCertificate(ctx, name)
 	if err == nil {
 		err = i.manager.installBundle(name, bundle)
 	}

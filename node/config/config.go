@@ -186,11 +186,8 @@ type LogSettings struct {
 }
 
 // SlogLevel returns Level for log/slog; info for an invalid level.
-func (l LogSettings) SlogLevel() slog.Level {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(l.Level)); err != nil {
-		return slog.LevelInfo
-	}
+func (l LogSettings) SlogLevel() (level slog.Level) {
+	_ = level.UnmarshalText([]byte(l.Level)) // an error leaves info
 	return level
 }
 
@@ -246,10 +243,7 @@ func Default() *Config {
 // hostName returns the machine's name as a valid board name, because a laptop may be
 // called "Ann's MacBook".
 func hostName() string {
-	name, err := os.Hostname()
-	if err != nil {
-		name = ""
-	}
+	name, _ := os.Hostname() // an error leaves ""
 	name = strings.Map(func(r rune) rune {
 		if nameRune(r) {
 			return r

@@ -257,9 +257,7 @@ func (c *Console) writeFailure(w http.ResponseWriter, r *http.Request, err error
 
 // writeError answers {"error": text}.
 func writeError(w http.ResponseWriter, status int, text string) {
-	writeJSON(w, status, struct {
-		Error string `json:"error"`
-	}{text})
+	writeJSON(w, status, map[string]string{"error": text})
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

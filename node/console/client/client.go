@@ -182,11 +182,7 @@ func (c *Client) PutCard(ctx context.Context, path string, content []byte) error
 func (c *Client) putContent(ctx context.Context, limit time.Duration, path string, content []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, c.base+path, bytes.NewReader(content))
-	if err != nil {
-		return fmt.Errorf("making the request: %w", err)
-	}
-	resp, err := c.sendRequest(req)
+	resp, err := c.sendRequest(ctx, http.MethodPut, path, "", content)
 	if err != nil {
 		return err
 	}
@@ -197,7 +193,11 @@ func (c *Client) putContent(ctx context.Context, limit time.Duration, path strin
 // ShopStream requests a stream from the console's shop; path is as in Shop. The caller closes
 // it, and bounds its time with ctx.
 func (c *Client) ShopStream(ctx context.Context, path string) (io.ReadCloser, error) {
-	resp, err := c.sendJSON(ctx, http.MethodGet, console.ShopPath+path, nil)
+	return c.openStream(ctx, console.ShopPath+path)
+}
+
+func (c *Client) openStream(ctx context.Context, path string) (io.ReadCloser, error) {
+	resp, err := c.sendJSON(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -289,25 +289,28 @@ func (c *Client) callWithin(ctx context.Context, limit time.Duration, method, pa
 }
 
 func (c *Client) sendJSON(ctx context.Context, method, path string, in any) (*http.Response, error) {
-	var body io.Reader
+	var body []byte
 	if in != nil {
-		data, err := json.Marshal(in)
-		if err != nil {
+		var err error
+		if body, err = json.Marshal(in); err != nil {
 			return nil, fmt.Errorf("writing the request: %w", err)
 		}
-		body = bytes.NewReader(data)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	contentType := ""
+	if method != http.MethodGet {
+		contentType = "application/json" // also without a body: the console takes no other POST
+	}
+	return c.sendRequest(ctx, method, path, contentType, body)
+}
+
+func (c *Client) sendRequest(ctx context.Context, method, path, contentType string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
-	if method != http.MethodGet {
-		req.Header.Set("Content-Type", "application/json") // also without a body: the console takes no other POST
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
 	}
-	return c.sendRequest(req)
-}
-
-func (c *Client) sendRequest(req *http.Request) (*http.Response, error) {
 	switch {
 	case c.access.Secret == "" || c.access.Socket != "":
 	case strings.HasPrefix(c.access.Secret, console.TokenPrefix):

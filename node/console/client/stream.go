@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"time"
 
 	"bramble/node/console"
@@ -36,15 +35,12 @@ func (c *Client) Follow(ctx context.Context, silence time.Duration, received fun
 	watch := time.AfterFunc(silence, func() { cancel(errSilent) })
 	defer watch.Stop()
 
-	resp, err := c.sendJSON(ctx, http.MethodGet, "/api/v1/events", nil)
+	stream, err := c.openStream(ctx, "/api/v1/events")
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
-	if err := c.responseError(resp); err != nil {
-		return err
-	}
-	lines := bufio.NewScanner(resp.Body)
+	defer stream.Close()
+	lines := bufio.NewScanner(stream)
 	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
 	var name string
 	var ring []console.RingArc

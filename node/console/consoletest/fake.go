@@ -107,6 +107,9 @@ func (f *Fake) RackView() console.RackView {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := console.RackView{At: f.now, Version: "fake", Observer: "lab", Ring: f.buildRing()}
+	healths := map[string]gpio.Health{ // by the states in which a board answers
+		"starting": gpio.Starting, "joining": gpio.Joining, "serving": gpio.Serving, "draining": gpio.Draining, "drained": gpio.Drained,
+	}
 	for i, fb := range f.rack {
 		b := console.BoardView{
 			Name: fb.name, State: fb.state, Faults: fb.faults.Words(),
@@ -119,8 +122,8 @@ func (f *Fake) RackView() console.RackView {
 			}
 		}
 		in := gpio.Input{Faults: fb.faults, Locate: fb.locate}
-		if isRunning(fb.state) {
-			in.Health = parseHealth(fb.state)
+		if health, isRunning := healths[fb.state]; isRunning {
+			in.Health = health
 			b.PID = 4000 + i
 			b.Vitals = console.VitalsView{MemoryBytes: 24e6 + int64(i)*1.1e6, CacheBytes: min(31e6+int64(i)*2e6, 64e6), CacheBudgetBytes: 64e6,
 				UptimeSeconds: int64(f.ticks)}
@@ -136,21 +139,6 @@ func (f *Fake) RackView() console.RackView {
 	}
 	slices.SortFunc(s.Boards, func(a, b console.BoardView) int { return strings.Compare(a.Name, b.Name) })
 	return s
-}
-
-// isRunning reports whether a board in this state answers.
-func isRunning(state string) bool {
-	return state != "dead" && state != "stopped" && state != "left" && state != "paused"
-}
-
-// parseHealth converts the name of a state.
-func parseHealth(state string) gpio.Health {
-	for h := gpio.Stopped; h <= gpio.Drained; h++ {
-		if h.String() == state {
-			return h
-		}
-	}
-	return gpio.Stopped
 }
 
 // buildRing returns the arcs of the boards that serve, in turn around the ring; mu is held.
