@@ -41,12 +41,8 @@ var (
 )
 
 const (
-	// diskCheckInterval is the interval at which a board that started on a full card
-	// checks whether there is space again.
-	diskCheckInterval = 30 * time.Second
-	// trialReplyDelay is the time that the reply to a request for another version gets to
-	// reach its client.
-	trialReplyDelay = 200 * time.Millisecond
+	diskCheckInterval = 30 * time.Second       // between two checks of a full card for space
+	trialReplyDelay   = 200 * time.Millisecond // for the reply to a request for another version to reach its client
 )
 
 // BoardHandle is a running board as its card's API sees it.

@@ -28,19 +28,11 @@ import (
 )
 
 const (
-	// consoleHeaderTimeout bounds how long a console's client may take to send a
-	// request's fields.
-	consoleHeaderTimeout = 5 * time.Second
-	// consoleBodyTimeout bounds how long it may take to send the body after that.
-	consoleBodyTimeout = 10 * time.Second
-	// consoleIdleTimeout limits how long an unused connection stays open.
-	consoleIdleTimeout = 2 * time.Minute
-	// consoleStopWait limits how long the console's clients have when the board stops: as
-	// long as the public listener waits for a new connection's request.
-	consoleStopWait = 2 * time.Second
-	// defaultBarLamps is the number of lamps that the console draws for a board's load
-	// bar.
-	defaultBarLamps = 5
+	consoleHeaderTimeout = 5 * time.Second  // for a request's fields
+	consoleBodyTimeout   = 10 * time.Second // for the body after that
+	consoleIdleTimeout   = 2 * time.Minute  // of an unused connection
+	consoleStopWait      = 2 * time.Second  // for clients when the board stops: as long as the public listener waits for a new connection's request
+	defaultBarLamps      = 5                // of a board's load bar, as the console draws it
 )
 
 func (b *board) newConsole() (*console.Console, error) {
@@ -66,8 +58,7 @@ func (b *board) newConsole() (*console.Console, error) {
 }
 
 const (
-	// failurePath is on the rack link: a board tells of a wrong password at its console.
-	failurePath = "/v1/console-failure"
+	failurePath = "/v1/console-failure" // on the rack link: a board tells of a wrong password at its console
 	// maxFailures bounds those that wait to be sent, and failureTimeout the time of one.
 	maxFailures    = 64
 	failureTimeout = time.Second

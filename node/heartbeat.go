@@ -17,14 +17,9 @@ import (
 )
 
 const (
-	// heartbeatInterval is the interval between two samples of vitals.
-	heartbeatInterval = time.Second
-	// nameConflictShownFor is the time for which a conflict of names is shown after it
-	// was last seen.
-	nameConflictShownFor = time.Minute
-	// piReadInterval is the interval at which a Pi's health is read: a few small files
-	// that change slowly.
-	piReadInterval = 3 * time.Second
+	heartbeatInterval    = time.Second     // between two samples of vitals
+	nameConflictShownFor = time.Minute     // after it was last seen
+	piReadInterval       = 3 * time.Second // between two reads of a few small files that change slowly
 )
 
 type selfHealth struct {

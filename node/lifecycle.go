@@ -14,16 +14,10 @@ import (
 )
 
 const (
-	// joinWait limits how long a board whose settings name others searches for them before
-	// it serves alone.
-	joinWait = 3 * time.Second
-	// joinPollInterval is the interval at which a board checks whether it has joined.
-	joinPollInterval = 20 * time.Millisecond
-	// leaveWait limits how long a board says goodbye to the rack.
-	leaveWait = time.Second
-	// idleSamplesUntilDrained is the number of heartbeats in a row that must pass without a reply
-	// before a draining board counts as drained.
-	idleSamplesUntilDrained = 2
+	joinWait                = 3 * time.Second       // for others that the settings name, before a board serves alone
+	joinPollInterval        = 20 * time.Millisecond // between two checks whether it has joined
+	leaveWait               = time.Second           // for the goodbye to the rack
+	idleSamplesUntilDrained = 2                     // heartbeats in a row without a reply, after which a draining board is drained
 	// maxHaltWait limits how long a board that is shut down by its button waits for its
 	// clients to leave. In a rack of one they have no other board to go to.
 	maxHaltWait = time.Minute

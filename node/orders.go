@@ -49,8 +49,7 @@ const (
 // defaultConfirm is the time in which people can confirm by mail in a sale whose product does not say, if there is mail with links.
 const defaultConfirm = 30 * time.Minute
 
-// folderMode gives access to the owner only: the folder holds names and addresses.
-const folderMode = 0o700
+const folderMode = 0o700 // gives access to the owner only: the folder holds names and addresses
 
 // orderStack groups everything that takes orders on a board: the ledger, the order book
 // that it drives, the order service, and the sender that forwards orders. A board without the built-in
@@ -273,11 +272,9 @@ const (
 	fulfilmentPath = "/v1/fulfilment"
 	// watchInterval is the interval at which a board asks the one that delivers for its
 	// state, for the notices. The exchange costs some hundred bytes.
-	watchInterval = 10 * time.Second
-	// watchTimeout bounds one such request.
-	watchTimeout = 3 * time.Second
-	// maxFulfilmentBytes bounds the reply, whose lists are bounded too.
-	maxFulfilmentBytes = 64 << 10
+	watchInterval      = 10 * time.Second
+	watchTimeout       = 3 * time.Second // of one such request
+	maxFulfilmentBytes = 64 << 10        // of the reply, whose lists are bounded too
 )
 
 // fulfilmentWatch knows the state of fulfilment in the rack, which only the board that

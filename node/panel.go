@@ -18,11 +18,8 @@ import (
 )
 
 const (
-	// purgeWaveStep is the delay after which each board of a rack shows a purge after
-	// its neighbour, so that a wave runs along the rack.
-	purgeWaveStep = 125 * time.Millisecond
-	// maxQueuedPresses bounds the presses of the button that wait to be handled.
-	maxQueuedPresses = 4
+	purgeWaveStep    = 125 * time.Millisecond // from a board to its neighbour, so that a purge runs along the rack as a wave
+	maxQueuedPresses = 4                      // of the button, that wait to be handled
 )
 
 // panelState is the board's panel of LEDs and its button. A board without LEDs computes

@@ -19,8 +19,7 @@ const (
 	// passphraseVariable is the environment variable with the passphrase of backups: every
 	// user of the machine could see an argument.
 	passphraseVariable = "BRAMBLE_BACKUP_PASSPHRASE"
-	// backupTimeout limits one backup, its reading back included.
-	backupTimeout = 15 * time.Minute
+	backupTimeout      = 15 * time.Minute // of one backup, its reading back included
 )
 
 func backupCommand() command {

@@ -17,8 +17,7 @@ import (
 	"bramble/node/orderservice"
 )
 
-// pollInterval is the interval at which a command asks whether what it waits for is done.
-const pollInterval = 250 * time.Millisecond
+const pollInterval = 250 * time.Millisecond // interval at which a command asks whether what it waits for is done
 
 func drawCommand() command {
 	return command{
@@ -176,8 +175,7 @@ func verifyDraw(w world, path string) error {
 }
 
 const (
-	// drandRelay is where League of Entropy publishes the rounds.
-	drandRelay   = "https://api.drand.sh"
+	drandRelay   = "https://api.drand.sh" // where League of Entropy publishes the rounds
 	roundTimeout = 15 * time.Second
 	maxRound     = 4 << 10 // bytes; a round has about 350
 )

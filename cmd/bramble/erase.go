@@ -52,9 +52,8 @@ func erasePerson(ctx context.Context, w world, c *client.Client, o orderservice.
 }
 
 const (
-	scrubText = "Each board now rewrites its files, which also have forms that were refused.\n"
-	// erasureLimit limits the wait for that: a board does it at most once a minute.
-	erasureLimit    = 2 * time.Minute
+	scrubText       = "Each board now rewrites its files, which also have forms that were refused.\n"
+	erasureLimit    = 2 * time.Minute // of the wait for that; a board does it at most once a minute
 	erasureInterval = time.Second
 )
 

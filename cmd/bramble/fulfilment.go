@@ -13,8 +13,7 @@ import (
 	"bramble/node/orderservice"
 )
 
-// retryWait bounds the time that "fulfilment retry" waits for the first results.
-const retryWait = 10 * time.Second
+const retryWait = 10 * time.Second // bounds the time that "fulfilment retry" waits for the first results
 
 func fulfilmentCommand() command {
 	return command{

@@ -22,8 +22,7 @@ const (
 	helpWidth  = 78
 )
 
-// markdownFlag makes "bramble help" print the reference of all commands.
-const markdownFlag = "--markdown"
+const markdownFlag = "--markdown" // makes "bramble help" print the reference of all commands
 
 // printHelp prints the overview, the help of one command, or the reference of
 // all commands as Markdown. It returns the exit code.

@@ -13,8 +13,7 @@ import (
 	"bramble/node/console"
 )
 
-// updateKeyFile is the private update key beside the configuration file.
-const updateKeyFile = "update.key"
+const updateKeyFile = "update.key" // private update key beside the configuration file
 
 func initCommand() command {
 	return command{

@@ -20,11 +20,10 @@ import (
 
 // Exit codes.
 const (
-	exitOK     = 0
-	exitFailed = 1 // the command was tried and failed
-	exitUsage  = 2 // the command line or a configuration file has a mistake
-	// exitPending: what was asked for is in progress; the same command later shows it.
-	exitPending = 3
+	exitOK      = 0
+	exitFailed  = 1 // the command was tried and failed
+	exitUsage   = 2 // the command line or a configuration file has a mistake
+	exitPending = 3 // what was asked for is in progress; the same command later shows it
 )
 
 func main() {

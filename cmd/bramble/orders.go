@@ -196,11 +196,8 @@ func describeStale(s *orderservice.StaleJSON, n int) string {
 }
 
 const (
-	// logRetryInterval is the interval at which a command asks a board again that still reads
-	// its log.
-	logRetryInterval = time.Second
-	// logReadLimit limits that. A first Pi reads 300,000 orders in less.
-	logReadLimit = 10 * time.Minute
+	logRetryInterval = time.Second      // between two requests to a board that still reads its log
+	logReadLimit     = 10 * time.Minute // of all of them; a first Pi reads 300,000 orders in less
 )
 
 // readStale calls get again while the board still reads its log.

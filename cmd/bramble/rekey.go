@@ -28,12 +28,10 @@ import (
 )
 
 const (
-	rekeyRounds = 3 // accept the new key, use it, drop the old ones
-	// rekeyWait limits how long a board may take to serve with its new secrets, or to be revived.
-	rekeyWait = 3 * time.Minute
-	rekeyPoll = 200 * time.Millisecond
-	// maxEarlierKeys may be in old_keys already: old_keys takes four, of which the key in use and the new one are two.
-	maxEarlierKeys = 2
+	rekeyRounds    = 3               // accept the new key, use it, drop the old ones
+	rekeyWait      = 3 * time.Minute // for a board to serve with its new secrets, or to be revived
+	rekeyPoll      = 200 * time.Millisecond
+	maxEarlierKeys = 2 // in old_keys already, which takes four: the key in use and the new one are two
 )
 
 func rekeyCommand() command {

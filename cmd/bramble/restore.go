@@ -23,13 +23,9 @@ const (
 	// pause between them: a rack that changes its leader takes seconds, a new one a minute.
 	restorePatience = 2 * time.Minute
 	restorePause    = time.Second
-	// restoreNews is the time between two lines about what a restore waits for.
-	restoreNews = 20 * time.Second
-	// cancelPatience limits the attempt to drop what was sent: the rack drops it itself after ten minutes.
-	cancelPatience = 15 * time.Second
-	// boardsPatience limits the wait for the other boards after a restore. A first Pi takes
-	// under a minute for 100,000 orders.
-	boardsPatience = 10 * time.Minute
+	restoreNews     = 20 * time.Second // between two lines about what a restore waits for
+	cancelPatience  = 15 * time.Second // for dropping what was sent; the rack drops it itself after ten minutes
+	boardsPatience  = 10 * time.Minute // for the other boards; a first Pi takes under a minute for 100,000 orders
 )
 
 func restoreCommand() command {

@@ -15,8 +15,7 @@ import (
 	"bramble/node/orderservice"
 )
 
-// tableWidth is the width of a terminal that every table fits.
-const tableWidth = 80
+const tableWidth = 80 // width of a terminal that every table fits
 
 type saleColumn struct {
 	title string

@@ -7,8 +7,7 @@ import (
 	"syscall"
 )
 
-// exitInterrupted is the status that a shell reports for a program that Ctrl-C ended.
-const exitInterrupted = 130
+const exitInterrupted = 130 // status that a shell reports for a program that Ctrl-C ended
 
 // untilSignal returns a context that ends at the first signal to stop. At the
 // second signal it calls killNow, at the third it exits. stop restores the

@@ -48,8 +48,7 @@ Show the boards of the rack, as one board or the lab sees them now:
 	}
 }
 
-// maxShownName bounds a name, so that the table fits 80 columns.
-const maxShownName = 15
+const maxShownName = 15 // bounds a name, so that the table fits 80 columns
 
 // statusTable is the rack as a table of at most 80 columns.
 func statusTable(s console.RackView) string {

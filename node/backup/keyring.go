@@ -16,13 +16,11 @@ const (
 	// needs 32 MB and, on a first Pi, some seconds; age's own 18 needs 256 MB, which is all
 	// that such a board has. What an attacker saves by it, two more random letters of the
 	// passphrase make up for.
-	scryptWorkFactor = 15
-	// maxScryptWorkFactor is the highest cost that is accepted when a file is opened: 1 GB.
-	maxScryptWorkFactor = 20
+	scryptWorkFactor    = 15
+	maxScryptWorkFactor = 20 // of a file that is opened: 1 GB
 	// MinPassphrase is the least length of a passphrase, in bytes.
 	MinPassphrase = 12
-	// gzipStart begins a file of earlier versions.
-	gzipStart = "\x1f\x8b"
+	gzipStart     = "\x1f\x8b" // begins a file of earlier versions
 	// MaxRecipients limits the recipients of one backup.
 	MaxRecipients = 20
 )

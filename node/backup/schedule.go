@@ -15,17 +15,11 @@ import (
 )
 
 const (
-	// checkInterval is the interval at which a board checks whether a backup is due.
-	checkInterval = 10 * time.Second
-	// retryDelay is the pause after a backup that failed.
-	retryDelay = 5 * time.Minute
-	// firstDelay is the pause between becoming responsible and the first backup to a
-	// server, so that a rack that starts is not slowed down by it.
-	firstDelay = time.Minute
-	// makeTimeout limits one backup, its reading back included.
-	makeTimeout = 20 * time.Minute
-	// lateFactor: a board reports that there is no backup after this many intervals.
-	lateFactor = 2
+	checkInterval = 10 * time.Second // between two checks whether a backup is due
+	retryDelay    = 5 * time.Minute  // after a backup that failed
+	firstDelay    = time.Minute      // before the first backup to a server, so that a rack that starts is not slowed down
+	makeTimeout   = 20 * time.Minute // of one backup, its reading back included
+	lateFactor    = 2                // intervals without a backup, which a board reports
 
 	namePrefix = "bramble-"
 	nameSuffix = ".age"

@@ -25,8 +25,7 @@ const (
 	// the wait for its response after the last byte was sent.
 	dialTimeout     = 10 * time.Second
 	responseTimeout = 2 * time.Minute
-	// removeTimeout limits the removal of a backup that could not be read back.
-	removeTimeout = 30 * time.Second
+	removeTimeout   = 30 * time.Second // of the removal of a backup that could not be read back
 	// minPutBytes is the part of a backup that must be there before it is sent, or all of it:
 	// more than what comes before the order book's first bytes.
 	minPutBytes = 32 << 10
@@ -193,8 +192,7 @@ func (w *webStore) send(ctx context.Context, method, name string, body io.Reader
 	return resp, nil
 }
 
-// partSuffix ends the name of a file that is not verified yet.
-const partSuffix = ".part"
+const partSuffix = ".part" // ends the name of a file that is not verified yet
 
 // Folder is a Store in a folder, such as a mounted USB stick.
 type Folder string

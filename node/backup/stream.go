@@ -21,17 +21,11 @@ import (
 // them), and a checksum of everything before it: xxHash64, in format 1 SHA-256. It finds accidents; age
 // finds forgeries. SHA-256 cost a first Pi 2.7 billion instructions a backup (DESIGN.md).
 const (
-	// streamLine is followed by the format's number and a line feed.
-	streamLine = "bramble backup "
-	// format is the number of the format that this program writes, and the newest that it
-	// reads.
-	format = 2
-	// maxHeaderBytes limits the JSON of a header.
-	maxHeaderBytes = 64 << 10
-	// frameSize is the largest frame, in bytes.
-	frameSize = 64 << 10
-	// maxFormatDigits limits the digits of a format's number.
-	maxFormatDigits = 9
+	streamLine      = "bramble backup " // the format's number and a line feed follow
+	format          = 2                 // that this program writes, and the newest that it reads
+	maxHeaderBytes  = 64 << 10          // of the JSON
+	frameSize       = 64 << 10          // bytes at most
+	maxFormatDigits = 9                 // of a format's number
 )
 
 // Kinds of error of a file that is no good, to be matched with errors.Is. The text of each

@@ -19,14 +19,11 @@ import (
 	"golang.org/x/crypto/acme"
 )
 
-// alpnProto is the protocol of a CA that validates by tls-alpn-01 (RFC 8737).
-const alpnProto = acme.ALPNProto
+const alpnProto = acme.ALPNProto // protocol of a CA that validates by tls-alpn-01 (RFC 8737)
 
 const (
-	// caTimeout limits one request to the CA.
-	caTimeout = 30 * time.Second
-	// issueTimeout limits the complete issuing of one certificate.
-	issueTimeout = 5 * time.Minute
+	caTimeout    = 30 * time.Second // of one request to the CA
+	issueTimeout = 5 * time.Minute  // of the complete issuing of one certificate
 )
 
 // ACME is the configuration of issuing by a CA (RFC 8555).

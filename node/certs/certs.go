@@ -167,14 +167,9 @@ func (c *certIndex) certificatesFor(name string) []*tls.Certificate {
 func canonicalName(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
 
 const (
-	// checkInterval is the interval between two checks for work.
-	checkInterval = time.Second
-	// fileCheckInterval is the interval between two checks of files: a copied file is
-	// in use soon, and the checks are no load for a card.
-	fileCheckInterval = 5 * time.Second
-	// pullInterval is the interval between two pulls of missed certificates from
-	// other boards. A change of the rack's boards triggers a pull at once.
-	pullInterval = time.Minute
+	checkInterval     = time.Second     // between two checks for work
+	fileCheckInterval = 5 * time.Second // a copied file is in use soon, and the checks are no load for a card
+	pullInterval      = time.Minute     // for missed certificates; a change of the rack's boards triggers a pull at once
 )
 
 // Run renews and reloads until ctx ends.
@@ -225,8 +220,7 @@ func (m *Manager) reloadFiles() {
 	}
 }
 
-// expiryWarning is the time left at which a file's certificate gets a notice: two weekends.
-const expiryWarning = 14 * 24 * time.Hour
+const expiryWarning = 14 * 24 * time.Hour // time left at which a file's certificate gets a notice: two weekends
 
 // Notices returns what an operator must know, one sentence each.
 func (m *Manager) Notices() []string {

@@ -30,15 +30,10 @@ const (
 const WellKnown = "/.well-known/acme-challenge/"
 
 const (
-	// peerTimeout limits one call of another board: a busy board needs a fraction of it.
-	peerTimeout = 5 * time.Second
-	// maxPeerCalls limits the boards that are called at the same time.
-	maxPeerCalls = 8
-	// maxIndex limits the list of a board's certificates, in bytes: 64 names of
-	// 253 letters, with digests.
-	maxIndex = 32 << 10
-	// maxToken limits an http-01 response, in bytes; CAs use 90.
-	maxToken = 512
+	peerTimeout  = 5 * time.Second // of one call of another board; a busy board needs a fraction of it
+	maxPeerCalls = 8               // boards that are called at the same time
+	maxIndex     = 32 << 10        // bytes of a board's list: 64 names of 253 letters, with digests
+	maxToken     = 512             // bytes of an http-01 response; CAs use 90
 )
 
 // entry is one certificate in a board's list.

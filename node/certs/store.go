@@ -164,11 +164,9 @@ func (s *store) put(cert *issuedCert) error {
 	return nil
 }
 
-// challengeLifetime limits how long a challenge is answered: CAs validate within a minute.
-const challengeLifetime = 15 * time.Minute
+const challengeLifetime = 15 * time.Minute // CAs validate within a minute
 
-// maxChallenges limits the pending challenges: a board orders one name at a time.
-const maxChallenges = 64
+const maxChallenges = 64 // pending; a board orders one name at a time
 
 // challenge is the response to a CA's challenge, which proves control of a name.
 type challenge struct {

@@ -100,8 +100,7 @@ func checkCount(n, most int, what string) string {
 	return ""
 }
 
-// minObjects is the number of objects of the largest size that the memory must hold.
-const minObjects = 16
+const minObjects = 16 // number of objects of the largest size that the memory must hold
 
 func checkMaxObject(c *Config) string {
 	if v, most := c.Cache.MaxObject, c.Cache.Memory/minObjects; v < KB || v > most {

@@ -112,8 +112,7 @@ func collectErrors(list []*Error) error {
 	return all
 }
 
-// maxQuoted limits the text of the file that a message repeats, in characters.
-const maxQuoted = 40
+const maxQuoted = 40 // limits the text of the file that a message repeats, in characters
 
 // quote returns a part of the file for a message: short, on one line, and
 // redacted if it looks like a rack key that ended up in the wrong place.

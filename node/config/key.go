@@ -14,14 +14,9 @@ import (
 const RackKeySize = 32
 
 const (
-	// keyPrefix makes a key recognisable to people, and to tools that search files
-	// for secrets.
-	keyPrefix = "brk_"
-	// checksumSize is the length of the checksum after the secret, in bytes: of
-	// 65,536 mistyped keys one passes.
-	checksumSize = 2
-	// redactedKey replaces a key wherever it must not be shown.
-	redactedKey = keyPrefix + "redacted"
+	keyPrefix    = "brk_"                 // makes a key recognisable to people, and to tools that search files for secrets
+	checksumSize = 2                      // bytes; of 65,536 mistyped keys one passes
+	redactedKey  = keyPrefix + "redacted" // shown in place of a key
 )
 
 // keyText is the length of a key in text: base64 holds six bits per character.

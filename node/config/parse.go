@@ -21,8 +21,7 @@ import (
 // file with every key and its comment.
 const maxFile = 1 << 20
 
-// byteOrderMark is written before UTF-8 by some editors.
-const byteOrderMark = "\ufeff"
+const byteOrderMark = "\ufeff" // written before UTF-8 by some editors
 
 // Load reads and parses a board's file. It reports all mistakes at once: the error is an
 // *Errors, and each of its lines names file, line, key and remedy.

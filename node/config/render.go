@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// printWidth is the width of the output of "bramble config", in columns.
-const printWidth = 78
+const printWidth = 78 // width of the output of "bramble config", in columns
 
 // PrintOptions selects what TOML writes.
 type PrintOptions struct {

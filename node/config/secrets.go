@@ -10,8 +10,7 @@ import (
 	"bramble/node/tomlfile"
 )
 
-// byRekey is the renewal of the secrets that "bramble rekey" replaces: those in Secrets.
-const byRekey = "bramble rekey"
+const byRekey = "bramble rekey" // renewal of the secrets that "bramble rekey" replaces: those in Secrets
 
 // Secrets are the settings that let somebody into the rack, and that "bramble rekey" replaces.
 type Secrets struct {

@@ -98,8 +98,7 @@ func allKeys() []keySpec {
 	return slices.Concat(boardKeys(), tlsKeys(), originKeys(), siteKeys(), orderKeys(), backupKeys(), panelKeys(), networkKeys())
 }
 
-// maxRate limits every rate per second: no board does more.
-const maxRate = 100_000
+const maxRate = 100_000 // limits every rate per second: no board does more
 
 func boardKeys() []keySpec {
 	return []keySpec{

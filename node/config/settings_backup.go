@@ -55,8 +55,7 @@ func checkBackupURL(s string) string {
 		` is not the URL of a folder; write one such as "https://nas.example/backups", and user and password as keys of their own`)
 }
 
-// recipientPattern is the form of an X25519 recipient of age: Bech32 with 32 bytes.
-const recipientPattern = "^age1[02-9ac-hj-np-z]{58}$"
+const recipientPattern = "^age1[02-9ac-hj-np-z]{58}$" // form of an X25519 recipient of age: Bech32 with 32 bytes
 
 func checkRecipients(c *Config) string {
 	b := c.Backup

@@ -12,8 +12,7 @@ const (
 	PinNone = "none"
 )
 
-// maxBar limits the lamps of a bar: no header has more pins.
-const maxBar = 16
+const maxBar = 16 // limits the lamps of a bar: no header has more pins
 
 func panelKeys() []keySpec {
 	return []keySpec{

@@ -10,11 +10,8 @@ import (
 )
 
 const (
-	// letsEncrypt is the directory URL of Let's Encrypt, which certifies any name for free.
-	letsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
-	// maxCertificates limits the names, or files, with a certificate of their own: as
-	// many as there can be sites.
-	maxCertificates = maxSites
+	letsEncrypt     = "https://acme-v02.api.letsencrypt.org/directory" // certifies any name for free
+	maxCertificates = maxSites                                         // names, or files, with a certificate of their own
 )
 
 func tlsKeys() []keySpec {

@@ -36,14 +36,11 @@ func (r Role) includes(other Role) bool {
 	return slices.Index(order, r) >= slices.Index(order, other)
 }
 
-// commandsPattern is the pattern of an operator's commands, whose actions have roles of their own.
-const commandsPattern = "POST " + ShopPath + "commands"
+const commandsPattern = "POST " + ShopPath + "commands" // pattern of an operator's commands, whose actions have roles of their own
 
-// actionKey stands in the table of roles before an action.
-const actionKey = "command"
+const actionKey = "command" // stands in the table of roles before an action
 
-// maxCommand bounds an operator's command, in bytes; the shop reads no longer one.
-const maxCommand = 128 << 10
+const maxCommand = 128 << 10 // bounds an operator's command, in bytes; the shop reads no longer one
 
 // roleTable has the role that each request needs, by its pattern (http.ServeMux), and that each
 // action of an operator's command needs. What it does not have needs RoleSteer.

@@ -12,10 +12,9 @@ import (
 )
 
 const (
-	statFile = "proc/stat"
-	netDir   = "sys/class/net"
-	// maxInterfaces bounds the network interfaces that are read.
-	maxInterfaces = 8
+	statFile      = "proc/stat"
+	netDir        = "sys/class/net"
+	maxInterfaces = 8 // network interfaces that are read
 )
 
 // CapacityMeter measures the share of a machine's capacity that is in use: of its

@@ -29,14 +29,12 @@ const (
 	// connections, the rack, the shop, the console, and the runtime itself.
 	minOtherBytes         = 32 << 20
 	comfortableOtherBytes = 48 << 20
-	// minCacheBytes is the smallest budget that a cache can be made with.
-	minCacheBytes = 1 << 20
+	minCacheBytes         = 1 << 20 // the smallest budget that a cache can be made with
 	// requestBytes is the most memory that a request takes in net/http and behind it: its
 	// buffers and fields, its goroutines' stacks, and a part of a page on its way to the
 	// client.
-	requestBytes = 64 << 10
-	// requestsDivisor: requests may take an eighth of what the cache leaves.
-	requestsDivisor = 8
+	requestBytes    = 64 << 10
+	requestsDivisor = 8 // requests may take an eighth of what the cache leaves
 	// minRequests and maxRequests bound the number of requests, whatever the memory.
 	minRequests, maxRequests = 16, 1024
 )
@@ -137,8 +135,7 @@ func availableMemory(root fs.FS) int64 {
 	return smallest
 }
 
-// maxCgroupDepth bounds the number of control groups above a process that are read.
-const maxCgroupDepth = 32
+const maxCgroupDepth = 32 // bounds the number of control groups above a process that are read
 
 // cgroupAncestors lists a control group and all above it, up to the mount, which is "".
 func cgroupAncestors(group string) []string {

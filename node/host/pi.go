@@ -22,10 +22,8 @@ const (
 	// ledger needs about this much beside its log while it takes a snapshot.
 	minFreeSpace = 16 << 20
 
-	// maxFile bounds the bytes that are read of one file; a longer mount table is cut.
-	maxFile = 64 << 10
-	// maxMonitors bounds the hardware monitors that are searched at the start.
-	maxMonitors = 16
+	maxFile     = 64 << 10 // bytes that are read of one file; a longer mount table is cut
+	maxMonitors = 16       // hardware monitors that are searched at the start
 )
 
 // PiHealth is a Raspberry Pi's report about its own health: whether its power supply

@@ -59,8 +59,7 @@ func loadRackKey(state string, template *config.ParsedFile) (config.RackKey, err
 	return key, nil
 }
 
-// labAccount is the account of the lab's own console at its boards.
-const labAccount = "lab"
+const labAccount = "lab" // account of the lab's own console at its boards
 
 // labToken returns the token of that account.
 func labToken(key config.RackKey) string {

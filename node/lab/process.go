@@ -13,8 +13,7 @@ import (
 	"time"
 )
 
-// pipeGrace limits the time for which the output of a dead board is still read.
-const pipeGrace = 2 * time.Second
+const pipeGrace = 2 * time.Second // limits the time for which the output of a dead board is still read
 
 // starter starts all processes from one system thread: on Linux a child dies with
 // the thread that started it (Pdeathsig), so that thread must live as long as the

@@ -5,11 +5,9 @@ import (
 	"syscall"
 )
 
-// wsaeaddrinuse is the Winsock error for an address in use.
-const wsaeaddrinuse = syscall.Errno(10048)
+const wsaeaddrinuse = syscall.Errno(10048) // Winsock error for an address in use
 
-// wsaeaddrnotavail is the Winsock error for another machine's address.
-const wsaeaddrnotavail = syscall.Errno(10049)
+const wsaeaddrnotavail = syscall.Errno(10049) // Winsock error for another machine's address
 
 var errNoPause = errors.New("a process cannot be paused on Windows; kill the board instead")
 

@@ -11,8 +11,7 @@ import (
 	"bramble/node/console"
 )
 
-// maxLine bounds one line of the event stream, in bytes.
-const maxLine = 8 << 20
+const maxLine = 8 << 20 // bounds one line of the event stream, in bytes
 
 // errSilent ends a stream that has sent nothing for too long.
 var errSilent = errors.New("the stream sent nothing for too long")
