@@ -1,6 +1,7 @@
 // Command bramble is the only program of the project: it runs a board, runs a
 // whole rack on one machine, and has the commands of an operator. This package
-// reads flags and connects the other packages; each subcommand has a file.
+// reads flags and connects the other packages; near relatives among the
+// subcommands share a file.
 package main
 
 import (
