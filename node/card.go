@@ -14,12 +14,10 @@ import (
 
 // Card is the order book of a card that was pulled out of a dead board.
 type Card struct {
-	book *orders.Book
-	dir  string // of the book's working copy
-	// index is the last entry of the ledger that was read.
-	index uint64
-	// Note describes how complete it is, in a few sentences.
-	Note string
+	book  *orders.Book
+	dir   string // of the book's working copy
+	index uint64 // last entry of the ledger that was read
+	Note  string // describes how complete it is, in a few sentences
 }
 
 // ReadCard reads a board's folder of orders ([orders] directory) and changes nothing

@@ -46,11 +46,9 @@ type Options struct {
 	Sockets *sockets.ListenerSet
 	// Shared is set if other boards run on this machine: the machine's load is then not
 	// this board's.
-	Shared bool
-	// CardHost is the machine if the board has it to itself; nil otherwise.
-	CardHost CardHost
-	// Secrets answers console.SecretsPath; nil: nothing does.
-	Secrets http.Handler
+	Shared   bool
+	CardHost CardHost     // machine if the board has it to itself; nil otherwise
+	Secrets  http.Handler // answers console.SecretsPath; nil: nothing does
 }
 
 // board is one running board. Its fields are grouped by owner: setup, publicParts and

@@ -44,14 +44,12 @@ type world struct {
 }
 
 type command struct {
-	name  string
-	args  string // what follows the flags on the command line; "" = nothing may
-	short string // one line for the list of all commands
-	long  string // for "bramble help NAME", in lines of at most 78 columns
-	// examples are command lines, each with two spaces in front.
-	examples string
-	// flags declares the flags and returns the function that runs the command.
-	flags func(*flagSet) runner
+	name     string
+	args     string                // what follows the flags on the command line; "" = nothing may
+	short    string                // one line for the list of all commands
+	long     string                // for "bramble help NAME", in lines of at most 78 columns
+	examples string                // command lines, each with two spaces in front
+	flags    func(*flagSet) runner // declares the flags and returns the function that runs the command
 }
 
 // runner runs a command; args are the words that are not flags.

@@ -18,10 +18,9 @@ import (
 const tableWidth = 80 // width of a terminal that every table fits
 
 type saleColumn struct {
-	title string
-	read  func(orderservice.SaleJSON) string
-	// isOptional: the column is left out if every sale of the table has "0" there.
-	isOptional bool
+	title      string
+	read       func(orderservice.SaleJSON) string
+	isOptional bool // the column is left out if every sale of the table has "0" there
 }
 
 func saleColumns() []saleColumn {

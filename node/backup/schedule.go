@@ -31,25 +31,21 @@ var ErrConfig = errors.New("[backup]")
 
 // ScheduleConfig configures a board's backups.
 type ScheduleConfig struct {
-	Directory string // "" = none
-	URL       string // http or https; "" = none
-	User      string // of URL
-	Password  string
-	// Recipients are age's public keys.
-	Recipients []string
+	Directory  string // "" = none
+	URL        string // http or https; "" = none
+	User       string // of URL
+	Password   string
+	Recipients []string // age's public keys
 	Interval   time.Duration
 	Keep       int // backups that stay in Directory
 
 	Source Source
 	// Ledger returns the ledger's identity, for the names; "" before it is known: then no
 	// backup is made.
-	Ledger func() string
-	// Leading reports whether this board does what one board does for the rack.
-	Leading func() bool
-	// Now is the ledger's clock.
-	Now func() time.Time
-	// OrdersDir is the folder of the ledger, whose disk must not have the backups, too.
-	OrdersDir string
+	Ledger    func() string
+	Leading   func() bool      // reports whether this board does what one board does for the rack
+	Now       func() time.Time // by the ledger's clock
+	OrdersDir string           // folder of the ledger, whose disk must not have the backups, too
 	Logger    *slog.Logger
 }
 

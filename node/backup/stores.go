@@ -36,8 +36,7 @@ type webStore struct {
 	base           string // without a slash at the end
 	user, password string
 	client         *http.Client
-	// needsLength: the server has refused a request without a length.
-	needsLength atomic.Bool
+	needsLength    atomic.Bool // the server has refused a request without a length
 }
 
 func newWebStore(base, user, password string) *webStore {

@@ -39,16 +39,15 @@ var (
 
 // Header describes a backup.
 type Header struct {
-	Program string    `json:"program"` // version of the program that wrote it
-	Board   string    `json:"board"`   // the board that wrote it
-	Ledger  string    `json:"ledger"`  // the identity of its ledger
-	Index   uint64    `json:"index"`   // of the last entry of the ledger in it
-	At      time.Time `json:"at"`      // the ledger's clock at that entry
-	Rules   uint32    `json:"rules"`   // version of the rules of that entry
-	Digest  string    `json:"digest"`  // the order book's at that entry, 16 hex digits
-	Orders  uint64    `json:"orders"`  // orders of all kinds so far
-	// Products are the products that the order book has a sale of.
-	Products []string `json:"products"`
+	Program  string    `json:"program"`  // version of the program that wrote it
+	Board    string    `json:"board"`    // the board that wrote it
+	Ledger   string    `json:"ledger"`   // the identity of its ledger
+	Index    uint64    `json:"index"`    // of the last entry of the ledger in it
+	At       time.Time `json:"at"`       // the ledger's clock at that entry
+	Rules    uint32    `json:"rules"`    // version of the rules of that entry
+	Digest   string    `json:"digest"`   // the order book's at that entry, 16 hex digits
+	Orders   uint64    `json:"orders"`   // orders of all kinds so far
+	Products []string  `json:"products"` // products that the order book has a sale of
 	// Lacks and Unproven are set in the copy of one board (stale=1): the entries of its log
 	// that are not in the backup, and those at its end that nothing proves to be committed.
 	Lacks    uint64 `json:"lacks,omitempty"`

@@ -34,15 +34,14 @@ type Pair struct{ Certificate, Key string }
 
 // Config is the configuration of a Manager.
 type Config struct {
-	Self     string   // this board's name
-	RackKeys [][]byte // the one in use first
-	Names    []string // host names of the rack's sites, for the shared certificate
-	Files    []Pair
-	ACME     ACME
-	Folder   string // for certificates from the CA; unused without one
-	Rack     RackPeers
-	// SetTicketKeys receives the keys of session tickets whenever they change.
-	SetTicketKeys func([][32]byte)
+	Self          string   // this board's name
+	RackKeys      [][]byte // the one in use first
+	Names         []string // host names of the rack's sites, for the shared certificate
+	Files         []Pair
+	ACME          ACME
+	Folder        string // for certificates from the CA; unused without one
+	Rack          RackPeers
+	SetTicketKeys func([][32]byte) // receives the keys of session tickets whenever they change
 	// ClockSet reports whether the clock is right. Until then nothing is renewed.
 	ClockSet func() bool
 	Now      func() time.Time

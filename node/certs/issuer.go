@@ -21,9 +21,8 @@ const minOwnership = 5 * time.Second
 
 // issuer orders certificates for the names that this board owns.
 type issuer struct {
-	manager *Manager
-	// accountKey is derived from the rack key, so that all boards share the account at the CA.
-	accountKey *ecdsa.PrivateKey
+	manager    *Manager
+	accountKey *ecdsa.PrivateKey // derived from the rack key, so that all boards share the account at the CA
 	http       *http.Client
 
 	mu       sync.Mutex // guards names

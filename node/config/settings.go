@@ -8,17 +8,13 @@ import (
 // keySpec describes one key of bramble.toml: its table, its documentation, its field
 // in a Config and its allowed values.
 type keySpec struct {
-	table, key string
-	// doc is its meaning, unit and limits, and the reason for its default.
-	doc string
-	// defaultText is the default in words, if its literal would mislead.
-	defaultText string
-	// secret values are never repeated in a message, and only printed on request.
-	secret bool
+	table, key  string
+	doc         string // its meaning, unit and limits, and the reason for its default
+	defaultText string // default in words, if its literal would mislead
+	secret      bool   // values are never repeated in a message, and only printed on request
 	// renewal is what becomes of the secret after a card was stolen: byRekey, or what its owner does. "" = no secret.
 	renewal string
-	// at returns a pointer to the field, for a key of [[site]] that of one site.
-	at func(*Config, *SiteSettings) any
+	at      func(*Config, *SiteSettings) any // returns a pointer to the field, for a key of [[site]] that of one site
 	// check returns the problem with the value and its remedy, or "". It may be nil.
 	check func(*Config, *SiteSettings) string
 }

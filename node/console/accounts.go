@@ -113,10 +113,9 @@ func peekAction(r *http.Request) string {
 
 // Account is somebody, or a program, that may use the console.
 type Account struct {
-	Name string
-	Role Role
-	// Secret is a password, or the hash of one (HashPassword), or of a token (HashToken).
-	Secret string
+	Name   string
+	Role   Role
+	Secret string // a password, or the hash of one (HashPassword), or of a token (HashToken)
 }
 
 const (

@@ -47,10 +47,9 @@ type Config struct {
 	// Password, or the hash of one, is the secret of the account UserName. Without it and
 	// Accounts every client may read, and only clients of the unix socket may steer. Otherwise
 	// everything but /healthz and /readyz needs an account, by HTTP Basic, or its token.
-	Password string
-	Accounts []Account
-	// LocalSteers: without accounts, every client on this machine may steer, as in a lab.
-	LocalSteers bool
+	Password    string
+	Accounts    []Account
+	LocalSteers bool // without accounts, every client on this machine may steer, as in a lab
 
 	// DeviceKey is the key of the rack's device cookies. nil: one of this process.
 	DeviceKey []byte

@@ -49,8 +49,8 @@ func (m *CapacityMeter) Read(now time.Time) (load float64, known bool) {
 	if err != nil {
 		return 0, false
 	}
-	cpu, err := parseStat(text)
-	if err != nil {
+	cpu, ok := parseStat(text)
+	if !ok {
 		return 0, false
 	}
 	last, old, elapsed := m.cpu, m.interfaces, now.Sub(m.at)
@@ -113,30 +113,26 @@ func linkShare(before, now netBytes, elapsed time.Duration) float64 {
 	return bits / now.speed / elapsed.Seconds()
 }
 
-// errStat is parseStat's error for text that is not in the form of /proc/stat.
-var errStat = errors.New("no line with the ticks of all processors")
-
 // parseStat reads the first line of /proc/stat (proc_stat(5)): "cpu", and ticks
 // of user, nice, system, idle, iowait, irq, softirq, steal and, contained in user
 // and nice, those of guests. Idle, iowait and steal are not busy.
-func parseStat(text []byte) (cpuTicks, error) {
+func parseStat(text []byte) (t cpuTicks, ok bool) {
 	line, _, _ := bytes.Cut(text, []byte("\n"))
 	fields := strings.Fields(string(line))
 	if len(fields) < 5 || fields[0] != "cpu" {
-		return cpuTicks{}, errStat
+		return cpuTicks{}, false
 	}
-	var t cpuTicks
 	for i, field := range fields[1:min(len(fields), 9)] {
 		n, err := strconv.ParseUint(field, 10, 64)
 		if err != nil || n > math.MaxUint64/16 {
-			return cpuTicks{}, errStat
+			return cpuTicks{}, false
 		}
 		t.all += n
 		if i != 3 && i != 4 && i != 7 {
 			t.busy += n
 		}
 	}
-	return t, nil
+	return t, true
 }
 
 const (

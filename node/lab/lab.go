@@ -52,8 +52,7 @@ type Options struct {
 	Logger  *slog.Logger // for errors of the lab's console
 	Version string       // of this program
 
-	// KillNow, when closed, kills all boards; nil = never.
-	KillNow <-chan struct{}
+	KillNow <-chan struct{} // when closed, kills all boards; nil = never
 }
 
 // Run starts a lab. It returns when ctx has ended and no process of the lab is

@@ -66,9 +66,8 @@ type Access struct {
 	Device string // device cookie for User, so that a guesser at the same address locks nobody out; "": none
 	// Rack has the CA by which a console proves that it is of the rack. nil: the system's CAs
 	// prove its host name.
-	Rack *x509.CertPool
-	// Socket is the path of a board's unix socket, which has priority over an address.
-	Socket string
+	Rack   *x509.CertPool
+	Socket string // path of a board's unix socket, which has priority over an address
 }
 
 // Client is a client of one console. Several goroutines may use it at once.
