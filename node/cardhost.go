@@ -84,13 +84,12 @@ func (b *board) cardHandler() http.Handler {
 // awaitDiskSpace ends the board with ErrSpaceFreed once its order book can be
 // opened. The shop was made without orders, and a new process makes it again.
 func (b *board) awaitDiskSpace(ctx context.Context, interval time.Duration, openBook func() error) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
+	tick := time.Tick(interval)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-tick:
 		}
 		if openBook() == nil {
 			b.endWith(ErrSpaceFreed)

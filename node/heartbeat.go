@@ -44,14 +44,13 @@ func (b *board) runHeartbeat(ctx context.Context) {
 
 // repeatEvery calls do now and then at every interval, until ctx ends.
 func repeatEvery(ctx context.Context, interval time.Duration, do func()) {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
+	ticker := time.Tick(interval)
 	for {
 		do()
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-ticker:
 		}
 	}
 }

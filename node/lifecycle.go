@@ -155,8 +155,7 @@ func (b *board) awaitOrders(ctx context.Context) {
 
 // waitUntil polls every joinPollInterval until done returns true, for at most limit.
 func waitUntil(ctx context.Context, limit time.Duration, done func() bool) {
-	poll := time.NewTicker(joinPollInterval)
-	defer poll.Stop()
+	poll := time.Tick(joinPollInterval)
 	timeout := time.NewTimer(limit)
 	defer timeout.Stop()
 	for !done() {
@@ -165,7 +164,7 @@ func waitUntil(ctx context.Context, limit time.Duration, done func() bool) {
 			return
 		case <-timeout.C:
 			return
-		case <-poll.C:
+		case <-poll:
 		}
 	}
 }

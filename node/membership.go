@@ -15,8 +15,7 @@ import (
 func (b *board) followMembership(ctx context.Context) {
 	changes, stop := b.members.Watch()
 	defer stop()
-	refresh := time.NewTicker(heartbeatInterval)
-	defer refresh.Stop()
+	refresh := time.Tick(heartbeatInterval)
 	others := roster{members: b.members}
 	for {
 		peers := others.Peers()
@@ -28,7 +27,7 @@ func (b *board) followMembership(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-refresh.C:
+		case <-refresh:
 		case event, open := <-changes:
 			if !open {
 				return

@@ -87,13 +87,12 @@ func underGoRun(program string) bool {
 // but any other end of it would leave the rack running.
 func followParent(ctx context.Context, cancel context.CancelFunc) {
 	parent := os.Getppid()
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
+	ticker := time.Tick(time.Second)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-ticker:
 			if os.Getppid() != parent {
 				cancel()
 				return

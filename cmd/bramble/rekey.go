@@ -358,8 +358,7 @@ func (r *rekeying) run(ctx context.Context) error {
 func (r *rekeying) advance(ctx context.Context, name string, round int) error {
 	ctx, cancel := context.WithTimeout(ctx, rekeyWait)
 	defer cancel()
-	poll := time.NewTicker(rekeyPoll)
-	defer poll.Stop()
+	poll := time.Tick(rekeyPoll)
 	for {
 		var s secretsState
 		err := r.boards[name].Secrets(ctx, http.MethodGet, nil, &s)
@@ -384,7 +383,7 @@ func (r *rekeying) advance(ctx context.Context, name string, round int) error {
 		select {
 		case <-ctx.Done():
 			return errors.Join(err, ctx.Err())
-		case <-poll.C:
+		case <-poll:
 		}
 	}
 }

@@ -92,13 +92,12 @@ func NewSchedule(cfg ScheduleConfig) (*Schedule, error) {
 
 // Run makes backups until ctx ends.
 func (s *Schedule) Run(ctx context.Context) {
-	ticker := time.NewTicker(checkInterval)
-	defer ticker.Stop()
+	ticker := time.Tick(checkInterval)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-ticker:
 		}
 		for _, t := range s.targets {
 			s.runTarget(ctx, t)

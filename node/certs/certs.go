@@ -178,8 +178,7 @@ func (m *Manager) Run(ctx context.Context) {
 	if m.issuer != nil {
 		issuing.Go(func() { m.issuer.run(ctx) })
 	}
-	ticker := time.NewTicker(checkInterval)
-	defer ticker.Stop()
+	ticker := time.Tick(checkInterval)
 	var filesAt, pulledAt time.Time
 	peers := ""
 	for {
@@ -198,7 +197,7 @@ func (m *Manager) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-ticker:
 		}
 	}
 }

@@ -56,13 +56,12 @@ func newIssuer(m *Manager) (*issuer, error) {
 
 // run orders certificates when they are due, until ctx ends.
 func (i *issuer) run(ctx context.Context) {
-	ticker := time.NewTicker(checkInterval)
-	defer ticker.Stop()
+	ticker := time.Tick(checkInterval)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-ticker:
 		}
 		for _, name := range i.manager.cfg.ACME.Names {
 			if i.isDue(name, time.Now()) {

@@ -78,8 +78,7 @@ func (h *hub) run(ctx context.Context) {
 	events, unsubscribe := h.source.Subscribe()
 	defer unsubscribe()
 
-	tick := time.NewTicker(sampleInterval)
-	defer tick.Stop()
+	tick := time.Tick(sampleInterval)
 	// An event arms change, so that a burst of events causes one sample.
 	change := time.NewTimer(minChangeInterval)
 	change.Stop()
@@ -104,7 +103,7 @@ func (h *hub) run(ctx context.Context) {
 		case <-change.C:
 			armed = false
 			h.takeSample(false)
-		case <-tick.C:
+		case <-tick:
 			h.takeSample(true)
 		}
 	}
@@ -307,8 +306,7 @@ func (c *Console) serveEvents(w http.ResponseWriter, r *http.Request) {
 	if !send([]byte("retry: 2000\n\n")) {
 		return
 	}
-	heartbeat := time.NewTicker(keepAliveInterval)
-	defer heartbeat.Stop()
+	heartbeat := time.Tick(keepAliveInterval)
 	for {
 		select {
 		case <-r.Context().Done():
@@ -317,7 +315,7 @@ func (c *Console) serveEvents(w http.ResponseWriter, r *http.Request) {
 			if !ok || !send(b) {
 				return
 			}
-		case <-heartbeat.C:
+		case <-heartbeat:
 			if !send([]byte(": still here\n\n")) {
 				return
 			}

@@ -188,8 +188,7 @@ func awaitReady(ctx context.Context, f *fleet, consoles map[string]boardConsole,
 // waitReady checks one board until it serves or has died, or ctx ends.
 func (s *startResult) waitReady(ctx context.Context, p *boardProcess, at boardConsole) {
 	s.reason = "it has not answered yet"
-	ticker := time.NewTicker(readyInterval)
-	defer ticker.Stop()
+	ticker := time.Tick(readyInterval)
 	for {
 		ok, reason, err := at.Ready(ctx)
 		switch {
@@ -208,7 +207,7 @@ func (s *startResult) waitReady(ctx context.Context, p *boardProcess, at boardCo
 			return
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-ticker:
 		}
 	}
 }

@@ -237,8 +237,7 @@ func (r *Roll) awaitRackReady(ctx context.Context, next string) error {
 // kind with the error of the last poll.
 func (r *Roll) pollUntil(ctx context.Context, limit time.Duration, kind error, poll func() (done bool, err error)) error {
 	end := time.Now().Add(limit)
-	tick := time.NewTicker(r.Timeouts.PollInterval)
-	defer tick.Stop()
+	tick := time.Tick(r.Timeouts.PollInterval)
 	for {
 		done, err := poll()
 		if done {
@@ -253,7 +252,7 @@ func (r *Roll) pollUntil(ctx context.Context, limit time.Duration, kind error, p
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-tick.C:
+		case <-tick:
 		}
 	}
 }
