@@ -115,7 +115,6 @@ func (b *board) clockIsSet() bool {
 	return time.Now().UTC().Year() >= earliestYear && (b.CardHost == nil || b.CardHost.ClockIsSet()) && !b.clockDiffers.Load()
 }
 
-// clockState returns what this board knows of its own clock.
 func (b *board) clockState() ledger.ClockState {
 	state := ledger.ClockState{Set: time.Now().UTC().Year() >= earliestYear}
 	if b.CardHost != nil {

@@ -176,7 +176,6 @@ func (b *board) ownPanelInput(v cluster.Vitals, at time.Time) gpio.Input {
 	return b.buildPanelInput(self, at)
 }
 
-// currentFlags returns what other boards show of this one beside its vitals.
 func (b *board) currentFlags() cluster.Flags {
 	var flags cluster.Flags
 	if b.panel.located.Load() {

@@ -23,7 +23,6 @@ const (
 	formCountPath = "/v1/forms/count"
 )
 
-// peerRoutes handles everything that other boards may request over the rack link.
 func (b *board) peerRoutes(screen *console.Console) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST "+purge.SyncPath, b.purger)

@@ -144,5 +144,4 @@ func printFulfilment(out io.Writer, f orderservice.FulfilmentJSON) {
 	}
 }
 
-// formatMinute formats a moment to the minute, in UTC.
 func formatMinute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }

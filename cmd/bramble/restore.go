@@ -88,7 +88,6 @@ handed on after the backup are handed on again, with the same webhook-id.`,
 	}
 }
 
-// restoration is one restore in progress.
 type restoration struct {
 	c       *client.Client
 	w       world

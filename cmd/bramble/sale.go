@@ -89,7 +89,6 @@ operator's name.`,
 	}
 }
 
-// saleFlags are the flags of "bramble sale" that belong to one action.
 type saleFlags struct {
 	opens, closes     string
 	count             int64

@@ -41,7 +41,6 @@ func Make(ctx context.Context, to Store, name string, k *Keyring, from Source, c
 	return h, size, err
 }
 
-// byteCounter adds the bytes that pass to n.
 type byteCounter struct {
 	to io.Writer
 	n  *int64

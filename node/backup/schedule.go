@@ -57,7 +57,6 @@ type Schedule struct {
 	targets []*target
 }
 
-// target is one destination of a board's backups.
 type target struct {
 	store      Store
 	folder     Folder // "" for a server

@@ -147,7 +147,6 @@ type streamReader struct {
 	sum  hash.Hash // of the format that its beginning names
 }
 
-// readFull fills p.
 func (s *streamReader) readFull(p []byte) error {
 	if _, err := io.ReadFull(s.from, p); err != nil {
 		return damageOf(err)

@@ -116,7 +116,6 @@ func assignText(f encoding.TextUnmarshaler, value any, shown, want string) (prob
 	return "", nil
 }
 
-// describeValue returns a value as a message shows it.
 func describeValue(v any) string {
 	switch v := v.(type) {
 	case string:

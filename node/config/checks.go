@@ -200,7 +200,6 @@ func checkPassword(c *Config, p string) string {
 	return ""
 }
 
-// listener is an address on which the board listens.
 type listener struct {
 	table, key, addr string
 }

@@ -61,7 +61,6 @@ func loadRackKey(state string, template *config.ParsedFile) (config.RackKey, err
 
 const labAccount = "lab" // account of the lab's own console at its boards
 
-// labToken returns the token of that account.
 func labToken(key config.RackKey) string {
 	return console.TokenPrefix + hex.EncodeToString(hmac.New(sha256.New, key.Bytes()).Sum(nil))
 }
