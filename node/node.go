@@ -37,16 +37,12 @@ import (
 type Options struct {
 	Logger     *slog.Logger
 	Version    string
-	ConfigFile string // of the settings, "" for none
-	// SlowCard delays every sync of the ledger, to simulate an SD card on a machine that
-	// has a faster disk.
-	SlowCard time.Duration
+	ConfigFile string        // of the settings, "" for none
+	SlowCard   time.Duration // delay of every sync of the ledger, to simulate an SD card on a faster disk
 	// Sockets opens the listeners that a successor process inherits: pages and
 	// console. nil: no process inherits them.
-	Sockets *sockets.ListenerSet
-	// Shared is set if other boards run on this machine: the machine's load is then not
-	// this board's.
-	Shared   bool
+	Sockets  *sockets.ListenerSet
+	Shared   bool         // other boards run on this machine, whose load is then not this board's
 	CardHost CardHost     // machine if the board has it to itself; nil otherwise
 	Secrets  http.Handler // answers console.SecretsPath; nil: nothing does
 }

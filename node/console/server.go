@@ -24,25 +24,14 @@ type Config struct {
 	Control Control    // purge and drain; required
 	Lab     Lab        // stop, kill, pause and revive; nil on a real board
 
-	// Shop answers requests below ShopPath: orders, sales, announcements. Nil: there is
-	// no shop here.
-	Shop http.Handler
-
-	// Card answers requests below CardPath: the slots of a card, and updates. Nil: the
-	// board does not run from a card.
-	Card http.Handler
-
+	Shop http.Handler // answers requests below ShopPath: orders, sales, announcements; nil: there is no shop here
+	Card http.Handler // answers requests below CardPath: a card's slots, and updates; nil: the board runs from no card
 	// Secrets answers SecretsPath, to everybody: each change must be signed, with a key that no
 	// board has. Nil: the board's secrets cannot be changed here.
 	Secrets http.Handler
 
-	// Ready reports whether clients may be sent to the board and, if not, why, in one
-	// sentence. Nil: always ready.
-	Ready func() (ok bool, reason string)
-
-	// WriteMetrics writes the metrics in Prometheus' text format. Nil: there is
-	// no /metrics.
-	WriteMetrics func(io.Writer)
+	Ready        func() (ok bool, reason string) // whether clients may be sent to the board, and why not; nil: always
+	WriteMetrics func(io.Writer)                 // in Prometheus' text format; nil: there is no /metrics
 
 	// Password, or the hash of one, is the secret of the account UserName. Without it and
 	// Accounts every client may read, and only clients of the unix socket may steer. Otherwise
@@ -51,29 +40,23 @@ type Config struct {
 	Accounts    []Account
 	LocalSteers bool // without accounts, every client on this machine may steer, as in a lab
 
-	// DeviceKey is the key of the rack's device cookies. nil: one of this process.
-	DeviceKey []byte
+	DeviceKey []byte // of the rack's device cookies; nil: one of this process
 	// ShareFailure, which must not wait, passes a wrong password on to the other boards'
 	// CountFailure. nil: there are none.
 	ShareFailure func(client string)
-
-	// Logger gets rejected passwords and failed actions. Nil: nothing is logged.
-	Logger *slog.Logger
+	Logger       *slog.Logger // gets rejected passwords and failed actions; nil: nothing is logged
 }
 
-// ShopPath is the prefix of the paths that Config.Shop answers.
-const ShopPath = "/api/v1/shop/"
-
-// CardPath is the prefix of the paths that Config.Card answers. Card gets the path
-// after it, with a leading slash.
-const CardPath = "/api/v1/card/"
+// Paths whose requests the handlers of a Config answer.
+const (
+	ShopPath    = "/api/v1/shop/"   // the prefix of Config.Shop's
+	CardPath    = "/api/v1/card/"   // the prefix of Config.Card's, which gets the path after it, with a leading slash
+	SecretsPath = "/api/v1/secrets" // Config.Secrets'
+)
 
 // maxStreams bounds the pages that watch at the same time: enough for a class and the operators. A
 // stream costs a goroutine and at most streamBuffer messages.
 const maxStreams = 48
-
-// SecretsPath is the path that Config.Secrets answers.
-const SecretsPath = "/api/v1/secrets"
 
 // Console is the web page with its API, health checks and metrics. It is an
 // http.Handler; Run keeps its streams alive.
