@@ -161,7 +161,7 @@ func (b *board) piHealth() host.PiHealth {
 // buildMeta returns what this board gossips about itself. self is its gossip
 // address, "" before gossip runs.
 func (b *board) buildMeta(v cluster.Vitals, self string) cluster.Meta {
-	m := cluster.Meta{Weight: b.cfg.Board.Weight, Version: shortVersion(b.Version), Vitals: v, Flags: b.currentFlags()}
+	m := cluster.Meta{Weight: b.cfg.Board.Weight, Version: b.Version[:min(len(b.Version), cluster.MaxVersion)], Vitals: v, Flags: b.currentFlags()}
 	m.LinkPort = uint16(b.link.Addr().(*net.TCPAddr).Port)
 	host, _, err := net.SplitHostPort(self)
 	if err == nil {
@@ -170,8 +170,6 @@ func (b *board) buildMeta(v cluster.Vitals, self string) cluster.Meta {
 	}
 	return m
 }
-
-func shortVersion(version string) string { return version[:min(len(version), cluster.MaxVersion)] }
 
 // urlOf returns the URL of a listener: with its own address or, if it listens on
 // every address, with host. It leaves out the default port.

@@ -18,6 +18,7 @@ import (
 
 	"bramble/cluster"
 	"bramble/cluster/ledger"
+	"bramble/cluster/link"
 	"bramble/node/backup"
 	"bramble/node/console"
 	"bramble/node/fulfilment"
@@ -197,10 +198,24 @@ func formatMoney(minor int64, currency string) string {
 
 // addRoutes adds the handlers of other boards' ledger requests.
 func (s *orderStack) addRoutes(mux *http.ServeMux) {
-	if s != nil {
-		registerLedgerRoutes(mux, s.ledger)
-		mux.Handle(fulfilmentPath, s.watch)
+	if s == nil {
+		return
 	}
+	mux.Handle(fulfilmentPath, s.watch)
+	mux.Handle("GET "+ledgerStreamPath, link.StreamHandler(s.ledger.Accept))
+	mux.HandleFunc("POST "+ledgerCallPath+"{kind}", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, ledger.MaxCallBytes))
+		if err != nil {
+			http.Error(w, "reading the call: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		answer, err := s.ledger.HandleCall(r.Context(), link.PeerName(r), r.PathValue("kind"), body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		w.Write(answer) // after an error the calling board retries
+	})
 }
 
 // run runs the stack until ctx ends or the ledger fails.

@@ -99,21 +99,3 @@ func (l ledgerLink) Call(ctx context.Context, board, kind string, body []byte) (
 	}
 	return answer, nil
 }
-
-// registerLedgerRoutes adds to mux what other boards' ledgers call.
-func registerLedgerRoutes(mux *http.ServeMux, l *ledger.Ledger) {
-	mux.Handle("GET "+ledgerStreamPath, link.StreamHandler(l.Accept))
-	mux.HandleFunc("POST "+ledgerCallPath+"{kind}", func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, ledger.MaxCallBytes))
-		if err != nil {
-			http.Error(w, "reading the call: "+err.Error(), http.StatusBadRequest)
-			return
-		}
-		answer, err := l.HandleCall(r.Context(), link.PeerName(r), r.PathValue("kind"), body)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		w.Write(answer) // after an error the calling board retries
-	})
-}

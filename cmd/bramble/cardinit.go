@@ -53,8 +53,10 @@ func runCardInit(ctx context.Context, w world) error {
 	return cardinit.Run(ctx, cardinit.Config{
 		System: system, Paths: paths, Version: programVersion(), Console: w.out,
 		Program: self, Args: []string{"node", "--card", "--config"},
-		Load:      func(file, serial string) (cardinit.CardSettings, error) { return cardSettings(paths, file, serial) },
-		ShowAlarm: showSettingsAlarm,
+		Load: func(file, serial string) (cardinit.CardSettings, error) { return cardSettings(paths, file, serial) },
+		ShowAlarm: func(ctx context.Context) { // on the lamps of the default settings: the board's own cannot be read
+			showUntilDone(ctx, config.Default().Panel, gpio.Input{Health: gpio.Starting, Faults: gpio.NewFaultSet(gpio.BadSettings)})
+		},
 	})
 }
 
@@ -129,12 +131,6 @@ func settingsError(err error) error {
 		broken.Mistakes = append(broken.Mistakes, cardinit.Mistake{Text: fmt.Sprintf("and %d more", all.More)})
 	}
 	return broken
-}
-
-// showSettingsAlarm shows on the lamps of the default settings, until ctx ends, that the
-// board's own settings cannot be read.
-func showSettingsAlarm(ctx context.Context) {
-	showUntilDone(ctx, config.Default().Panel, gpio.Input{Health: gpio.Starting, Faults: gpio.NewFaultSet(gpio.BadSettings)})
 }
 
 // showAtRest shows on the header's lamps that the board is safe to unplug, until ctx

@@ -58,8 +58,8 @@ boards' public pages, their consoles, their gossip and their rack link: for
 				killNow := make(chan struct{})
 				ctx, stop := untilSignal(ctx, sync.OnceFunc(func() { close(killNow) }))
 				defer stop()
-				name := os.Args[0] // as it was typed, so that the printed commands can be typed too
-				if underGoRun(program) {
+				name := os.Args[0]                                            // as it was typed, so that the printed commands can be typed too
+				if strings.Contains(filepath.ToSlash(program), "/go-build") { // "go run" has built it, and waits for it
 					name = "go run ./cmd/bramble"
 					var cancel context.CancelFunc
 					ctx, cancel = context.WithCancel(ctx)
@@ -76,11 +76,6 @@ boards' public pages, their consoles, their gossip and their rack link: for
 			}
 		},
 	}
-}
-
-// underGoRun reports whether "go run" has built this program and waits for it.
-func underGoRun(program string) bool {
-	return strings.Contains(filepath.ToSlash(program), "/go-build")
 }
 
 // followParent cancels when the parent process is gone. "go run" passes on Ctrl-C,

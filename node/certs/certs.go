@@ -123,11 +123,11 @@ func (m *Manager) rebuildIndex() {
 // or else the fallback, which the client's owner must choose to trust. It never waits.
 func (m *Manager) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == alpnProto {
-		cert := m.challenges.certificateFor(canonicalName(hello.ServerName))
-		if cert == nil {
+		response, _ := m.challenges.get(alpnKey(canonicalName(hello.ServerName)))
+		if response.cert == nil {
 			return nil, fmt.Errorf("%.80q: %w", hello.ServerName, ErrNoChallenge)
 		}
-		return cert, nil
+		return response.cert, nil
 	}
 	index := m.index.Load()
 	list := index.certificatesFor(hello.ServerName)

@@ -222,11 +222,6 @@ const alpnPrefix = "alpn:"
 
 func alpnKey(name string) string { return alpnPrefix + name }
 
-func (c *challenges) certificateFor(name string) *tls.Certificate {
-	response, _ := c.get(alpnKey(name))
-	return response.cert
-}
-
 // certFile is a certificate in files that another program renews.
 type certFile struct {
 	pair   Pair
