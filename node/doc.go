@@ -1,7 +1,7 @@
 // Package node is one board: the composition root that makes its parts (page cache,
 // listeners, rack, origins, orders, console, panel), connects them, and runs them
 // until it must stop. Read node.go first, then lifecycle.go, membership.go,
-// heartbeat.go, console.go, metrics.go, panel.go, tls.go and peer.go.
+// heartbeat.go, console.go, metrics.go, panel.go and tls.go.
 //
 // Where to start: a client's request for a page arrives in front, which answers a hit
 // through rackcache.FastPath and passes any other request to

@@ -119,22 +119,18 @@ func (b *board) handlePresses(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case p := <-b.panel.presses:
-			b.handlePress(p)
+		case press := <-b.panel.presses:
+			switch press {
+			case gpio.ShortPress:
+				b.locateBoard(true)
+			case gpio.LongPress:
+				b.locateBoard(false)
+			case gpio.DrainPress:
+				b.drainBoard(false)
+			case gpio.ShutdownPress:
+				b.haltBoard()
+			}
 		}
-	}
-}
-
-func (b *board) handlePress(p gpio.ButtonPress) {
-	switch p {
-	case gpio.ShortPress:
-		b.locateBoard(true)
-	case gpio.LongPress:
-		b.locateBoard(false)
-	case gpio.DrainPress:
-		b.drainBoard(false)
-	case gpio.ShutdownPress:
-		b.haltBoard()
 	}
 }
 
