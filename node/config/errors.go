@@ -141,10 +141,7 @@ func onOneLine(s string) string {
 // none is near: at most one edit per three letters, where a swap of neighbours is one
 // edit. The command line uses it too.
 func Nearest(word string, candidates []string) (string, bool) {
-	best, at := "", len(word)/3+1
-	if len(word) < 3 {
-		at = 2
-	}
+	best, at := "", max(len(word)/3+1, 2)
 	if len(word) > 2*maxQuoted { // no key is this long, and the cost is quadratic
 		return "", false
 	}

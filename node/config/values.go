@@ -30,8 +30,6 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
 // String returns the duration as a person would write it: "10m", not "10m0s".
 func (d Duration) String() string {
 	s := time.Duration(d).String()
@@ -93,8 +91,6 @@ func (s *Size) UnmarshalText(text []byte) error {
 	*s = Size(n) * unit
 	return nil
 }
-
-func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // String returns the size in the largest unit that loses nothing.
 func (s Size) String() string {
