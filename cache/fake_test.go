@@ -16,6 +16,8 @@ import (
 
 func (c *Cache) PurgeURL(u string) int { return c.Purge(Selector{URL: u}) }
 
+func (c *Cache) PurgeTag(tag string) int { return c.Purge(Selector{Tag: tag}) }
+
 func (c *Cache) PurgeAll() int { return c.Purge(Selector{All: true}) }
 
 // fakeUpstream answers with a function and counts.

@@ -72,9 +72,6 @@ func (c *Cache) Holds(key string) bool {
 	return len(c.store.peek(key)) > 0 || len(c.store.peek(partsKey(key))) > 0
 }
 
-// PurgeTag drops every object that carries the tag; see [Cache.Purge].
-func (c *Cache) PurgeTag(tag string) int { return c.Purge(Selector{Tag: tag}) }
-
 // markInFlight records a purge in every flight and guard. hit reports whether the purge
 // may concern a flight, which then is not joined any more; head is nil until its
 // reply's fields are in.

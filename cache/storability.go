@@ -76,6 +76,7 @@ func judgeReply(facts fetchFacts, status int, h http.Header) storability {
 	}
 	noStore = noStore || facts.noStore
 	_, cookie := h["Set-Cookie"]
+	_, variesOnAll := varyNames(h["Vary"])
 	switch {
 	case facts.method != http.MethodGet && facts.method != http.MethodHead:
 		return judged
@@ -87,7 +88,7 @@ func judgeReply(facts fetchFacts, status int, h http.Header) storability {
 		return judged // RFC 9111 §3.5
 	case cookie && !c.public && !c.sMaxAge.set:
 		return judged // the origin did not state that the reply is for all clients
-	case varyAll(h["Vary"]):
+	case variesOnAll:
 		return judged
 	}
 	judged.strip = append(append(judged.strip, c.privateFields...), c.noCacheFields...)

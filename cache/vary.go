@@ -42,11 +42,6 @@ func varyNames(lines []string) (names []string, all bool) {
 	return names, false
 }
 
-func varyAll(lines []string) bool {
-	_, all := varyNames(lines)
-	return all
-}
-
 // A variant key is the part of the cache key that Vary adds (RFC 9111 §4.1). It describes
 // the requests that a variant answers: for each field name of Vary, the name, then '-' if
 // the request had no such field or '+' and its value, each part ended by a NUL, which

@@ -34,17 +34,13 @@ func (l libraryWriter) Write(line []byte) (int, error) {
 func splitLibraryLine(line string) (slog.Level, string) {
 	line = strings.TrimSpace(line)
 	level := slog.LevelWarn
-	if rest, ok := strings.CutPrefix(line, "["); ok {
-		if word, rest, ok := strings.Cut(rest, "] "); ok {
-			switch word {
-			case "DEBUG", "INFO":
-				// An Event reports again, more clearly, what memberlist calls INFO.
-				level, line = slog.LevelDebug, rest
-			case "WARN", "ERR", "ERROR":
-				// Nearly all of its errors are other boards', and none ends this board's work.
-				level, line = slog.LevelWarn, rest
-			}
-		}
+	switch word, rest, _ := strings.Cut(line, " "); word {
+	case "[DEBUG]", "[INFO]":
+		// An Event reports again, more clearly, what memberlist calls INFO.
+		level, line = slog.LevelDebug, rest
+	case "[WARN]", "[ERR]", "[ERROR]":
+		// Nearly all of its errors are other boards', and none ends this board's work.
+		line = rest
 	}
 	// A healthy rack refutes suspicions now and then; that is part of the protocol.
 	if strings.Contains(line, "Refuting a") {

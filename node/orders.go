@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"bramble/cache"
 	"bramble/cluster"
 	"bramble/cluster/ledger"
 	"bramble/cluster/link"
@@ -89,7 +90,7 @@ func (b *board) openOrders(catalogue *shop.Catalogue) (*orderStack, error) {
 		},
 		DefaultConfirm: confirm,
 		Ledger:         s.ledger, Book: s.book, Offers: offers, Keys: rackKeys(b.cfg.Rack), Logger: b.log, Clock: time.Now,
-		Amount: formatMoney, OthersAccept: b.othersAcceptOrders, LogViewDir: filepath.Join(folder, viewFolder), PurgeTag: func(tag string) { b.cache.PurgeTag(tag) },
+		Amount: formatMoney, OthersAccept: b.othersAcceptOrders, LogViewDir: filepath.Join(folder, viewFolder), PurgeTag: func(tag string) { b.cache.Purge(cache.Selector{Tag: tag}) },
 		Board: b.cfg.Board.Name, Version: b.Version, BackupStatus: func() []backup.TargetStatus { return s.backups.Status() },
 	})
 	if s.backups, err = b.newSchedule(s); err != nil {
