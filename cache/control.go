@@ -38,19 +38,30 @@ type control struct {
 	noCacheFields, privateFields              []string
 }
 
-// parseControl reads all Cache-Control lines of a message (RFC 9111 §5.2).
+// parseControl reads all Cache-Control lines of a message (RFC 9111 §5.2). A member must be token, token=token
+// or token="quoted string"; of a broken one the name still counts, so that it is read in the stricter way.
 func parseControl(lines []string) control {
 	var c control
-	for _, line := range lines {
-		for line != "" {
-			var name, value string
-			var hasValue, ok bool
-			name, value, hasValue, ok, line = nextDirective(line)
-			if name != "" {
-				c.applyDirective(strings.ToLower(name), value, hasValue, ok)
-			}
+	eachListMember(lines, func(m string) bool {
+		i := 0
+		for i < len(m) && isTokenByte(m[i]) {
+			i++
 		}
-	}
+		value, hasValue := strings.CutPrefix(m[i:], "=")
+		ok := value == ""
+		switch {
+		case hasValue && strings.HasPrefix(value, `"`):
+			var rest string
+			value, rest, ok = cutQuoted(value)
+			ok = ok && rest == ""
+		case hasValue:
+			ok = httpguts.ValidHeaderFieldName(value)
+		}
+		if i > 0 {
+			c.applyDirective(strings.ToLower(m[:i]), value, hasValue, ok)
+		}
+		return true
+	})
 	return c
 }
 
@@ -132,47 +143,6 @@ func fieldDirective(whole *bool, fields []string, value string, hasValue bool) [
 		*whole = true
 	}
 	return fields
-}
-
-// nextDirective splits off the first member of a Cache-Control line. ok is false if
-// the member is not token, token=token or token="quoted string"; a broken
-// member still has its name returned, so that it can be read in the stricter way.
-func nextDirective(s string) (name, value string, hasValue, ok bool, rest string) {
-	s = strings.TrimLeft(s, " \t,")
-	i := 0
-	for i < len(s) && isTokenByte(s[i]) {
-		i++
-	}
-	name, s, ok = s[:i], s[i:], i > 0
-	if strings.HasPrefix(s, "=") {
-		hasValue = true
-		s = s[1:]
-		if strings.HasPrefix(s, `"`) {
-			var closed bool
-			value, s, closed = cutQuoted(s)
-			ok = ok && closed
-		} else {
-			i = 0
-			for i < len(s) && isTokenByte(s[i]) {
-				i++
-			}
-			value, s = s[:i], s[i:]
-			ok = ok && i > 0
-		}
-	}
-	s = strings.TrimLeft(s, " \t")
-	if s == "" || s[0] == ',' {
-		return name, value, hasValue, ok, s
-	}
-	// Garbage after the member: skip to the next comma that is not quoted.
-	for s != "" && s[0] != ',' {
-		if s[0] == '"' {
-			_, s, _ = cutQuoted(s)
-			continue
-		}
-		s = s[1:]
-	}
-	return name, value, hasValue, false, s
 }
 
 // cutQuoted reads the quoted string at the start of s (RFC 9110 §5.6.4).
