@@ -15,6 +15,18 @@ import (
 	"bramble/cluster/logdedup"
 )
 
+// A configuration may have a key and four old ones.
+func TestALinkAcceptsFiveKeys(t *testing.T) {
+	id, err := newIdentity("board-1", [][]byte{rackKey(1), rackKey(2), rackKey(3), rackKey(4), rackKey(5)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	knock, err := appendKnock(nil, id.knockKeys[4])
+	if err != nil || !checkKnock(knock, id.knockKeys) {
+		t.Errorf("the oldest key is refused: %v", err)
+	}
+}
+
 func TestKnockIsValidOnlyUnderItsKey(t *testing.T) {
 	right, old, wrong := []byte("right"), []byte("old"), []byte("wrong")
 	knock, err := appendKnock(nil, right)

@@ -31,7 +31,7 @@ const (
 	rekeyRounds    = 3               // accept the new key, use it, drop the old ones
 	rekeyWait      = 3 * time.Minute // for a board to serve with its new secrets, or to be revived
 	rekeyPoll      = 200 * time.Millisecond
-	maxEarlierKeys = 2 // in old_keys already, which takes four: the key in use and the new one are two
+	maxEarlierKeys = 2 // in old_keys already; with key and the new one four, the most that boards of earlier versions accept
 )
 
 func rekeyCommand() command {
