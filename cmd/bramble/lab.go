@@ -82,16 +82,10 @@ boards' public pages, their consoles, their gossip and their rack link: for
 // but any other end of it would leave the rack running.
 func followParent(ctx context.Context, cancel context.CancelFunc) {
 	parent := os.Getppid()
-	ticker := time.Tick(time.Second)
-	for {
-		select {
-		case <-ctx.Done():
+	for range time.Tick(time.Second) {
+		if ctx.Err() != nil || os.Getppid() != parent {
+			cancel()
 			return
-		case <-ticker:
-			if os.Getppid() != parent {
-				cancel()
-				return
-			}
 		}
 	}
 }

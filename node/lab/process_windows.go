@@ -3,17 +3,15 @@ package lab
 import (
 	"errors"
 	"syscall"
+
+	"golang.org/x/sys/windows"
 )
-
-const wsaeaddrinuse = syscall.Errno(10048) // Winsock error for an address in use
-
-const wsaeaddrnotavail = syscall.Errno(10049) // Winsock error for another machine's address
 
 var errNoPause = errors.New("a process cannot be paused on Windows; kill the board instead")
 
-func isPortTaken(err error) bool { return errors.Is(err, wsaeaddrinuse) }
+func isPortTaken(err error) bool { return errors.Is(err, windows.WSAEADDRINUSE) }
 
-func isNotLocal(err error) bool { return errors.Is(err, wsaeaddrnotavail) }
+func isNotLocal(err error) bool { return errors.Is(err, windows.WSAEADDRNOTAVAIL) }
 
 // childAttributes keeps the console's Ctrl-C from the boards: it reaches only
 // the lab, which then ends them in order.
