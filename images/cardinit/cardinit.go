@@ -97,11 +97,10 @@ func Run(ctx context.Context, cfg Config) error {
 
 // readIdentity finds the board's serial number and the running slot.
 func (c *cardInit) readIdentity() {
-	line, err := os.ReadFile(filepath.Join(c.Paths.Proc, "cmdline"))
-	if err != nil {
+	var err error
+	if c.params, err = readParams(c.Paths); err != nil {
 		c.log.logf("%v", err)
 	}
-	c.params = parseCmdline(string(line))
 	if c.serial, err = findSerial(c.params, c.Paths); err != nil {
 		c.log.logf("%v; using 0000", err)
 		c.serial = strings.Repeat("0", maxSerial)

@@ -163,7 +163,7 @@ func FuzzTimeServers(f *testing.F) {
 		if n := TimeServers(p); n < 0 {
 			t.Errorf("%d servers", n)
 		}
-		clockNotices(p)
+		Notices(p)
 	})
 }
 

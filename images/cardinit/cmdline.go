@@ -3,7 +3,6 @@ package cardinit
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -11,6 +10,7 @@ import (
 // configure the card's init.
 type KernelParams struct {
 	Slot     string // bramble.slot, "a" or "b": the slot that runs
+	OnCard   bool   // bramble.slot is there: this machine was started from a slot of the image
 	Watchdog bool   // bramble.watchdog=1: the hardware watchdog may be opened
 	Serial   string // bramble.serial, in place of the board's own; the emulator has none
 	Trial    bool   // bramble.trial=1: the slot is on trial
@@ -26,7 +26,7 @@ func parseCmdline(line string) KernelParams {
 		name, value, _ := strings.Cut(param, "=")
 		switch name {
 		case "bramble.slot":
-			if value == "a" || value == "b" {
+			if p.OnCard = true; value == "a" || value == "b" {
 				p.Slot = value
 			}
 		case "bramble.watchdog":
@@ -44,11 +44,14 @@ func parseCmdline(line string) KernelParams {
 	return p
 }
 
-// OnCard reports whether this machine was started from a slot of the image: its
-// kernel's command line names the slot.
-func OnCard(p Paths) bool {
+// readParams reads the running kernel's command line.
+func readParams(p Paths) (KernelParams, error) {
 	line, err := os.ReadFile(filepath.Join(p.Proc, "cmdline"))
-	return err == nil && slices.ContainsFunc(strings.Fields(string(line)), func(param string) bool {
-		return strings.HasPrefix(param, "bramble.slot=")
-	})
+	return parseCmdline(string(line)), err
+}
+
+// OnCard reports whether this machine was started from a slot of the image.
+func OnCard(p Paths) bool {
+	params, err := readParams(p)
+	return err == nil && params.OnCard
 }

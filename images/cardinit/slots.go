@@ -90,11 +90,11 @@ type Slots struct {
 
 // OpenSlots finds out which slot runs. It accepts updates by the owners' keys too.
 func OpenSlots(system System, p Paths, owners []string) (*Slots, error) {
-	line, err := os.ReadFile(filepath.Join(p.Proc, "cmdline"))
+	params, err := readParams(p)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCard, err)
 	}
-	return &Slots{system: system, paths: p, running: parseCmdline(string(line)).Slot, owners: owners}, nil
+	return &Slots{system: system, paths: p, running: params.Slot, owners: owners}, nil
 }
 
 // OtherSlot returns the other one of a card's two slots, "a" and "b".

@@ -12,7 +12,7 @@ import (
 const (
 	clockStateFile      = "clock"       // exists once the clock was set; the number of servers that agree, wall clock and uptime then in ms; their names
 	clockFaultStateFile = "clock-fault" // why the time servers are not believed
-	restartsStateFile   = "restarts"    // the number of unexpected ends of the program, and its last lines
+	restartsStateFile   = "restarts"    // how often the program has ended unexpectedly, in words, and its last lines
 	recreatedStateFile  = "recreated"   // when and why the data partition was recreated; saved on the card too
 	noCardStateFile     = "no-card"     // why the data partition cannot be used
 	stickFaultStateFile = "usb-fault"   // why a USB stick that is plugged in cannot be used
@@ -48,17 +48,6 @@ func uptime(p Paths) time.Duration {
 	return time.Duration(seconds * float64(time.Second))
 }
 
-func clockNotices(p Paths) []string {
-	if text, err := os.ReadFile(p.StateFile(clockFaultStateFile)); err == nil {
-		return []string{"This board's clock is not corrected: " + replaceControls(strings.TrimSpace(string(text))) + ". Check the time servers in [network] ntp."}
-	}
-	text, err := os.ReadFile(p.StateFile(clockStateFile))
-	if lines := splitLines(string(text)); err == nil && len(lines) > 1 && strings.HasPrefix(lines[0], "1 ") {
-		return []string{"This board's clock depends on one time server alone, " + replaceControls(lines[1]) + ": if it is wrong, nobody notices. Name two more in [network] ntp."}
-	}
-	return nil
-}
-
 // LostData returns why the data partition was made again, "" if it never was.
 func LostData(p Paths) string {
 	text, err := os.ReadFile(p.StateFile(recreatedStateFile))
@@ -71,16 +60,20 @@ func LostData(p Paths) string {
 
 // Notices returns the card's problems for the operator, a sentence or two each.
 func Notices(p Paths) []string {
-	all := clockNotices(p)
-	if text, err := os.ReadFile(p.StateFile(restartsStateFile)); err == nil {
-		if n, lines := parseRestarts(string(text)); n > 0 {
-			times := "once"
-			if n > 1 {
-				times = fmt.Sprintf("%d times", n)
-			}
-			all = append(all, fmt.Sprintf("This board's program has ended unexpectedly %s since power-on, and was restarted. Its last lines were: %s",
-				times, strings.Join(lines, " / ")))
+	var all []string
+	for _, n := range []struct{ file, before, after string }{
+		{clockFaultStateFile, "This board's clock is not corrected: ", ". Check the time servers in [network] ntp."},
+		{restartsStateFile, "This board's program has ended unexpectedly ", ""},
+		{noCardStateFile, "This board's card cannot be used, and the board accepts no orders: ", "."},
+		{stickFaultStateFile, "This board: ", "."},
+	} {
+		if text, err := os.ReadFile(p.StateFile(n.file)); err == nil && len(text) > 0 {
+			all = append(all, n.before+replaceControls(strings.TrimSpace(string(text)))+n.after)
 		}
+	}
+	text, err := os.ReadFile(p.StateFile(clockStateFile))
+	if lines := splitLines(string(text)); err == nil && len(lines) > 1 && strings.HasPrefix(lines[0], "1 ") {
+		all = append(all, "This board's clock depends on one time server alone, "+replaceControls(lines[1])+": if it is wrong, nobody notices. Name two more in [network] ntp.")
 	}
 	if text, err := os.ReadFile(p.StateFile(recreatedStateFile)); err == nil {
 		when, why, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
@@ -89,36 +82,7 @@ func Notices(p Paths) []string {
 		}
 		all = append(all, "The data on this board's card was beyond repair and was recreated empty on "+when+"; if the rack has other boards with the orders, they send them again. Reason: "+replaceControls(why)+".")
 	}
-	if text, err := os.ReadFile(p.StateFile(noCardStateFile)); err == nil {
-		all = append(all, "This board's card cannot be used, and the board accepts no orders: "+replaceControls(strings.TrimSpace(string(text)))+".")
-	}
-	if text, err := os.ReadFile(p.StateFile(stickFaultStateFile)); err == nil && len(text) > 0 {
-		all = append(all, "This board: "+replaceControls(strings.TrimSpace(string(text)))+".")
-	}
 	return all
-}
-
-// parseRestarts reads the state file "restarts": the number of unexpected ends of
-// the board's program since power-on, and its last lines.
-func parseRestarts(text string) (n int, last []string) {
-	lines := splitLines(text)
-	if len(lines) == 0 {
-		return 0, nil
-	}
-	if _, err := fmt.Sscanf(lines[0], "%d", &n); err != nil || n < 0 {
-		return 0, nil
-	}
-	for _, line := range lines[1:] {
-		if line != "" && len(last) < maxLastLines {
-			last = append(last, line)
-		}
-	}
-	return n, last
-}
-
-// formatRestarts returns the text that parseRestarts parses.
-func formatRestarts(n int, last []string) []byte {
-	return fmt.Appendf(nil, "%d\n%s\n", n, strings.Join(last, "\n"))
 }
 
 func splitLines(text string) []string {

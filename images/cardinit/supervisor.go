@@ -2,6 +2,9 @@ package cardinit
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -62,10 +65,15 @@ func (s *supervisor) run(ctx context.Context) int {
 			quickEnds = 1
 		}
 		delay := restartDelay(quickEnds)
-		last := s.log.lastLines(maxLastLines)
+		times := "once"
+		if restarts > 1 {
+			times = fmt.Sprintf("%d times", restarts)
+		}
+		last := slices.DeleteFunc(s.log.lastLines(maxLastLines), func(line string) bool { return line == "" })
+		state := times + " since power-on, and was restarted. Its last lines were: " + strings.Join(last, " / ") + "\n"
 		s.log.logf("board program ended with exit code %d; restarting it in %v", code, delay)
 		// The file is in memory. Full memory shows elsewhere.
-		_ = replaceFile(s.paths.StateFile(restartsStateFile), formatRestarts(restarts, last))
+		_ = replaceFile(s.paths.StateFile(restartsStateFile), []byte(state))
 		sleep(ctx, delay)
 	}
 }
