@@ -44,7 +44,7 @@ func barLamps(in Input, lamps int) []Pattern {
 	case !showsLoad(in.Health) || lamps == 0:
 		return repeatPattern(darkPattern(), lamps)
 	}
-	animation := newBarAnimation(loadLevels(in.Load, in.Peak, lamps))
+	animation := &barAnimation{rest: loadLevels(in.Load, in.Peak, lamps), steps: make([][]Step, lamps)}
 	switch {
 	case in.OpensAt != 0:
 		animation.drawCountdown()
@@ -124,10 +124,6 @@ func storySummary(in Input) string {
 type barAnimation struct {
 	rest  []Level // the bar without signs
 	steps [][]Step
-}
-
-func newBarAnimation(rest []Level) *barAnimation {
-	return &barAnimation{rest: rest, steps: make([][]Step, len(rest))}
 }
 
 // addFrame sets each lamp to its level for a number of beats.

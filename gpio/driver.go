@@ -98,6 +98,3 @@ func (c *WallClock) Sleep(ctx context.Context, d time.Duration) error {
 		return nil
 	}
 }
-
-// sinceEpoch returns a time as Pattern.At counts it.
-func sinceEpoch(t time.Time) time.Duration { return time.Duration(t.UnixNano()) }

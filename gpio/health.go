@@ -15,10 +15,7 @@
 // driver are here, the fakes for tests in gpio/gpiotest.
 package gpio
 
-import (
-	"math/bits"
-	"strings"
-)
+import "strings"
 
 // Health is the state of a board's life cycle. The zero value is Stopped: a panel
 // without an Input is dark.
@@ -123,11 +120,8 @@ func (s FaultSet) With(f FaultCode) FaultSet {
 // Has reports whether f is in the set.
 func (s FaultSet) Has(f FaultCode) bool { return f >= firstFault && f <= lastFault && s&(1<<f) != 0 }
 
-// dropUnknown drops the bits that stand for no fault.
-func (s FaultSet) dropUnknown() FaultSet { return s & (1<<(lastFault+1) - 1<<firstFault) }
-
 // Len counts the faults in the set.
-func (s FaultSet) Len() int { return bits.OnesCount16(uint16(s.dropUnknown())) }
+func (s FaultSet) Len() int { return len(s.List()) }
 
 // List returns the faults in the order in which they are flashed, fewest flashes
 // first.

@@ -102,8 +102,7 @@ func (p *Panel) Run(ctx context.Context) {
 // Tick samples the button, renders a changed Input, sets the lamps, and returns the time
 // until the next Tick is due. It allocates nothing unless the Input changes.
 func (p *Panel) Tick() time.Duration {
-	now, elapsed := p.clock.Now(), p.clock.Elapsed()
-	at := sinceEpoch(now)
+	at, elapsed := time.Duration(p.clock.Now().UnixNano()), p.clock.Elapsed()
 	p.mu.Lock()
 	in := p.latest
 	p.mu.Unlock()

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"debug/buildinfo"
-	"debug/elf"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,7 +20,7 @@ const module = "bramble"
 type goProgram struct {
 	content  []byte
 	version  string
-	modules  []*debug.Module // linked into it, its own first
+	modules  []*debug.Module // linked into it, without its own
 	golang   string          // the compiler, such as "go1.26.8"
 	released time.Time       // of the source; zero if nothing tells
 }
@@ -40,30 +39,29 @@ func (b *builder) loadProgram(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the program: %w", err)
 	}
-	if err := checkARMv6(file); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
 	info, err := buildinfo.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("%s was not built by Go: %w", file, err)
 	}
-	b.binary = goProgram{content: content, version: versionOf(info), golang: info.GoVersion}
-	if b.binary.released, err = b.findReleased(ctx, info.Settings); err != nil {
+	settings := map[string]string{}
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	if err := checkARMv6(settings); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	released, err := b.findReleased(ctx, settings["vcs.time"])
+	if err != nil {
 		return err
 	}
-	b.binary.modules = append([]*debug.Module{&info.Main}, info.Deps...)
+	b.binary = goProgram{content, versionOf(info), info.Deps, info.GoVersion, released}
 	return nil
 }
 
 // findReleased returns the time of the source: what the owner says, or the commit's time that the build has, or git. Go stamps
 // no program that it builds in a git worktree. Without any there is no signature.
-func (b *builder) findReleased(ctx context.Context, settings []debug.BuildSetting) (time.Time, error) {
-	text := b.options.Released
-	for _, s := range settings {
-		if s.Key == "vcs.time" {
-			text = cmp.Or(text, s.Value)
-		}
-	}
+func (b *builder) findReleased(ctx context.Context, stamp string) (time.Time, error) {
+	text := cmp.Or(b.options.Released, stamp)
 	if _, err := os.Stat(".git"); err == nil && text == "" && b.options.Binary == "" { // a folder above may be another project's
 		out, _ := exec.CommandContext(ctx, "git", "log", "-1", "--format=%cI").Output()
 		text = strings.TrimSpace(string(out))
@@ -97,16 +95,11 @@ func (b *builder) compileProgram(ctx context.Context, file string) error {
 }
 
 // checkARMv6 refuses a program that cannot run on a first board.
-func checkARMv6(file string) error {
-	f, err := elf.Open(file)
-	if err != nil {
-		return fmt.Errorf("this is not a Linux program: %w", err)
+func checkARMv6(settings map[string]string) error {
+	if settings["GOOS"] != "linux" || settings["GOARCH"] != "arm" || strings.HasPrefix(settings["GOARM"], "7") {
+		return fmt.Errorf("this is a program for %s %s%s: build it with GOOS=linux GOARCH=arm GOARM=6", settings["GOOS"], settings["GOARCH"], settings["GOARM"])
 	}
-	defer f.Close()
-	if f.Machine != elf.EM_ARM || f.Class != elf.ELFCLASS32 {
-		return fmt.Errorf("this is a program for %v: build it with GOOS=linux GOARCH=arm GOARM=6", f.Machine)
-	}
-	if f.Section(".interp") != nil {
+	if settings["CGO_ENABLED"] != "0" {
 		return fmt.Errorf("this program needs libraries that the card does not have: build it with CGO_ENABLED=0")
 	}
 	return nil

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"bramble/images/cardinit"
 )
@@ -73,13 +72,8 @@ func (b *builder) makeInitrd(ctx context.Context, kernels []kernelPackage) ([]by
 	if err := t.putTree(staged); err != nil {
 		return nil, err
 	}
-	return t.gzipCPIO(b.lock.Dated)
-}
-
-// gzipCPIO returns the archive for the kernel, compressed by gzip, which a first Pi
-// unpacks the fastest (DESIGN.md).
-func (c cpioTree) gzipCPIO(dated time.Time) ([]byte, error) {
-	compressed, err := gzipBytes(c.formatCPIO(dated))
+	// Compressed by gzip, which a first Pi unpacks the fastest (DESIGN.md).
+	compressed, err := gzipBytes(t.formatCPIO(b.lock.Dated))
 	if err != nil {
 		return nil, fmt.Errorf("compressing the start-up file system: %w", err)
 	}

@@ -99,7 +99,7 @@ func (b *builder) moduleLicences(ctx context.Context) (lines, texts string, err 
 		cache, root, _ = strings.Cut(strings.TrimSpace(string(out)), "\n")
 	}
 	golang := &debug.Module{Path: "std", Version: b.binary.golang, Sum: "-"}
-	for _, m := range append([]*debug.Module{golang}, b.binary.modules[1:]...) {
+	for _, m := range append([]*debug.Module{golang}, b.binary.modules...) {
 		folder := filepath.Join(cache, escapePath(m.Path)+"@"+escapePath(m.Version))
 		if m == golang {
 			folder = root

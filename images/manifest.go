@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // manifestName is the file that lists the card's content.
@@ -36,7 +37,7 @@ func (b *builder) formatManifest(c *bootPartition, modules string) string {
 
 Debian packages (suite %s, index of %s)
 name | version | architecture | source | licence | SHA-256 | path on a mirror
-`, c.version, b.lock.Suite, formatDay(b.lock.Dated))
+`, c.version, b.lock.Suite, b.lock.Dated.Format(time.DateOnly))
 	for _, pkg := range b.lock.Packages {
 		fmt.Fprintf(&out, "%s | %s | %s | %s | %s | %s | %s\n",
 			pkg.Name, pkg.Version, pkg.Architecture, pkg.Source, licenceOfPackage(pkg.Name), pkg.SHA256, pkg.Path)

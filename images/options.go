@@ -1,9 +1,6 @@
 package images
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 // Options specify what goes onto the card, and where its parts come from.
 type Options struct {
@@ -28,6 +25,3 @@ func (o Options) progressf(format string, args ...any) {
 		o.Progress(fmt.Sprintf(format, args...))
 	}
 }
-
-// formatDay formats a date for a list, where no reader needs the hour.
-func formatDay(t time.Time) string { return t.UTC().Format(time.DateOnly) }

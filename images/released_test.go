@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -14,22 +13,22 @@ import (
 func TestNoSignatureWithoutTheTimeOfTheSource(t *testing.T) {
 	folder := t.TempDir()
 	t.Chdir(folder)
-	stamp := []debug.BuildSetting{{Key: "vcs.revision", Value: "2012-01-01T00:00:00Z"}, {Key: "vcs.time", Value: "2026-11-30T12:00:00Z"}}
+	const stamp = "2026-11-30T12:00:00Z"
 	for name, tt := range map[string]struct {
-		o        Options
-		settings []debug.BuildSetting
-		want     string // "" = it is refused
+		o     Options
+		stamp string
+		want  string // "" = it is refused
 	}{
 		"a build with git's stamp":       {Options{UpdateKey: []byte("key")}, stamp, "2026-11-30T12:00:00Z"},
-		"an archive":                     {Options{UpdateKey: []byte("key")}, nil, ""},
-		"an archive whose time is given": {Options{UpdateKey: []byte("key"), Released: "2026-11-29T13:00:00+01:00"}, nil, "2026-11-29T12:00:00Z"},
+		"an archive":                     {Options{UpdateKey: []byte("key")}, "", ""},
+		"an archive whose time is given": {Options{UpdateKey: []byte("key"), Released: "2026-11-29T13:00:00+01:00"}, "", "2026-11-29T12:00:00Z"},
 		"the owner's word before git's":  {Options{UpdateKey: []byte("key"), Released: "2026-12-24T00:00:00Z"}, stamp, "2026-12-24T00:00:00Z"},
 		"a day is no time":               {Options{Released: "2026-11-29"}, stamp, ""},
-		"an archive that nobody signs":   {Options{}, nil, "0001-01-01T00:00:00Z"},
-		"a program without a stamp":      {Options{UpdateKey: []byte("key"), Binary: "bramble"}, nil, ""},
+		"an archive that nobody signs":   {Options{}, "", "0001-01-01T00:00:00Z"},
+		"a program without a stamp":      {Options{UpdateKey: []byte("key"), Binary: "bramble"}, "", ""},
 	} {
 		b := builder{options: tt.o}
-		at, err := b.findReleased(t.Context(), tt.settings)
+		at, err := b.findReleased(t.Context(), tt.stamp)
 		if (err != nil) != (tt.want == "") || err == nil && at.Format(time.RFC3339) != tt.want || err != nil && !strings.Contains(err.Error(), "--released") {
 			t.Errorf("%s: %v, %v", name, at, err)
 		}
@@ -62,7 +61,7 @@ func TestAWorktreeIsAGitCheckout(t *testing.T) {
 		}
 		t.Chdir(filepath.Join(folder, at))
 		b := builder{options: Options{UpdateKey: []byte("key")}}
-		released, err := b.findReleased(t.Context(), nil)
+		released, err := b.findReleased(t.Context(), "")
 		if (err != nil) != (want == "") || err == nil && released.Format(time.RFC3339) != want {
 			t.Errorf("in %s: %v, %v", at, released, err)
 		}

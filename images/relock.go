@@ -59,7 +59,7 @@ func Relock(ctx context.Context, s PackageSource, progress func(line string)) er
 	for _, m := range mirrors {
 		var l Lock
 		if l, failed = resolveLock(ctx, t, m, s.Suite, work); failed == nil {
-			progress(fmt.Sprintf("%d packages of Debian %s, index of %s", len(l.Packages), l.Suite, formatDay(l.Dated)))
+			progress(fmt.Sprintf("%d packages of Debian %s, index of %s", len(l.Packages), l.Suite, l.Dated.Format(time.DateOnly)))
 			if err := os.WriteFile(s.Lock, []byte(l.String()), 0o644); err != nil {
 				return fmt.Errorf("writing the list of packages: %w", err)
 			}

@@ -39,17 +39,8 @@ func isFirstModel(model string) bool {
 // headerPin is the pin of a GPIO on the model's header, 0 if it has none.
 func headerPin(model string, number int) int {
 	at := headerPins[number]
-	if isFirstModel(model) {
-		switch number {
-		case 0:
-			at = 3
-		case 1:
-			at = 5
-		case 21:
-			at = 13
-		case 2, 3, 27:
-			at = 0
-		}
+	if moved, found := map[int]int{0: 3, 1: 5, 21: 13, 2: 0, 3: 0, 27: 0}[number]; found && isFirstModel(model) {
+		at = moved
 	}
 	if has26Pins(model) && at > 26 {
 		return 0

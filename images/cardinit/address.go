@@ -103,14 +103,8 @@ func (n *network) dropAddress(ctx context.Context, nic string) {
 }
 
 func (n *network) runIP(ctx context.Context, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	code, output, err := n.system.Run(ctx, "ip", args...)
-	if err != nil {
-		return err
-	}
-	if code != 0 {
-		return fmt.Errorf("ip %s: %s", strings.Join(args, " "), output)
+	if _, err := runToEnd(ctx, n.system, commandTimeout, "ip", args...); err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(args, " "), err)
 	}
 	return nil
 }
@@ -144,14 +138,6 @@ func (n *network) savedAddress(nic string) (Address, error) {
 	}
 	l.address.From = "as last time, because no DHCP server answers"
 	return l.address, nil
-}
-
-// gatewayInside returns the router if it is in the network, else the zero Addr.
-func gatewayInside(own netip.Prefix, gateway netip.Addr) netip.Addr {
-	if own.Contains(gateway) {
-		return gateway
-	}
-	return netip.Addr{}
 }
 
 func sameAddress(a, b Address) bool {

@@ -169,7 +169,7 @@ func (c *cardInit) runBoard(ctx context.Context, s CardSettings, settingsErr err
 	}
 	c.writeStateFiles(dataErr)
 
-	c.clock = newClockSync(c.System, c.Paths, func() []string { return c.timeServers(s) }, c.log.logf)
+	c.clock = newClockSync(c.System, c.Paths, func() []string { return pickServers(s.NTP, c.net.currentAddress().NTP) }, c.log.logf)
 	if c.QueryTime != nil {
 		c.clock.query = c.QueryTime
 	}
@@ -243,10 +243,6 @@ func (c *cardInit) writeStateFiles(dataErr error) {
 	}
 }
 
-func (c *cardInit) timeServers(s CardSettings) []string {
-	return pickServers(s.NTP, c.net.currentAddress().NTP)
-}
-
 // showMistakes shows the mistakes in the settings, on the lamps and on a page,
 // until ctx ends.
 func (c *cardInit) showMistakes(ctx context.Context, s CardSettings, settingsErr error) {
@@ -283,7 +279,7 @@ func (c *cardInit) superviseBoard(ctx context.Context, s CardSettings) (int, err
 		if device, err := c.System.OpenWatchdog(watchdogTimeout); err != nil {
 			c.log.logf("no watchdog: %v", err)
 		} else {
-			c.watchdog = startWatchdogFeeder(device, newHealthProbe(s.HealthURL).checkHealth, program.starts.Load, c.log.logf)
+			c.watchdog = startWatchdogFeeder(device, newHealthCheck(s.HealthURL), program.starts.Load, c.log.logf)
 		}
 	}
 	trial := ""

@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/beevik/ntp"
@@ -143,15 +142,28 @@ func (c *clockSync) syncOnce(ctx context.Context) error {
 func (c *clockSync) queryAndCorrect(ctx context.Context) error {
 	servers := c.servers()
 	servers = servers[:min(len(servers), maxServers)]
-	samples := make([]timeSample, len(servers))
-	var queries sync.WaitGroup
-	for i, s := range servers {
-		queries.Go(func() {
-			samples[i] = c.queryInTime(ctx, s)
-		})
+	asking, cancel := context.WithTimeout(ctx, nameTimeout)
+	defer cancel()
+	replies := make(chan timeSample, len(servers))
+	for _, s := range servers {
+		go func() { // finding a name's address has no timeout of its own
+			offset, err := c.query(s)
+			if err != nil {
+				s = ""
+			}
+			replies <- timeSample{s, offset}
+		}()
 	}
-	queries.Wait()
-	samples = slices.DeleteFunc(samples, func(s timeSample) bool { return s.server == "" })
+	var samples []timeSample
+	for range servers {
+		select {
+		case s := <-replies:
+			if s.server != "" {
+				samples = append(samples, s)
+			}
+		case <-asking.Done():
+		}
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -236,24 +248,6 @@ func chooseSamples(samples []timeSample) ([]timeSample, error) {
 		return nil, fmt.Errorf("the time servers differ, and no majority agrees: %s", strings.Join(list, ", "))
 	}
 	return best, nil
-}
-
-// queryInTime queries a server; the zero timeSample means no usable reply in time.
-func (c *clockSync) queryInTime(ctx context.Context, server string) timeSample {
-	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
-	defer cancel()
-	reply := make(chan timeSample, 1)
-	go func() { // finding a name's address has no timeout of its own
-		if offset, err := c.query(server); err == nil {
-			reply <- timeSample{server, offset}
-		}
-	}()
-	select {
-	case s := <-reply:
-		return s
-	case <-ctx.Done():
-		return timeSample{}
-	}
 }
 
 // writeSetBy reports by which servers the clock is set; none: it was, but they do not

@@ -145,32 +145,33 @@ func checkData(ctx context.Context, system System, device string) (dataPartition
 // makeFilesystem creates an empty file system. The rack fills it: the board comes
 // back to the ledger as a new server.
 func makeFilesystem(ctx context.Context, system System, device string) error {
-	ctx, cancel := context.WithTimeout(ctx, mkfsTimeout)
-	defer cancel()
 	// The inode tables are written when they are needed. Writing them now would take
 	// minutes on a large card.
-	code, output, err := system.Run(ctx, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "bramble-data", "-E", "lazy_itable_init=1,lazy_journal_init=1", device)
+	_, err := runToEnd(ctx, system, mkfsTimeout, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "bramble-data", "-E", "lazy_itable_init=1,lazy_journal_init=1", device)
 	if err != nil {
-		return err
-	}
-	if code != 0 {
-		return fmt.Errorf("the data partition can be neither read nor recreated (mke2fs ended with %d: %s): replace the card", code, lastOutputLine(output))
+		return fmt.Errorf("the data partition can be neither read nor recreated (%w): replace the card", err)
 	}
 	return nil
+}
+
+// runToEnd runs a program for at most limit. Any exit code but 0 is an error.
+func runToEnd(ctx context.Context, system System, limit time.Duration, name string, args ...string) (output string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	code, output, err := system.Run(ctx, name, args...)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("%s ended with %d: %s", name, code, lastOutputLine(output))
+	}
+	return output, err
 }
 
 // growFilesystem grows the mounted file system to fill its partition. The kernel
 // does it through the journal, so that a power cut does no damage. It returns the
 // new size in bytes, 0 if there was nothing to do.
 func growFilesystem(ctx context.Context, system System, device string) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, mkfsTimeout)
-	defer cancel()
-	code, output, err := system.Run(ctx, "resize2fs", device)
+	output, err := runToEnd(ctx, system, mkfsTimeout, "resize2fs", device)
 	if err != nil {
 		return 0, err
-	}
-	if code != 0 {
-		return 0, fmt.Errorf("resize2fs ended with %d: %s", code, lastOutputLine(output))
 	}
 	// "The filesystem on /dev/x is now 7741440 (4k) blocks long.", or it is already.
 	var blocks, kilobytes int64

@@ -46,15 +46,11 @@ func syncDir(dir string) error {
 func waitForFile(ctx context.Context, file string, limit time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for {
-		if _, err := os.Stat(file); err == nil {
-			return true
-		}
-		if ctx.Err() != nil {
-			return false
-		}
+	_, err := os.Stat(file)
+	for ; err != nil && ctx.Err() == nil; _, err = os.Stat(file) {
 		sleep(ctx, 100*time.Millisecond)
 	}
+	return err == nil
 }
 
 // sleep waits for d, or until ctx ends.

@@ -10,20 +10,15 @@ import (
 	"strings"
 )
 
-// A kernel can start another one by kexec only if no more than one processor is
-// possible to it: a processor that it has started runs in its memory, and on these
-// boards it cannot return to the loop in which the firmware had it wait. So boards
-// with several processors try the other slot by a single-CPU kexec hop:
+// Boards with several processors try the other slot by a single-CPU kexec hop (DESIGN.md):
 //
 //	1  one byte of the running slot's cmdline.txt limits the kernel to one processor
 //	2  a restart through the firmware, which starts that same slot
 //	3  its init puts the byte back before it does anything else
-//	4  and starts the other slot by kexec. That slot's own parameters allow all
-//	   processors: those that no kernel has started still wait in the firmware's loop
+//	4  and starts the other slot by kexec, whose own parameters allow all processors
 //
-// The byte is also the mark that a trial was requested. No second mark could disagree
-// with it, and putting it back is having tried: anything that follows ends in the
-// running slot with all processors, and no version is tried twice automatically.
+// The byte is also the mark that a trial was requested, and putting it back is having tried:
+// no version is tried twice automatically.
 
 const (
 	// AllCPUsParam is the parameter in each slot's cmdline.txt of a card for boards
@@ -51,23 +46,18 @@ func (s *Slots) checkHopParam() error {
 		return fmt.Errorf("%w: %w", ErrCard, err)
 	}
 	if findParam(string(line), AllCPUsParam) < 0 {
-		return s.hopParamMissing()
+		return fmt.Errorf("%w: the card's %s/%s lacks the parameter %s, without which a board with several processors cannot try a version: write the new image to the card",
+			ErrNotNow, s.running, CmdlineFile, AllCPUsParam)
 	}
 	return nil
 }
 
-// hopParamMissing is the error of a board that cannot hop.
-func (s *Slots) hopParamMissing() error {
-	return fmt.Errorf("%w: the card's %s/%s lacks the parameter %s, without which a board with several processors cannot try a version: write the new image to the card",
-		ErrNotNow, s.running, CmdlineFile, AllCPUsParam)
-}
-
 // setHopMark makes the running slot start with one processor.
 func (s *Slots) setHopMark() error {
-	found, err := s.replaceParam(AllCPUsParam, oneCPUParam)
-	if err == nil && !found {
-		err = s.hopParamMissing()
+	if err := s.checkHopParam(); err != nil {
+		return err
 	}
+	_, err := s.replaceParam(AllCPUsParam, oneCPUParam)
 	return err
 }
 

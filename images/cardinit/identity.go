@@ -40,11 +40,9 @@ func findSerial(params KernelParams, p Paths) (string, error) {
 	return "", errors.New("this machine has no serial number")
 }
 
-// shortSerial returns the last four digits, which distinguish the boards of a rack.
-func shortSerial(serial string) string {
+// DefaultHostName is the host name of a card whose settings name none: the last four digits
+// distinguish the boards of a rack.
+func DefaultHostName(serial string) string {
 	padded := "0000" + serial
-	return padded[len(padded)-4:]
+	return "bramble-" + padded[len(padded)-4:]
 }
-
-// DefaultHostName is the host name of a card whose settings name none.
-func DefaultHostName(serial string) string { return "bramble-" + shortSerial(serial) }

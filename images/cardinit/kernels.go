@@ -35,9 +35,6 @@ func (s *Slots) kernelKind() kernelKind {
 	return all[slices.IndexFunc(all, func(k kernelKind) bool { return strings.HasSuffix(strings.TrimSpace(string(release)), k.flavour) })]
 }
 
-// kernelFile returns the file of a slot that this board starts.
-func (s *Slots) kernelFile() string { return s.kernelKind().file }
-
 // trialCmdline returns the kernel command line for a slot on trial: the parameters
 // of its own cmdline.txt; those of the running kernel that its slot's file does not
 // have (the firmware's, or an emulator's), without the mark of a hop; and the one

@@ -51,20 +51,13 @@ func parseLease(nic, text string) (l lease, ok bool) {
 				bits = n
 			}
 		case "router":
-			if first, _, _ := strings.Cut(value, " "); first != "" {
-				l.address.Gateway = parseHostAddr(first)
-			}
+			first, _, _ := strings.Cut(value, " ")
+			l.address.Gateway = parseHostAddr(first)
 		case "dns":
-			for _, word := range strings.Fields(value) {
-				if a := parseHostAddr(word); a.IsValid() && len(l.address.DNS) < maxDNS {
-					l.address.DNS = append(l.address.DNS, a)
-				}
-			}
+			l.address.DNS = parseHostAddrs(value, maxDNS)
 		case "ntp":
-			for _, word := range strings.Fields(value) {
-				if a := parseHostAddr(word); a.IsValid() && len(l.address.NTP) < maxNTP {
-					l.address.NTP = append(l.address.NTP, a.String())
-				}
+			for _, a := range parseHostAddrs(value, maxNTP) {
+				l.address.NTP = append(l.address.NTP, a.String())
 			}
 		}
 	}
@@ -78,6 +71,16 @@ func parseLease(nic, text string) (l lease, ok bool) {
 		return l, true
 	}
 	return lease{}, false
+}
+
+// parseHostAddrs returns the first n addresses in words.
+func parseHostAddrs(words string, n int) (all []netip.Addr) {
+	for word := range strings.FieldsSeq(words) {
+		if a := parseHostAddr(word); a.IsValid() && len(all) < n {
+			all = append(all, a)
+		}
+	}
+	return all
 }
 
 // parseHostAddr returns the IPv4 address of a host, the zero Addr if s is none.

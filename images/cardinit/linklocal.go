@@ -94,12 +94,13 @@ func (n *network) claimLinkLocal(ctx context.Context, nic string) {
 	hardware, _ := os.ReadFile(filepath.Join(n.paths.Sys, "class", "net", nic, "address"))
 	for range claimTries {
 		own := linkLocalAddress(strings.TrimSpace(string(hardware))+" "+n.settings.HostName, n.claims)
-		if !n.isTakenElsewhere(ctx, nic, own) && ctx.Err() == nil {
-			n.useAddress(ctx, Address{Interface: nic, Own: netip.PrefixFrom(own, linkLocalBits), From: "link-local, because no DHCP server answers"})
-			n.runArping(ctx, "-U", "-c", announceNum, "-I", nic, "-s", own.String(), own.String())
+		taken := n.isTakenElsewhere(ctx, nic, own)
+		if ctx.Err() != nil {
 			return
 		}
-		if ctx.Err() != nil {
+		if !taken {
+			n.useAddress(ctx, Address{Interface: nic, Own: netip.PrefixFrom(own, linkLocalBits), From: "link-local, because no DHCP server answers"})
+			n.runArping(ctx, "-U", "-c", announceNum, "-I", nic, "-s", own.String(), own.String())
 			return
 		}
 		n.claims++

@@ -66,18 +66,13 @@ func (l *logRing) Write(p []byte) (int, error) {
 	defer l.mu.Unlock()
 	l.partial = append(l.partial, p...)
 	for {
-		end := bytes.IndexByte(l.partial, '\n')
-		if end < 0 && len(l.partial) < maxLine {
-			break
-		}
-		line, rest := l.partial, []byte(nil)
-		if end >= 0 {
-			line, rest = l.partial[:end], l.partial[end+1:]
+		line, rest, ended := bytes.Cut(l.partial, []byte("\n"))
+		if !ended && len(line) < maxLine {
+			return len(p), nil
 		}
 		l.addLine(string(line))
 		l.partial = append(l.partial[:0], rest...)
 	}
-	return len(p), nil
 }
 
 // addLine adds one line; mu is held.

@@ -3,6 +3,7 @@ package cardinit
 import (
 	"context"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -133,7 +134,9 @@ func (n *network) renewLease() {
 func (n *network) applyLease(ctx context.Context, l lease) {
 	switch l.event {
 	case "bound", "renew":
-		l.address.Gateway = gatewayInside(l.address.Own, l.address.Gateway)
+		if !l.address.Own.Contains(l.address.Gateway) {
+			l.address.Gateway = netip.Addr{}
+		}
 		n.useAddress(ctx, l.address)
 	case "deconfig", "nak":
 		if n.currentAddress().From == fromDHCP {

@@ -115,12 +115,8 @@ func (c *cardInit) kexecOtherSlot(slots *Slots) error {
 	kind := slots.kernelKind()
 	load := append([]string{"-l", slots.filePath(other, kind.file), "--initrd=" + slots.filePath(other, InitrdFile),
 		"--command-line=" + trialCmdline(string(own), string(running), string(runningSlot))}, kind.options...)
-	code, output, err := c.System.Run(ctx, kind.program, load...)
-	if err != nil {
+	if _, err := runToEnd(ctx, c.System, kexecLoadTimeout, kind.program, load...); err != nil {
 		return err
-	}
-	if code != 0 {
-		return fmt.Errorf("kexec ended with %d: %s", code, lastOutputLine(output))
 	}
 	if err := c.System.Unmount(c.Paths.Boot); err != nil {
 		c.log.logf("%v", err)
@@ -134,7 +130,7 @@ func (c *cardInit) kexecOtherSlot(slots *Slots) error {
 			c.log.logf("no watchdog: %v", err)
 		}
 	}
-	_, output, err = c.System.Run(ctx, kind.program, "-e")
+	_, output, err := c.System.Run(ctx, kind.program, "-e")
 	return errors.Join(fmt.Errorf("kexec did not start it: %s", lastOutputLine(output)), err)
 }
 

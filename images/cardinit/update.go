@@ -119,7 +119,7 @@ func (s *Slots) Begin(signed string) (missing []SlotFile, err error) {
 // checkInstallable refuses, before anything of the card is touched, a version that
 // this board could not start, could not try, or has no room for.
 func (s *Slots) checkInstallable(m SlotManifest, other string) error {
-	if kernel := s.kernelFile(); !slices.ContainsFunc(m.Files, func(f SlotFile) bool { return f.Name == kernel }) {
+	if kernel := s.kernelKind().file; !slices.ContainsFunc(m.Files, func(f SlotFile) bool { return f.Name == kernel }) {
 		return fmt.Errorf("%w: this version is for first boards only, without this board's %s: make the image with --later", ErrRefused, kernel)
 	}
 	if isMultiprocessor(s.paths) {

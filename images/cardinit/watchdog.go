@@ -47,36 +47,29 @@ func (l *livenessPolicy) shouldFeed(now time.Time, healthy, started bool) bool {
 	return now.Sub(l.since) < l.grace
 }
 
-// healthProbe checks the health of the board's program.
-type healthProbe struct {
-	url    string
-	client *http.Client
-}
-
-func newHealthProbe(url string) *healthProbe {
-	return &healthProbe{url: url, client: &http.Client{Timeout: healthTimeout, Transport: &http.Transport{
+// newHealthCheck returns a function that returns nil if the board's program answers 200.
+func newHealthCheck(url string) func(context.Context) error {
+	client := &http.Client{Timeout: healthTimeout, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		// The board is on this machine and is sent no secret. A resumed session on one curve
 		// costs no signature, which would be most of a first Pi's work.
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, CurvePreferences: []tls.CurveID{tls.X25519}, ClientSessionCache: tls.NewLRUClientSessionCache(1)},
-	}}}
-}
-
-// checkHealth returns nil if the program answers 200.
-func (h *healthProbe) checkHealth(ctx context.Context) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, h.url, nil)
-	if err != nil {
-		return err
+	}}
+	return func(ctx context.Context) error {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := client.Do(r)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s answers %s", url, resp.Status)
+		}
+		return nil
 	}
-	resp, err := h.client.Do(r)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", h.url, resp.Status)
-	}
-	return nil
 }
 
 // watchdogFeeder feeds the hardware watchdog from its own goroutine while the board

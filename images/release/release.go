@@ -66,11 +66,11 @@ func Open(path string) (Release, error) {
 		return Release{}, fmt.Errorf("opening the image: %w", err)
 	}
 	defer f.Close()
+	var r Release
 	v, err := openVolume(f)
-	if err != nil {
-		return Release{}, fmt.Errorf("%s: %w", path, err)
+	if err == nil {
+		r, err = v.readSlot()
 	}
-	r, err := v.readSlot()
 	if err != nil {
 		return Release{}, fmt.Errorf("%s: %w", path, err)
 	}
