@@ -12,6 +12,7 @@ import (
 
 	"bramble/cache"
 	"bramble/cluster"
+	"bramble/node/config"
 	"bramble/node/front"
 	"bramble/node/host"
 	"bramble/node/orderservice"
@@ -224,6 +225,9 @@ func (b *board) collectNotices() []string {
 	addIf(faults&cluster.ClockNotSet != 0 && !b.clockState().Set,
 		"The clock of "+name+" is not set: no time server has answered, or too few agree. Check its network, and the time servers in [network] ntp.")
 	all = append(all, piNotices(name, b.piHealth())...)
+	if text := oldKeysNotice(b.cfg.Rack); text != "" {
+		all = append(all, name+" "+text)
+	}
 	exposed, _ := b.cfg.FindExposed(b.ConfigFile)
 	for _, text := range exposed {
 		all = append(all, "On "+name+" "+text+".")
@@ -251,4 +255,12 @@ func piNotices(board string, h host.PiHealth) []string {
 		all = append(all, "The card of "+board+" "+h.Card+".")
 	}
 	return all
+}
+
+// oldKeysNotice says that a change of the rack key has not ended; "" if it has.
+func oldKeysNotice(cfg config.RackSettings) string {
+	if len(cfg.OldKeys) == 0 {
+		return ""
+	}
+	return "also accepts the rack keys under old_keys: who has one, such as a thief, can join. Run \"bramble rekey\" again, or take them out."
 }

@@ -125,6 +125,9 @@ func (b *board) open(ctx context.Context) error {
 	for _, text := range exposed {
 		b.log.Error("secrets are not secret", "error", text)
 	}
+	if text := oldKeysNotice(b.cfg.Rack); text != "" {
+		b.log.Warn("old rack keys are accepted", "why", text)
+	}
 	via := "bramble-" + cluster.RackTag(b.cfg.Rack.Key.Bytes())
 	var err error
 	if b.rackCache, err = b.newRackCache(budget, via); err != nil {

@@ -44,6 +44,9 @@ func addConsoleFlags(fs *flagSet) consoleUser {
 	fs.StringVar(&f.ca, "ca", "", "recognise consoles by the CA in this PEM `FILE` instead: what \"bramble console certificate\" prints")
 	fs.StringVar(&f.account, "account", "", "`NAME` of the account that the password in "+passwordVariable+" is of (default "+console.UserName+")")
 	return func(w world, use func(*client.Client) error) error {
+		if _, err := os.Stat(f.file + planSuffix); f.file != "" && err == nil {
+			printNote(w, "WARNING: a change of the rack's secrets has not ended: boards may have those of "+f.file+planSuffix+" already, and accept the old key. Run \"bramble rekey\" again.")
+		}
 		base, access, err := f.choose(w)
 		if err != nil {
 			return err

@@ -30,7 +30,8 @@ was committed to before the ballot opened, from the list of entries and, if the
 ballot uses it, from public randomness:
 
   verify FILE    repeat the draw of a published file and check its result
-                 ("-" is standard input); it needs no rack
+                 ("-" is standard input); it needs no rack. Exit status 0: the
+                 draw is correct; 1: it is not; 3: nothing is drawn yet
   show PRODUCT   print the published file of a draw that was made
   make PRODUCT   supply a closed ballot's randomness: --dice with the digits as
                  rolled, as many as were promised, one die after another without
@@ -154,6 +155,9 @@ func verifyDraw(w world, path string) error {
 	f, err := draw.Read(in)
 	if err == nil {
 		err = draw.Verify(f)
+	}
+	if errors.Is(err, draw.ErrUndrawn) {
+		return &pendingError{err.Error()}
 	}
 	if err != nil {
 		return err

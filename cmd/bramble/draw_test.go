@@ -74,3 +74,12 @@ func TestDrawVerifyPrintsWhatToCompare(t *testing.T) {
 		}
 	}
 }
+
+// A program learns from the exit status of draw verify whether the draw is correct: 3 is a file without a result.
+func TestDrawVerifyHasAnExitStatus(t *testing.T) {
+	for name, want := range map[string]int{"holds-dice": exitOK, "undrawn-open": exitPending, "undrawn-listed": exitPending, "winner-swapped": exitFailed, "listed-at-no-time": exitFailed, "json-cut": exitFailed} {
+		if code, out, failure := bramble(t, nil, "draw", "verify", filepath.Join("..", "..", "node", "orders", "draw", "testdata", "files", name+".json")); code != want || (code == exitOK) != hasWords(out, "The draw is correct") {
+			t.Errorf("%s: exit %d, want %d\n%s%s", name, code, want, out, failure)
+		}
+	}
+}

@@ -23,7 +23,6 @@ import (
 	"bramble/node/config"
 	"bramble/node/console"
 	"bramble/node/console/client"
-	"bramble/node/orders/draw"
 	"bramble/node/orderservice"
 )
 
@@ -31,7 +30,8 @@ const (
 	rekeyRounds    = 3               // accept the new key, use it, drop the old ones
 	rekeyWait      = 3 * time.Minute // for a board to serve with its new secrets, or to be revived
 	rekeyPoll      = 200 * time.Millisecond
-	maxEarlierKeys = 2 // in old_keys already; with key and the new one four, the most that boards of earlier versions accept
+	maxEarlierKeys = 2        // in old_keys already; with key and the new one four, the most that boards of earlier versions accept
+	planSuffix     = ".rekey" // of the file with the new secrets, which a run that has not ended leaves
 )
 
 func rekeyCommand() command {
@@ -49,7 +49,9 @@ the secrets by hand, with --out: images/README.md has the steps.
 
 Each board restarts three times: it accepts the new key, uses it, and drops the
 old one. Until the end the new settings are in a file beside --config, which
-ends in .rekey. If anything stops the command, run it again.
+ends in .rekey. If anything stops the command, run it again: it goes on with the
+secrets in that file, and prints the passwords again. A run that has ended leaves
+none, and the next one makes new secrets.
 
 With --out it asks no board, and writes the settings with new secrets to a new
 file, for the way by hand.`,
@@ -67,10 +69,14 @@ file, for the way by hand.`,
 			dry := fs.Bool("dry-run", false, "print what would change, and change nothing")
 			yes := fs.Bool("yes", false, "do it without asking")
 			return func(ctx context.Context, w world, _ []string) error {
-				r := rekeying{w: w, file: f.file, plan: cmp.Or(*out, f.file+".rekey"), account: f.account, stolen: *stolen}
+				r := rekeying{w: w, file: f.file, plan: cmp.Or(*out, f.file+planSuffix), account: f.account, stolen: *stolen}
 				err := r.load()
 				if err == nil && *out != "" {
-					if err = writeSecret(*out, r.text); err == nil {
+					var text []byte
+					if text, err = r.applyToFile(r.secretsFor(rekeyRounds)); err == nil {
+						err = writeSecret(*out, text)
+					}
+					if err == nil {
 						r.printPasswords()
 						r.explain()
 					}
@@ -110,19 +116,21 @@ type rekeying struct {
 	oldCA      string   // name of the consoles' CA
 	ballots    []string // whose draw follows from a secret on the stolen card alone
 	old, next  *config.Config
-	text       []byte            // of plan
-	shown      map[string]string // new passwords by account, which only the run that makes them has
+	text       []byte // of plan: as file, with the new rack key and each new password in clear
+	isResumed  bool   // an earlier run has made them
 	key        ed25519.PrivateKey
 	public     string
 	access     client.Access
 	base       string
 	boards     map[string]*client.Client
 	off        []string // boards that do not answer
+	foreign    []string // accounts that a board has and the owner's file has not
 }
 
 func (r *rekeying) printPasswords() {
-	for _, name := range slices.Sorted(maps.Keys(r.shown)) {
-		r.print("New password of " + name + " " + r.shown[name])
+	passwords := passwordsOf(r.next)
+	for _, name := range slices.Sorted(maps.Keys(passwords)) {
+		r.print("New password of " + cmp.Or(name, console.UserName) + " " + passwords[name])
 	}
 }
 
@@ -141,10 +149,18 @@ func (r *rekeying) load() error {
 		return err
 	}
 	r.oldCA = ca.Name()
-	if r.text, err = os.ReadFile(r.plan); errors.Is(err, fs.ErrNotExist) {
-		r.text, err = r.applyToFile(r.makeSecrets())
+	fresh := config.Secrets{Keys: []string{config.NewRackKey().Reveal()}, Passwords: passwordsOf(r.old)}
+	for name := range fresh.Passwords {
+		fresh.Passwords[name] = console.NewPassword()
 	}
-	if err == nil {
+	left, err := config.Load(r.plan)
+	if r.isResumed = err == nil; r.isResumed {
+		fresh.Keys[0] = left.Rack.Key.Reveal()
+		maps.Copy(fresh.Passwords, passwordsOf(left))
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if r.text, err = r.applyToFile(fresh); err == nil {
 		r.next, err = config.Parse(r.file, r.text)
 	}
 	return err
@@ -173,79 +189,19 @@ func (r *rekeying) applyToFile(secrets config.Secrets) ([]byte, error) {
 	return secrets.Apply(r.file, text)
 }
 
-// makeSecrets makes a secret in place of each that lets somebody in.
-func (r *rekeying) makeSecrets() config.Secrets {
-	s := config.Secrets{Keys: []string{config.NewRackKey().Reveal()}, Passwords: passwordsOf(r.old)}
-	r.shown = map[string]string{}
-	for name, was := range s.Passwords {
-		fresh := console.NewPassword()
-		r.shown[cmp.Or(name, console.UserName)] = fresh
-		if s.Passwords[name] = fresh; console.IsHash(was) {
-			s.Passwords[name] = console.HashPassword(fresh)
-		}
-	}
-	return s
-}
-
-// passwordsOf returns the console's passwords by account, as config.Secrets has them. The hash of a
-// token opens nothing.
+// passwordsOf returns the console's passwords and tokens by account, as config.Secrets has them.
 func passwordsOf(c *config.Config) map[string]string {
 	all := map[string]string{"": c.Console.Password}
 	for _, a := range c.Console.Accounts {
 		all[a.Name] = a.Password
 	}
-	maps.DeleteFunc(all, func(_, secret string) bool { return secret == "" || console.IsTokenHash(secret) })
+	maps.DeleteFunc(all, func(_, secret string) bool { return secret == "" })
 	return all
-}
-
-func (r *rekeying) findBoards(ctx context.Context, f consoleFlags) (err error) {
-	if r.base, r.access, err = f.choose(r.w); err == nil {
-		r.access.Rack, err = poolOf(append(slices.Clone(r.old.Rack.OldKeys), r.old.Rack.Key, r.next.Rack.Key))
-	}
-	if err != nil {
-		return err
-	}
-	first, err := client.New(r.base, r.access)
-	if err != nil {
-		return usagef("--console: %v", err)
-	}
-	var own secretsState
-	if err = first.Secrets(ctx, http.MethodGet, nil, &own); err != nil {
-		return err
-	}
-	if r.roundOf(own) >= 2 {
-		first = r.newClient()
-	}
-	rack, err := first.Rack(ctx)
-	if err == nil && r.old.Orders.Enabled {
-		err = r.findBallots(ctx, first)
-	}
-	r.boards = map[string]*client.Client{}
-	for _, b := range rack.Boards {
-		switch {
-		case b.State == "left" || b.Name == r.stolen && b.State == "dead":
-		case b.Name == r.stolen || slices.Contains(b.Faults, "name-taken"):
-			return fmt.Errorf("%s runs at %s with the stolen card, or beside another of its name: switch that off first", b.Name, b.ConsoleURL)
-		case b.State == "dead":
-			r.off = append(r.off, b.Name)
-		case b.Self:
-			r.boards[b.Name] = first
-		default:
-			if r.boards[b.Name], err = first.At(b.ConsoleURL); err != nil {
-				return err
-			}
-		}
-		if r.boards[b.Name] != nil {
-			r.print(fmt.Sprintf("%s, at %s, up for %v", b.Name, b.ConsoleURL, time.Duration(b.Vitals.UptimeSeconds)*time.Second))
-		}
-	}
-	return err
 }
 
 // newClient returns a client with the new password. The address has been checked.
 func (r *rekeying) newClient() *client.Client {
-	password := cmp.Or(r.shown[cmp.Or(r.account, console.UserName)], secretOf(r.next.Console, r.account))
-	if password != "" && !console.IsHash(password) {
+	if password := secretOf(r.next.Console, r.account); password != "" {
 		r.access.Secret, r.access.Device = password, ""
 	}
 	c, _ := client.New(r.base, r.access)
@@ -256,23 +212,11 @@ func (r *rekeying) print(text string) {
 	fmt.Fprintln(r.w.out, strings.Join(wrapText(text, helpWidth), "\n"))
 }
 
-// findBallots looks for ballots whose draw follows only from a secret that the stolen card has.
-func (r *rekeying) findBallots(ctx context.Context, c *client.Client) error {
-	var sales []orderservice.SaleJSON
-	err := c.Shop(ctx, http.MethodGet, "sales?stale=1", nil, &sales)
-	for _, s := range sales {
-		if s.Draw != nil && s.Draw.State != orderservice.Drawn && s.Draw.Promised.Kind == draw.None {
-			r.ballots = append(r.ballots, s.Product)
-		}
-	}
-	if errors.Is(err, console.ErrUnknownBoard) { // 404: the rack is in front of another shop
-		return nil
-	}
-	return err
-}
-
 // explain prints what the thief has, and what is replaced here and elsewhere.
 func (r *rekeying) explain() {
+	if r.isResumed {
+		r.print("An earlier run has not ended. This one goes on with its secrets, which are in " + r.plan + ".")
+	}
 	r.print("The thief has the orders and people of the card (\"bramble orders export\" lists them), and all of its bramble.toml.")
 	links := "; the secret of the receipts' links."
 	if r.boards == nil {
@@ -309,7 +253,15 @@ func (r *rekeying) roundOf(s secretsState) int {
 func (r *rekeying) secretsFor(round int) (s config.Secrets) {
 	fresh, keys := r.next.Rack.Key, append([]config.RackKey{r.old.Rack.Key}, r.old.Rack.OldKeys...)
 	keys = slices.DeleteFunc(keys, func(k config.RackKey) bool { return k == fresh }) // the owner's file can be a board's
-	switch s.Passwords = passwordsOf(r.next); round {
+	s.Passwords = passwordsOf(r.next)
+	for name, was := range passwordsOf(r.old) {
+		if console.IsHash(was) {
+			s.Passwords[name] = console.HashPassword(s.Passwords[name])
+		}
+	}
+	switch round {
+	case 0:
+		return config.Secrets{} // a question
 	case 1:
 		keys, s.Passwords = append(keys, fresh), nil
 	case 2:
@@ -332,7 +284,11 @@ func (r *rekeying) run(ctx context.Context) error {
 	for round := 1; round <= rekeyRounds; round++ {
 		for _, name := range slices.Sorted(maps.Keys(r.boards)) {
 			if err := r.advance(ctx, name, round); err != nil {
-				return fmt.Errorf("round %d of %d, %s: %w; revive it, or switch it off for good, and run the command again", round, rekeyRounds, name, err)
+				remedy := "revive it, or switch it off for good, and run the command again"
+				if errors.Is(err, client.ErrRefused) {
+					remedy = "correct that, and run the command again"
+				}
+				return fmt.Errorf("round %d of %d, %s: %w; %s: it goes on with the secrets in %s", round, rekeyRounds, name, err, remedy, r.plan)
 			}
 			r.print(fmt.Sprintf("Round %d of %d: %s serves.", round, rekeyRounds, name))
 		}
@@ -354,7 +310,7 @@ func (r *rekeying) run(ctx context.Context) error {
 	return os.Remove(r.plan)
 }
 
-// advance leads a board through one round, and waits until it serves.
+// advance leads a board through one round, and waits until it serves. Round 0 only asks what it has.
 func (r *rekeying) advance(ctx context.Context, name string, round int) error {
 	ctx, cancel := context.WithTimeout(ctx, rekeyWait)
 	defer cancel()
@@ -368,7 +324,7 @@ func (r *rekeying) advance(ctx context.Context, name string, round int) error {
 		case err != nil:
 		case s.Board != name:
 			return fmt.Errorf("at its address is %s", s.Board)
-		case r.roundOf(s) >= round:
+		case round > 0 && r.roundOf(s) >= round:
 			ready, why, unknown := r.boards[name].Ready(ctx)
 			if ready {
 				return nil
@@ -376,7 +332,11 @@ func (r *rekeying) advance(ctx context.Context, name string, round int) error {
 			err = errors.Join(unknown, errors.New(why))
 		case s.Challenge != "":
 			signed, _ := cardinit.SignJSON(r.key, secretsStatement{secretsFormat, r.public, name, s.Challenge, r.secretsFor(round)})
-			if err = r.boards[name].Secrets(ctx, http.MethodPost, signed, nil); errors.Is(err, client.ErrRefused) {
+			var has ownSecrets
+			if err = r.boards[name].Secrets(ctx, http.MethodPost, signed, &has); round == 0 && err == nil {
+				r.compare(name, has)
+				return nil
+			} else if errors.Is(err, client.ErrRefused) {
 				return err
 			}
 		}

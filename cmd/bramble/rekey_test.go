@@ -341,7 +341,6 @@ func TestSecretsNeedTheUpdateKey(t *testing.T) {
 		"an earlier start": func(s *secretsStatement) { s.Challenge = "OLD" },
 		"no challenge":     func(s *secretsStatement) { s.Challenge = "" },
 		"another purpose":  func(s *secretsStatement) { s.Format = "bramble card update 1, linux/arm" },
-		"no key":           func(s *secretsStatement) { s.Keys = nil },
 		"a bad key":        func(s *secretsStatement) { s.Keys = []string{"brk_x"} },
 		"signed by others": func(s *secretsStatement) { s.Board = "a" },
 	} {
@@ -387,19 +386,110 @@ func TestSecretsNeedTheUpdateKey(t *testing.T) {
 	}
 }
 
-// Each password is replaced by one that only the owner sees; a hash stays a hash, and a token's hash,
-// which opens nothing, stays.
+// Every account gets a new password that only the owner sees, whatever its form in the file; a hash stays a hash. A run
+// that goes on has the same ones.
 func TestRekeyMakesPasswords(t *testing.T) {
-	token := console.HashToken(console.NewToken())
-	r := rekeying{old: config.Default()}
-	r.old.Console.Password = console.HashPassword("tell me more")
-	r.old.Console.Accounts = []config.ConsoleAccount{{Name: "till", Role: "shop", Password: "of the till"}, {Name: "graphs", Role: "look", Password: token}}
-	s := r.makeSecrets()
-	if len(s.Passwords) != 2 || !console.IsHash(s.Passwords[""]) || s.Passwords[""] == r.old.Console.Password || console.IsHash(s.Passwords["till"]) {
-		t.Errorf("the file gets %q", s.Passwords)
+	file := filepath.Join(t.TempDir(), "bramble.toml")
+	text := "[rack]\nkey = \"" + configKey() + "\"\n[console]\npassword = \"" + console.HashPassword("tell me more") + "\"\n"
+	for name, password := range map[string]string{"till": "of the till", "packing": console.HashPassword("shoppassword1"), "boss": console.HashPassword(console.NewPassword()), "graphs": console.HashToken(console.NewToken())} {
+		text += fmt.Sprintf("[[console.accounts]]\nname = %q\nrole = \"look\"\npassword = %q\n", name, password)
 	}
-	if len(r.shown) != 2 || r.shown["till"] != s.Passwords["till"] || !console.IsGenerated(r.shown[console.UserName]) {
-		t.Errorf("the owner sees %q", r.shown)
+	writeTestFile(t, file, []byte(text))
+	r := rekeying{file: file, plan: file + planSuffix}
+	if err := r.load(); err != nil {
+		t.Fatal(err)
+	}
+	was, shown := passwordsOf(r.old), passwordsOf(r.next)
+	for name, sent := range r.secretsFor(rekeyRounds).Passwords {
+		want := shown[name]
+		if console.IsHash(was[name]) {
+			want = console.HashPassword(want)
+		}
+		if sent != want || sent == was[name] || !console.IsGenerated(shown[name]) {
+			t.Errorf("%s: %q becomes %q, and the owner sees %q", name, was[name], sent, shown[name])
+		}
+	}
+	if len(shown) != 5 || r.isResumed {
+		t.Errorf("the owner sees %q", shown)
+	}
+	writeTestFile(t, r.plan, r.text)
+	writeTestFile(t, file, []byte(text+"[[console.accounts]]\nname = \"new\"\nrole = \"look\"\npassword = \"of somebody new\"\n"))
+	again := rekeying{file: file, plan: r.plan}
+	if err := again.load(); err != nil || !again.isResumed || again.next.Rack.Key != r.next.Rack.Key {
+		t.Errorf("the second run has other secrets: %v", err)
+	}
+	for name, password := range passwordsOf(again.next) {
+		if name != "new" && password != shown[name] || !console.IsGenerated(password) {
+			t.Errorf("the second run's password of %s is %q", name, password)
+		}
+	}
+}
+
+// A board that is asked names its accounts and secrets to who has the update key, and changes nothing; what the owner's file
+// has not is refused or named. A folder that the board cannot write to is told before anything is changed.
+func TestBoardsNameTheirSecrets(t *testing.T) {
+	private, public := cardinit.NewUpdateKey()
+	key, _, err := cardinit.ReadUpdateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "own", "bramble.toml")
+	text := fmt.Sprintf("[board]\nname = \"c\"\n[rack]\nkey = %q\n[update]\nkeys = [%q]\n[console]\npassword = \"tell me more\"\n[[console.accounts]]\nname = \"ghost\"\nrole = \"steer\"\npassword = \"ghostpassword1\"\n"+
+		"[mail]\nserver = \"mail.example:587\"\nfrom = \"a@b.example\"\nuser = \"u\"\npassword = \"x\"\n", configKey(), public)
+	writeTestFile(t, file, []byte(text))
+	cfg, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := newSecretsHandler(cfg, file, nil, make(chan os.Signal, 1))
+	s := httptest.NewServer(handler)
+	defer s.Close()
+	c, err := client.New(s.URL, client.Access{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	challenge := handler.challenge
+	r := rekeying{old: config.Default(), next: config.Default(), key: key, public: public, boards: map[string]*client.Client{"c": c}}
+	r.next.Rack.Key, r.old.Console.Password = config.NewRackKey(), "tell me more"
+	if err := r.advance(t.Context(), "c", 0); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Join(r.foreign, ", ") != "ghost on c" || strings.Join(r.yours, ", ") != "[mail] password (change it at the mail server) on c" {
+		t.Errorf("the board has accounts %q and secrets %q besides", r.foreign, r.yours)
+	}
+	if now, _ := os.ReadFile(file); string(now) != text || handler.challenge != challenge {
+		t.Error("a question changes something")
+	}
+	if runtime.GOOS == "windows" || os.Getuid() == 0 {
+		t.Skip("no folder is closed to this user")
+	}
+	if err := os.Chmod(filepath.Dir(file), 0o500); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.advance(t.Context(), "c", 0); err == nil || !strings.Contains(err.Error(), "must be able to write to their folder") {
+		t.Errorf("a folder that it cannot write to: %v", err)
+	}
+}
+
+// What carries secrets goes to no program of this machine that proves nothing.
+func TestSecretsNeedProof(t *testing.T) {
+	asked := false
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked = true }))
+	defer s.Close()
+	dir := t.TempDir()
+	private, public := cardinit.NewUpdateKey()
+	writeTestFile(t, filepath.Join(dir, updateKeyFile), private)
+	file := filepath.Join(dir, "bramble.toml")
+	writeTestFile(t, file, []byte(fmt.Sprintf("[rack]\nkey = %q\n[update]\nkeys = [%q]\n[console]\npassword = \"tell me more\"\n", configKey(), public)))
+	for _, args := range [][]string{{"rekey", "--yes"}, {"restore", "none.age"}} {
+		code, out, failure := bramble(t, nil, append(args, "--config", file, "--console", s.URL)...)
+		if code == exitOK || asked || !hasWords(failure, "is plain http, where nothing proves who answers") {
+			t.Errorf("%v: exit %d, asked %v\n%s%s", args, code, asked, out, failure)
+		}
+	}
+	writeTestFile(t, file, []byte(fmt.Sprintf("[rack]\nkey = %q\n[update]\nkeys = [%q]\n", configKey(), public)))
+	if code, _, failure := bramble(t, nil, "rekey", "--config", file, "--console", "https://127.0.0.1:1"); code == exitOK || !hasWords(failure, "has no console password") || !hasWords(failure, "--out") {
+		t.Errorf("without a password: exit %d\n%s", code, failure)
 	}
 }
 
@@ -450,7 +540,7 @@ func TestSecretsOfACardAreWrittenToBothFiles(t *testing.T) {
 	fresh := config.Secrets{Keys: []string{config.NewRackKey().Reveal(), doc.Config.Rack.Key.Reveal()}, Passwords: map[string]string{"": "the new password"}}
 	signed, err := cardinit.SignJSON(key, secretsStatement{secretsFormat, public, "a", handler.challenge, fresh})
 	if err == nil {
-		err = handler.applySigned(signed)
+		_, err = handler.applySigned(signed)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -68,6 +68,9 @@ handed on after the backup are handed on again, with the same webhook-id.`,
 					}
 				}
 				return connect(w, func(c *client.Client) error {
+					if err := c.RequireProof(); err != nil {
+						return err
+					}
 					r := restoration{c: c, w: w, request: orderservice.RestoreRequest{Operator: operator(w), OpID: orderservice.NewOpID(), AcceptClock: *acceptClock}}
 					if *cancel {
 						text, err := r.sendStep(ctx, "cancel")

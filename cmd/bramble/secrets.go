@@ -4,8 +4,11 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -29,13 +32,20 @@ type secretsState struct {
 	Challenge string   `json:"challenge"` // for the next statement, new at each start; "": it restarts
 }
 
-// secretsStatement is what the owner of an update key signs. One board accepts it, once.
+// secretsStatement is what the owner of an update key signs. One board accepts it, once. Without keys it is
+// a question, which changes nothing and is answered with ownSecrets.
 type secretsStatement struct {
 	Format    string `json:"format"`
 	Key       string `json:"key"` // the public one
 	Board     string `json:"board"`
 	Challenge string `json:"challenge"`
 	config.Secrets
+}
+
+// ownSecrets are the names of what a board's files have.
+type ownSecrets struct {
+	Accounts []string `json:"accounts"` // "" is [console] password
+	Others   []string `json:"others"`   // see config.ParsedFile.OtherSecrets
 }
 
 // secretsHandler changes the secrets of the board that it runs on, for the owner of an update key.
@@ -64,27 +74,32 @@ func (s *secretsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(secretsState{s.cfg.Board.Name, node.RackTags(s.cfg.Rack), s.challenge}) // an error: the client has gone
 		return
 	}
+	var has ownSecrets
 	if err == nil {
-		err = s.applySigned(signed)
+		has, err = s.applySigned(signed)
 	}
 	if err != nil {
 		w.WriteHeader(http.StatusForbidden)
 		_ = json.NewEncoder(w).Encode(map[string]string{"error": err.Error()})
+		return
 	}
+	_ = json.NewEncoder(w).Encode(has)
 }
 
 // applySigned writes the secrets of a statement into the board's file, and restarts it in place.
-func (s *secretsHandler) applySigned(signed string) error {
+func (s *secretsHandler) applySigned(signed string) (has ownSecrets, err error) {
 	var st secretsStatement
 	_, text, _ := strings.Cut(signed, "\n")
-	err := json.Unmarshal([]byte(text), &st)
+	malformed := json.Unmarshal([]byte(text), &st)
 	switch {
-	case err != nil || st.Format != secretsFormat || !slices.Contains(s.cfg.Update.Keys, st.Key) || !cardinit.IsSignedBy(st.Key, signed):
-		return errors.New("no key under [update] keys of this board's bramble.toml has signed these secrets")
+	case malformed != nil || st.Format != secretsFormat || !slices.Contains(s.cfg.Update.Keys, st.Key) || !cardinit.IsSignedBy(st.Key, signed):
+		return has, errors.New("no key under [update] keys of this board's bramble.toml has signed these secrets")
 	case s.challenge == "" || st.Challenge != s.challenge || st.Board != s.cfg.Board.Name:
-		return errors.New("these secrets are for another board, or were signed before its last start")
+		return has, errors.New("these secrets are for another board, or were signed before its last start")
 	case len(restartSignals()) == 0:
-		return errors.New("this system has no restart in place: change the board's bramble.toml by hand")
+		return has, errors.New("this system has no restart in place: change the board's bramble.toml by hand")
+	case len(st.Keys) == 0:
+		return s.listSecrets()
 	}
 	replace := func(file string, write func([]byte) error) error {
 		text, err := os.ReadFile(file)
@@ -103,12 +118,31 @@ func (s *secretsHandler) applySigned(signed string) error {
 		err = replace(s.file, func(text []byte) error { return durable.WriteFile(s.file, text, secretsFileMode) })
 	}
 	if err != nil {
-		return err
+		return has, err
 	}
 	s.challenge = ""
 	select {
 	case s.restart <- os.Interrupt:
 	default: // one is requested already
 	}
-	return nil
+	return has, nil
+}
+
+// listSecrets names the secrets that the board's files have now, and checks that it can replace them.
+func (s *secretsHandler) listSecrets() (has ownSecrets, err error) {
+	file := s.file
+	if own, ok := s.card.(ownCard); ok {
+		file = own.paths.SettingsFile()
+	} else if probe, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*"); err != nil {
+		return has, fmt.Errorf("the board cannot replace its settings, and its user must be able to write to their folder: %w", err)
+	} else if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
+		return has, err
+	}
+	doc, err := config.LoadFile(file)
+	if err != nil {
+		return has, err
+	}
+	accounts := passwordsOf(s.cfg)
+	maps.Copy(accounts, passwordsOf(doc.Config))
+	return ownSecrets{slices.Sorted(maps.Keys(accounts)), doc.OtherSecrets()}, nil
 }

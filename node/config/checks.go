@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -196,6 +197,8 @@ func checkPassword(c *Config, p string) string {
 		return fmt.Sprintf(`it has %d characters; write %d to %d, or "" for none`, len(p), minPassword, maxPassword)
 	case !c.Rack.Key.IsZero() && p == c.Rack.Key.Reveal():
 		return "it is the rack key, and everybody who can open the console would control the rack; choose another"
+	case regexp.MustCompile(`^(scrypt|sha256):`).MatchString(p) && !regexp.MustCompile(`^(scrypt:[^:]+:[A-Za-z0-9_-]{43}|sha256:[0-9a-f]{64})$`).MatchString(p):
+		return `it begins as a hash and is not a whole one, so nobody could log in; copy the line again from "bramble console password" or "bramble console token"`
 	}
 	return ""
 }

@@ -89,6 +89,8 @@ func TestMistakes(t *testing.T) {
 		{"name", good + "[board]\nname = \"my board\"", `b.toml:4: [board] name: "my board" has a character that names cannot have; write letters, digits, '-', '_' and '.'`, ErrBadValue},
 		{"two listeners on one port", good + "[http]\nlisten = \"127.0.0.1:8080\"", `b.toml:4: [http] listen: "127.0.0.1:8080" is already used by [console] listen; write another port`, ErrBadValue},
 		{"short password", good + "[console]\npassword = \"tom\"", `b.toml:4: [console] password: it has 3 characters; write 8 to 200, or "" for none`, ErrBadValue},
+		{"a hash cut short", good + "[console]\npassword = \"scrypt:AAAABBBBCCCCDDDDEEEEFFFFGG:" + strings.Repeat("x", 42) + "\"", `b.toml:4: [console] password: it begins as a hash and is not a whole one, so nobody could log in; copy the line again from "bramble console password" or "bramble console token"`, ErrBadValue},
+		{"an account's hash cut short", good + "[[console.accounts]]\nname = \"till\"\nrole = \"shop\"\npassword = \"sha256:" + strings.Repeat("0", 63) + "\"", "till: password: it begins as a hash", ErrBadValue},
 		{"password is the key", good + "[console]\npassword = \"" + key + "\"", `b.toml:4: [console] password: it is the rack key, and everybody who can open the console would control the rack; choose another`, ErrBadValue},
 		{"key written twice", good + "key = \"x\"", "b.toml:3: not valid TOML: key: it is there twice; remove one of the lines", ErrSyntax},
 		{"bracket forgotten", "[rack\n", "b.toml:1: not valid TOML: a table's name needs both brackets, such as [name]", ErrSyntax},
@@ -177,7 +179,7 @@ func TestParseSetsEveryKey(t *testing.T) {
 		[]string{"shop.example", "www.shop.example"}, "https://ca.example/dir", "ops@shop.example",
 		filepath.Join(t.TempDir(), "ca.pem"), filepath.Join(t.TempDir(), "certs"), true, Duration(time.Hour), 7,
 	}
-	c.Console = ConsoleSettings{"127.0.0.1:2", "quote \" and \\ and é\n", []ConsoleAccount{{"ann", "shop", "eight letters"}, {"graphs", "look", "sha256:00"}}}
+	c.Console = ConsoleSettings{"127.0.0.1:2", "quote \" and \\ and é\n", []ConsoleAccount{{"ann", "shop", "eight letters"}, {"graphs", "look", "sha256:" + strings.Repeat("0", 64)}}}
 	c.Rack = RackSettings{testKey(t, 9), []RackKey{testKey(t, 2)}, "127.0.0.1:3", "127.0.0.1:4", "127.0.0.1", []string{"a:1", "b"}, false, Duration(5e8), Duration(90e9), 7}
 	c.Cache = CacheSettings{3 * MiB, 1500, false, true, true, Duration(1e9), true, 3}
 	c.Origin = OriginSettings{"https://shop.example:8443", Duration(1e8), Duration(2e8), Duration(3e8), 7, Duration(4e8), "/up?x=1", Duration(2e8), Duration(6e8), false, []string{"PROPFIND"}, []string{"192.0.2.7/32", "10.1.0.0/16"}}

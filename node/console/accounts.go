@@ -171,9 +171,6 @@ func IsHash(secret string) bool {
 	return strings.HasPrefix(secret, passwordHash) || strings.HasPrefix(secret, tokenHash)
 }
 
-// IsTokenHash reports whether a secret is the hash of a token, which opens nothing by itself.
-func IsTokenHash(secret string) bool { return strings.HasPrefix(secret, tokenHash) }
-
 // isSecret reports whether a client has sent the account's password or token.
 func (a *Account) isSecret(sent string) bool {
 	if rest, ok := strings.CutPrefix(a.Secret, passwordHash); ok {

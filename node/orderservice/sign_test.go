@@ -185,11 +185,15 @@ func TestALinkOfADroppedSecretHasEnded(t *testing.T) {
 	}
 	s.submitFirstSecret(t.Context())
 	first, op := s.Sign(7), uint64(100)
-	for range orders.MaxReceiptKeys + 2 {
+	for n := range 2*orders.MaxReceiptKeys + 2 {
 		c := newReceiptSecret(orders.Operation{Operator: "me", OpID: op})
-		c.Revoke = true
+		c.Revoke = n >= orders.MaxReceiptKeys-1 // the book is full of secrets that have not ended, and then of those that have
+		before := s.Sign(7)
 		s.submitTask(t.Context(), c)
 		op++
+		if ended := s.HasEnded(7, before) && !s.Verify(7, before); ended != c.Revoke || s.HasEnded(7, first) != c.Revoke {
+			t.Fatalf("after %d secrets the link before the last has ended: %v", n+1, ended)
+		}
 	}
 	now := s.Sign(7)
 	if s.Verify(7, first) || !s.HasEnded(7, first) {

@@ -114,6 +114,14 @@ func TestBothVerifiersAgree(t *testing.T) {
 		!strings.Contains(got, "bramble draw verify draw.json") || !strings.Contains(got, "/public/1000") || !strings.Contains(got, "fe290beca10872ef2fb164d2aa4442de4566183ec51c56ff3cd603d930e54fdd") {
 		t.Errorf("%q, %v", got, err)
 	}
+	// A fault of the page's own program ends the check, and shows no part of the file.
+	evaluate[bool](t, ctx, "(checkDraw = () => { throw new RangeError('a fault') }, showBytes(new Uint8Array()), true)")
+	if _, err := chromedp.Run(ctx, chromedp.WaitVisible(chromedp.CSS("#answer.wrong"))); err != nil {
+		t.Fatal(err)
+	}
+	if got := evaluate[string](t, ctx, `byID("answer").textContent + byID("compare").hidden`); !strings.HasPrefix(got, "This file cannot be checked") || !strings.HasSuffix(got, "true") {
+		t.Errorf("after a fault the page says %q", got)
+	}
 }
 
 // The page at a rack's link checks that rack's file, under the policy that the shop sends, and finds a reference.

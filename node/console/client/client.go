@@ -86,7 +86,11 @@ func New(base string, access Access) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
 		u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("%q is not the address of a console; write one such as \"https://board-1.local:8080\"", base)
+		hint := `"https://board-1.local:8080"`
+		if strings.Contains(base, "[") && strings.Contains(base, "%") {
+			hint = `"https://[fe80::1%25eth0]:8080", with %25 before the zone`
+		}
+		return nil, fmt.Errorf("%q is not the address of a console; write one such as %s", base, hint)
 	}
 	if u.Scheme == "http" && !isLoopback(u) {
 		return nil, fmt.Errorf("%q is plain http, which the network can read; write \"https://%s\"", base, u.Host)
@@ -125,6 +129,15 @@ func (a Access) Transport() *http.Transport {
 		}
 	}
 	return t
+}
+
+// RequireProof returns an error if what is sent can go to another than the rack whose CA the client has: over
+// plain http, any program of this machine can listen. It is for what carries secrets or people.
+func (c *Client) RequireProof() error {
+	if c.access.Rack == nil || c.access.Socket != "" || strings.HasPrefix(c.base, "https:") {
+		return nil
+	}
+	return &Error{Text: c.base + " is plain http, where nothing proves who answers, and this sends secrets: name a console by https, or run the command on the board itself, as its user", Kind: ErrNotProven}
 }
 
 // Close closes unused connections.

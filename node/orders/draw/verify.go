@@ -74,6 +74,7 @@ func Verify(f File) error {
 		return fmt.Errorf("%w: the list is not fixed yet. Save the promise and its hash, %s", ErrUndrawn, f.PromiseHash())
 	}
 	require(f.List != "", "the list's hash is missing")
+	require(!f.Listed.IsZero(), "the time when the list was fixed is missing")
 	require(!f.Fixed().Before(f.Closes), "the list was fixed before the close")
 	require(p.Kind != Drand || !f.Boards.IsZero(), "most boards' own clocks agreed on no time, so nobody knows whether the list was fixed before the round")
 	require(p.Kind != Drand || f.Fixed().Before(RoundTime(round)), "the list was fixed at %s, when round %d was known", formatTime(f.Fixed()), round)

@@ -92,6 +92,8 @@ func changedFiles() map[string]string {
 	dice("undrawn-listed", undrawn)
 	dice("undrawn-dice", func(f *File) { f.Secret, f.Winners, f.Losers = "", []string{}, []string{} })
 	dice("undrawn-wrong-list", func(f *File) { undrawn(f); f.Entries[0].Quantity = 2 })
+	dice("listed-at-no-time", func(f *File) { f.Listed = time.Time{}; redraw(f) })
+	drand("listed-at-no-time-drand", func(f *File) { f.Listed = time.Time{}; redraw(f) })
 	dice("no-list", func(f *File) { f.List = "" })
 	dice("listed-before-close", func(f *File) { f.Listed = f.Closes.Add(-time.Millisecond); f.Boards = f.Listed })
 	drand("listed-late", func(f *File) { f.Listed = RoundTime(1000) })
