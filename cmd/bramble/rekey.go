@@ -50,8 +50,8 @@ the secrets by hand, with --out: images/README.md has the steps.
 Each board restarts three times: it accepts the new key, uses it, and drops the
 old one. Until the end the new settings are in a file beside --config, which
 ends in .rekey. If anything stops the command, run it again: it goes on with the
-secrets in that file, and prints the passwords again. A run that has ended leaves
-none, and the next one makes new secrets.
+secrets in that file, and prints the passwords again. After a run that has ended
+the next one makes new secrets.
 
 With --out it asks no board, and writes the settings with new secrets to a new
 file, for the way by hand.`,
