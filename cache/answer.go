@@ -204,6 +204,7 @@ func (l *lookup) streamReply(j joinedFlight) {
 	}
 	l.w.WriteHeader(code)
 	if err := j.reader.copyTo(l.r.Context(), l.w, part); err != nil {
+		l.c.noteCutReply(l.r, err)
 		_ = http.NewResponseController(l.w).Flush() // the client sees that the reply broke off, rather than none
 		panic(http.ErrAbortHandler)
 	}

@@ -18,7 +18,7 @@ var (
 	ErrOnlyIfCached = errors.New("cache: the client accepts a stored reply only, and none is stored")
 	// ErrBadReply: upstream sent a reply that cannot be passed on: a field
 	// with a control character, lengths that contradict each other, more than
-	// 64 KiB of fields, or no final status.
+	// 64 KiB of fields, no final status, or a 304 or 206 that was not asked for.
 	ErrBadReply = errors.New("cache: upstream sent a malformed reply")
 	// ErrUpstream wraps the reason why an upstream fetch failed.
 	ErrUpstream = errors.New("cache: upstream failed")
@@ -60,6 +60,13 @@ func (c *Cache) writeError(w http.ResponseWriter, r *http.Request, fwdReason str
 	}
 	c.signReply(w.Header(), status)
 	c.cfg.ErrorHandler(w, r, err)
+}
+
+// noteCutReply logs that upstream broke off a reply that had begun: its client gets no error page.
+func (c *Cache) noteCutReply(r *http.Request, err error) {
+	if r.Context().Err() == nil && errors.Is(err, ErrUpstream) {
+		c.cfg.Logger.Warn("a reply broke off after it had begun", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
 }
 
 // ErrorStatus returns the status for an error passed to Config.ErrorHandler: 503

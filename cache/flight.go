@@ -153,11 +153,7 @@ func (f *flight) fetch(ctx context.Context) (*http.Response, fetchFacts, error) 
 	if !f.background {
 		tracedCtx = f.traceInterim(ctx) // they reach the client that started the flight
 	}
-	resp, err := sendUpstream(tracedCtx, f.route.Upstream, f.req)
-	if err == nil && resp.StatusCode == http.StatusNotModified && !isConditional(f.req) {
-		resp.Body.Close()
-		err = fmt.Errorf("%w: 304 to a request without a condition", ErrBadReply)
-	}
+	resp, err := sendUpstream(tracedCtx, f.route.Upstream, f.req, f.part != nil)
 	facts.receivedAt = c.cfg.Now()
 	if err != nil {
 		c.counters.fetchErrors.Add(1)

@@ -67,6 +67,7 @@ func (c *Cache) passThrough(w http.ResponseWriter, r *http.Request, route Route)
 		body = post.teeBody(body)
 	}
 	if err := passBody(w, body, resp.ContentLength); err != nil {
+		c.noteCutReply(r, err)
 		panic(http.ErrAbortHandler)
 	}
 	if post != nil {
@@ -83,11 +84,11 @@ func fetchForClient(w http.ResponseWriter, r *http.Request, route Route) (*http.
 		ctx, stop = passInterim(ctx, w)
 		defer stop()
 	}
-	return sendUpstream(ctx, route.Upstream, upstreamRequest(r, false))
+	return sendUpstream(ctx, route.Upstream, upstreamRequest(r, false), false)
 }
 
-// sendUpstream sends a request upstream and refuses a malformed reply.
-func sendUpstream(ctx context.Context, to Upstream, r *http.Request) (*http.Response, error) {
+// sendUpstream sends a request upstream and refuses a reply that is malformed or that nobody asked for.
+func sendUpstream(ctx context.Context, to Upstream, r *http.Request, hasOwnRange bool) (*http.Response, error) {
 	resp, err := to.Fetch(ctx, r.WithContext(ctx))
 	if err != nil {
 		return nil, err
@@ -95,7 +96,11 @@ func sendUpstream(ctx context.Context, to Upstream, r *http.Request) (*http.Resp
 	if resp != nil && resp.Body == nil {
 		resp.Body = http.NoBody
 	}
-	if err := checkReply(resp); err != nil {
+	err = checkReply(resp)
+	if err == nil {
+		err = checkAsked(resp, r, hasOwnRange)
+	}
+	if err != nil {
 		if resp != nil {
 			resp.Body.Close()
 		}
@@ -123,12 +128,12 @@ func passBody(w http.ResponseWriter, body io.Reader, length int64) error {
 		}
 		if err == io.EOF {
 			if length >= 0 && sent != length {
-				return io.ErrUnexpectedEOF
+				return fmt.Errorf("%w: %w", ErrUpstream, io.ErrUnexpectedEOF)
 			}
 			return nil
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrUpstream, err)
 		}
 	}
 }

@@ -174,3 +174,19 @@ func parseContentRange(lines []string) (part byteRange, size int64, ok bool) {
 	}
 	return byteRange{from, to - from + 1}, size, true
 }
+
+// fitsRange reports whether the Content-Range of a 206 lies in the single range of bytes that was requested: it may
+// be shorter (RFC 9110 §15.3.7), and the size of the whole unknown. Of several ranges, or another unit, only the
+// origin knows.
+func fitsRange(lines []string, r *http.Request) bool {
+	text, ok := singleRange(r)
+	if !ok {
+		return true
+	}
+	if len(lines) == 1 && strings.HasSuffix(lines[0], "/*") {
+		lines = []string{lines[0][:len(lines[0])-1] + strings.Repeat("9", maxLengthDigits)}
+	}
+	at, size, ok := parseContentRange(lines)
+	parts, kind := parseRange(text, size)
+	return ok && kind == rangePart && parts[0].contains(at)
+}

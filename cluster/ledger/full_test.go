@@ -77,7 +77,7 @@ func TestTheLogRecoversWhenTheDiskHasRoom(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			quiet := hclogAdapter{log: slog.New(slog.DiscardHandler)}
+			quiet := hclogAdapter{ctx: t.Context(), log: slog.New(slog.DiscardHandler)}
 			s, err := openLog(logOptions{dir: filepath.Join(dir, "log"), disk: disk, stable: k, logger: quiet})
 			if err != nil {
 				t.Fatal(err)

@@ -11,8 +11,10 @@ import (
 )
 
 // hclogAdapter is an hclog.Logger that writes raft's messages to slog, two levels
-// lower than raft rates them: the ledger itself logs everything important about them.
+// lower than raft rates them: the ledger itself logs everything important about them. After ctx, the ledger's, has
+// ended they are debug: raft calls each closed connection an error.
 type hclogAdapter struct {
+	ctx  context.Context
 	log  *slog.Logger
 	name string
 	with []any
@@ -20,7 +22,7 @@ type hclogAdapter struct {
 
 func (h hclogAdapter) Log(level hclog.Level, msg string, args ...any) {
 	to := slog.LevelDebug
-	if level >= hclog.Error {
+	if level >= hclog.Error && h.ctx.Err() == nil {
 		to = slog.LevelInfo
 	}
 	if level <= hclog.Debug || !h.log.Enabled(context.Background(), to) {

@@ -175,7 +175,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
-	if err := l.startRaft(); err != nil {
+	if err := l.startRaft(ctx); err != nil {
 		return fmt.Errorf("start the ledger: %w", err)
 	}
 	for range maxBatchesInFlight {
@@ -192,9 +192,9 @@ func (l *Ledger) Run(ctx context.Context) error {
 	}
 }
 
-func (l *Ledger) startRaft() error {
+func (l *Ledger) startRaft(ctx context.Context) error {
 	t := l.cfg.Timing
-	log := hclogAdapter{log: l.cfg.Logger}
+	log := hclogAdapter{ctx: ctx, log: l.cfg.Logger}
 	l.mu.Lock()
 	id := l.files.identity
 	l.mu.Unlock()

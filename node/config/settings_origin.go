@@ -65,7 +65,7 @@ func originKeys() []keySpec {
 				"After 5s a shopper presses F5."),
 		originKeyOf("health_path", `"", no regular check`, func(o *OriginSettings) *string { return &o.HealthPath }, ifSet(checkHealthPath),
 			`Path that every board requests regularly to check the origin, such as "/health"; a status below 400 is healthy. `+
-				"Empty: an origin counts as down when it cannot be reached, or answers neither a page nor a HEAD of /. It is then tried each second."),
+				"Empty: an origin counts as down when it cannot be reached, or answers neither a page nor a HEAD of / (502, 503, 504 and broken replies are no answers). It is then tried every 1 to 4 s."),
 		originKeyOf("health_interval", "", func(o *OriginSettings) *Duration { return &o.HealthInterval }, checkDuration(100*time.Millisecond, 10*time.Minute),
 			"Interval between two such checks, 100ms to 10m. "+
 				"5s finds a dead origin, after two failures, before most shoppers do; five boards together then check it once per second."),

@@ -26,60 +26,90 @@ const (
 
 // serverHealth is one board's view of one server. A server is down when it
 // cannot be connected to, when its regular checks fail, or when it neither
-// answers a request nor the probe that follows: one slow page is no evidence
-// about the others. Nor is a connection that breaks.
+// answers a request properly nor the probe that follows: one page that fails is no
+// evidence about the others.
 type serverHealth struct {
 	log  *slog.Logger
 	wake chan struct{} // buffered for one: the state has changed
 
 	mu      sync.Mutex // guards what follows
 	downErr error      // nil = up
-	suspect bool       // it has not answered a request
+	isAsked bool       // it is down, but reacts, so it still gets requests
+	suspect bool       // it has not answered a request properly
+	answers int64      // proper replies to requests
+}
+
+// isDown reports whether the server is down.
+func (h *serverHealth) isDown() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.downErr != nil
 }
 
 // downReason returns why no requests are sent to the server, or nil.
 func (h *serverHealth) downReason() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.isAsked {
+		return nil
+	}
 	return h.downErr
 }
 
 // markDown records that the server is down. err matches one of the errors in errors.go.
-func (h *serverHealth) markDown(err error) {
+func (h *serverHealth) markDown(err error, isAsked bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.suspect = false
-	if h.downErr == nil {
-		h.log.Warn("an origin is down: no requests are sent to it until a probe succeeds", "error", err)
+	if h.downErr == nil || h.isAsked != isAsked {
+		h.log.Warn("an origin is down until a probe succeeds", "gets_requests", isAsked, "error", err)
 		h.wakeWatcher()
 	}
-	h.downErr = fmt.Errorf("the origin is down: %w", err)
+	h.downErr, h.isAsked = fmt.Errorf("the origin is down: %w", err), isAsked
+}
+
+// noteReply records how a request ended. A proper reply ends a suspicion; any other end makes
+// watchHealth probe the server.
+func (h *serverHealth) noteReply(isProper bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case isProper:
+		h.answers++
+		if h.suspect = false; h.isAsked {
+			h.markUpLocked()
+		}
+	case !h.suspect && h.downErr == nil:
+		h.suspect = true
+		h.wakeWatcher()
+	}
+}
+
+// countAnswers returns the number of proper replies to requests so far.
+func (h *serverHealth) countAnswers() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.answers
 }
 
 func (h *serverHealth) markUp() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.suspect = false
-	if h.downErr != nil {
-		h.downErr = nil
-		h.log.Info("an origin that was down is back")
-		h.wakeWatcher()
-	}
+	h.markUpLocked()
 }
 
-// markSuspect makes watchHealth probe the server at once.
-func (h *serverHealth) markSuspect() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.suspect && h.downErr == nil {
-		h.suspect = true
+func (h *serverHealth) markUpLocked() {
+	h.suspect = false
+	if h.downErr != nil {
+		h.downErr, h.isAsked = nil, false
+		h.log.Info("an origin that was down is back")
 		h.wakeWatcher()
 	}
 }
 
 func (h *serverHealth) recordDial(err error) {
 	if err != nil {
-		h.markDown(classifyError(err))
+		h.markDown(classifyError(err), false)
 	}
 }
 
@@ -135,11 +165,16 @@ func (s *originServer) watchHealth(ctx context.Context) {
 		schedule.interval = time.Duration(s.cfg.HealthInterval)
 	}
 	h := s.health
+	var probedAt time.Time
 	for {
 		h.mu.Lock()
-		down, suspect := h.downErr != nil, h.suspect
+		down, suspect, answers := h.downErr != nil, h.suspect, h.answers
 		h.mu.Unlock()
-		if !s.waitForProbe(ctx, &schedule, down, suspect) {
+		wait, isDue := schedule.next(down, suspect)
+		if suspect { // a visitor must not cause a probe with each request
+			wait = time.Until(probedAt.Add(minRetryDelay))
+		}
+		if !s.waitForProbe(ctx, wait, isDue) {
 			if ctx.Err() != nil {
 				return
 			}
@@ -149,13 +184,15 @@ func (s *originServer) watchHealth(ctx context.Context) {
 			h.markUp() // this board has no permit: other boards send the requests
 			continue
 		}
+		probedAt = time.Now()
 		err := s.probe(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, ErrBusy): // no evidence either way
+		case err != nil && (suspect || s.cfg.HealthPath == "") && h.countAnswers() > answers: // it answers others
 		case schedule.recordProbe(err == nil, down, suspect):
-			h.markDown(err)
+			h.markDown(err, s.cfg.HealthPath == "" && !isUnanswered(err))
 		case err == nil:
 			h.markUp()
 		}
@@ -164,9 +201,9 @@ func (s *originServer) watchHealth(ctx context.Context) {
 
 // waitForProbe waits until a probe is due. It returns false if the state has
 // changed or ctx has ended.
-func (s *originServer) waitForProbe(ctx context.Context, schedule *probeSchedule, down, suspect bool) bool {
+func (s *originServer) waitForProbe(ctx context.Context, wait time.Duration, isDue bool) bool {
 	var due <-chan time.Time
-	if wait, ok := schedule.next(down, suspect); ok {
+	if isDue {
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
 		due = timer.C
@@ -182,7 +219,7 @@ func (s *originServer) waitForProbe(ctx context.Context, schedule *probeSchedule
 }
 
 // probe sends the server one request, under a permit like any other's. Without
-// a health page any reply is enough, even a malformed one: the server is alive.
+// a health page any proper reply is enough that is not a gateway's error.
 func (s *originServer) probe(ctx context.Context) error {
 	timeout := time.Duration(s.cfg.HealthTimeout)
 	if err := s.permits.acquire(ctx, timeout, true); err != nil {
@@ -196,7 +233,8 @@ func (s *originServer) probe(ctx context.Context) error {
 	if s.cfg.HealthPath != "" {
 		method, path = http.MethodGet, s.cfg.HealthPath
 	}
-	r, err := http.NewRequestWithContext(new(exchange).withTrace(ctx, method), method, s.base.Scheme+"://"+s.base.Host+path, nil)
+	ex := new(exchange)
+	r, err := http.NewRequestWithContext(ex.withTrace(ctx, method), method, s.base.Scheme+"://"+s.base.Host+path, nil)
 	if err != nil {
 		return fmt.Errorf("probing an origin: %w", err)
 	}
@@ -204,18 +242,14 @@ func (s *originServer) probe(ctx context.Context) error {
 	r.Header.Set("User-Agent", "bramble-health")
 	r.Header.Set("Via", "1.1 "+s.via)
 	resp, err := transport.RoundTrip(r)
-	switch {
-	case err == nil:
-	case s.cfg.HealthPath == "" && !isUnanswered(err):
-		return nil
-	default:
-		return classifyError(err)
+	if err != nil {
+		return classifyError(ex.preferScanError(err))
 	}
 	defer resp.Body.Close()
 	if _, err := io.CopyN(io.Discard, resp.Body, maxProbeBody); err != nil && err != io.EOF {
 		return classifyError(err)
 	}
-	if s.cfg.HealthPath != "" && resp.StatusCode >= http.StatusBadRequest {
+	if s.cfg.HealthPath != "" && resp.StatusCode >= http.StatusBadRequest || isGatewayError(resp.StatusCode) {
 		return fmt.Errorf("%s answers with status %d: %w", path, resp.StatusCode, ErrDown)
 	}
 	return nil

@@ -33,7 +33,6 @@ type originServer struct {
 
 	requests atomic.Int64
 	failures atomic.Int64
-	failing  atomic.Bool // the last reply was 502, 503 or 504, or there was none
 
 	mu        sync.Mutex // guards what follows
 	limit     int
@@ -124,26 +123,27 @@ func (s *originServer) fetch(ctx context.Context, r *http.Request) (*http.Respon
 	}
 	s.requests.Add(1)
 	resp, err := s.roundTrip(ctx, r)
-	switch {
-	case err == nil:
-		bad := resp.StatusCode >= http.StatusBadGateway && resp.StatusCode <= http.StatusGatewayTimeout
-		s.failing.Store(bad)
-		if bad {
-			s.failures.Add(1)
-		}
-	case ctx.Err() == nil:
-		if !errors.Is(err, ErrBusy) {
-			s.failing.Store(true)
-		}
+	if err != nil && ctx.Err() != nil {
+		return nil, err // the client has gone
+	}
+	isProper := err == nil && !isGatewayError(resp.StatusCode)
+	if !isProper {
 		s.failures.Add(1)
 	}
+	if !errors.Is(err, ErrBusy) {
+		s.health.noteReply(isProper)
+	}
 	return resp, err
+}
+
+// isGatewayError reports whether a status says that there is no working server behind the one that answers.
+func isGatewayError(status int) bool {
+	return status >= http.StatusBadGateway && status <= http.StatusGatewayTimeout
 }
 
 // roundTrip sends the request. The reply's body releases the permit that the
 // caller has acquired.
 func (s *originServer) roundTrip(ctx context.Context, r *http.Request) (*http.Response, error) {
-	clientCtx := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	ex := new(exchange)
 	out := r.WithContext(ex.withTrace(ctx, r.Method))
@@ -165,10 +165,6 @@ func (s *originServer) roundTrip(ctx context.Context, r *http.Request) (*http.Re
 	if err != nil {
 		cancel(nil)
 		release()
-		var dial dialError
-		if clientCtx.Err() == nil && isTimeout(err) && !errors.As(err, &dial) {
-			s.health.markSuspect()
-		}
 		return nil, classifyError(ex.preferScanError(err))
 	}
 	ex.restoreConnectionField(resp)

@@ -282,11 +282,11 @@ func (s *Sites) sumServers(of func(*originServer) int64) int64 {
 	return n
 }
 
-// Down returns the URLs of the servers that are down or have just failed.
+// Down returns the URLs of the servers that are down.
 func (s *Sites) Down() []string {
 	var names []string
 	for _, server := range s.servers {
-		if server.failing.Load() || server.health.downReason() != nil {
+		if server.health.isDown() {
 			names = append(names, server.cfg.URL)
 		}
 	}
