@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -36,22 +35,6 @@ func notModified(r *http.Request, o *Object, now time.Time) bool {
 // §15.4.5). A client that sent no condition would take a 304 for an empty page.
 func isConditional(r *http.Request) bool {
 	return len(r.Header["If-None-Match"]) > 0 || len(r.Header["If-Modified-Since"]) > 0
-}
-
-// checkAsked refuses a 304 or a 206 that the request did not ask for. hasOwnRange: the range is that of a part which
-// is stored here, and reconcile compares the two.
-func checkAsked(resp *http.Response, r *http.Request, hasOwnRange bool) error {
-	switch {
-	case resp.StatusCode == http.StatusNotModified && !isConditional(r):
-		return fmt.Errorf("%w: 304 to a request without a condition", ErrBadReply)
-	case resp.StatusCode != http.StatusPartialContent || hasOwnRange:
-		return nil
-	case len(r.Header["Range"]) == 0:
-		return fmt.Errorf("%w: 206 to a request without a range", ErrBadReply)
-	case !fitsRange(resp.Header["Content-Range"], r):
-		return fmt.Errorf("%w: 206 with Content-Range %.80q, requested %.80q", ErrBadReply, resp.Header.Get("Content-Range"), r.Header.Get("Range"))
-	}
-	return nil
 }
 
 // matchETag reports whether the list holds the tag, by weak comparison, or "*".

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -63,8 +64,9 @@ func upstreamRequest(r *http.Request, dropConditions bool) *http.Request {
 }
 
 // checkReply rejects a reply that cannot be passed on as it is: its length is
-// ambiguous, or its fields are malformed or too large.
-func checkReply(resp *http.Response) error {
+// ambiguous, its fields are malformed or too large, or r did not ask for a 304 or for the range of a 206. hasOwnRange:
+// the range is that of a part which is stored here, which reconcile checks.
+func checkReply(resp *http.Response, r *http.Request, hasOwnRange bool) error {
 	if resp == nil || resp.Header == nil || resp.StatusCode < 200 || resp.StatusCode > 599 {
 		return ErrBadReply
 	}
@@ -77,6 +79,12 @@ func checkReply(resp *http.Response) error {
 		if !ok || line != length[0] || resp.ContentLength >= 0 && bodyAllowed(resp) && n != resp.ContentLength {
 			return ErrBadReply
 		}
+	}
+	switch {
+	case resp.StatusCode == http.StatusNotModified && !isConditional(r):
+		return fmt.Errorf("%w: 304 to a request without a condition", ErrBadReply)
+	case resp.StatusCode == http.StatusPartialContent && !hasOwnRange && !fitsRange(resp.Header["Content-Range"], r):
+		return fmt.Errorf("%w: 206 with Content-Range %.80q, requested %.80q", ErrBadReply, resp.Header.Get("Content-Range"), r.Header.Get("Range"))
 	}
 	return nil
 }

@@ -96,11 +96,7 @@ func sendUpstream(ctx context.Context, to Upstream, r *http.Request, hasOwnRange
 	if resp != nil && resp.Body == nil {
 		resp.Body = http.NoBody
 	}
-	err = checkReply(resp)
-	if err == nil {
-		err = checkAsked(resp, r, hasOwnRange)
-	}
-	if err != nil {
+	if err := checkReply(resp, r, hasOwnRange); err != nil {
 		if resp != nil {
 			resp.Body.Close()
 		}

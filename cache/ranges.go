@@ -181,7 +181,7 @@ func parseContentRange(lines []string) (part byteRange, size int64, ok bool) {
 func fitsRange(lines []string, r *http.Request) bool {
 	text, ok := singleRange(r)
 	if !ok {
-		return true
+		return len(r.Header["Range"]) > 0
 	}
 	if len(lines) == 1 && strings.HasSuffix(lines[0], "/*") {
 		lines = []string{lines[0][:len(lines[0])-1] + strings.Repeat("9", maxLengthDigits)}

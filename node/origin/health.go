@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,11 +33,12 @@ type serverHealth struct {
 	log  *slog.Logger
 	wake chan struct{} // buffered for one: the state has changed
 
+	answers atomic.Int64 // proper replies to requests
+
 	mu      sync.Mutex // guards what follows
 	downErr error      // nil = up
 	isAsked bool       // it is down, but reacts, so it still gets requests
 	suspect bool       // it has not answered a request properly
-	answers int64      // proper replies to requests
 }
 
 // isDown reports whether the server is down.
@@ -71,34 +73,24 @@ func (h *serverHealth) markDown(err error, isAsked bool) {
 // noteReply records how a request ended. A proper reply ends a suspicion; any other end makes
 // watchHealth probe the server.
 func (h *serverHealth) noteReply(isProper bool) {
+	if isProper {
+		h.answers.Add(1)
+		if h.downReason() == nil {
+			h.markUp()
+		}
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch {
-	case isProper:
-		h.answers++
-		if h.suspect = false; h.isAsked {
-			h.markUpLocked()
-		}
-	case !h.suspect && h.downErr == nil:
+	if !h.suspect && h.downErr == nil {
 		h.suspect = true
 		h.wakeWatcher()
 	}
 }
 
-// countAnswers returns the number of proper replies to requests so far.
-func (h *serverHealth) countAnswers() int64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.answers
-}
-
 func (h *serverHealth) markUp() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.markUpLocked()
-}
-
-func (h *serverHealth) markUpLocked() {
 	h.suspect = false
 	if h.downErr != nil {
 		h.downErr, h.isAsked = nil, false
@@ -168,7 +160,7 @@ func (s *originServer) watchHealth(ctx context.Context) {
 	var probedAt time.Time
 	for {
 		h.mu.Lock()
-		down, suspect, answers := h.downErr != nil, h.suspect, h.answers
+		down, suspect, answers := h.downErr != nil, h.suspect, h.answers.Load()
 		h.mu.Unlock()
 		wait, isDue := schedule.next(down, suspect)
 		if suspect { // a visitor must not cause a probe with each request
@@ -190,7 +182,7 @@ func (s *originServer) watchHealth(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, ErrBusy): // no evidence either way
-		case err != nil && (suspect || s.cfg.HealthPath == "") && h.countAnswers() > answers: // it answers others
+		case err != nil && (suspect || s.cfg.HealthPath == "") && h.answers.Load() > answers: // it answers others
 		case schedule.recordProbe(err == nil, down, suspect):
 			h.markDown(err, s.cfg.HealthPath == "" && !isUnanswered(err))
 		case err == nil:
