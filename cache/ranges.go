@@ -188,5 +188,6 @@ func fitsRange(lines []string, r *http.Request) bool {
 	}
 	at, size, ok := parseContentRange(lines)
 	parts, kind := parseRange(text, size)
-	return ok && kind == rangePart && parts[0].contains(at)
+	isFromEnd := strings.Contains(text, "=-") // only the origin knows where that begins
+	return ok && kind == rangePart && (isFromEnd || parts[0].contains(at))
 }

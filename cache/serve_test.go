@@ -92,7 +92,6 @@ func TestReuse(t *testing.T) {
 		{"Set-Cookie public", 200, []string{"Cache-Control: public, max-age=60", "Set-Cookie: id=1"}, 0, true},
 		{"Set-Cookie s-maxage", 200, []string{"Cache-Control: s-maxage=60", "Set-Cookie: id=1"}, 0, true},
 		{"5.4 Pragma", 200, []string{"Pragma: no-cache", "Expires: Wed, 29 Feb 2012 07:00:00 GMT"}, 0, false},
-		{"3 partial content", 206, []string{"Cache-Control: max-age=60", "Content-Range: bytes 0-0/10"}, 0, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
