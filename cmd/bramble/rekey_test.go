@@ -65,7 +65,7 @@ func (r *rekeyRack) startBoard(file string) *exec.Cmd {
 	return cmd
 }
 
-func startRekeyRack(t *testing.T) *rekeyRack {
+func startRekeyRack(t *testing.T, access string) *rekeyRack {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("it builds the program and runs boards")
@@ -79,7 +79,6 @@ func startRekeyRack(t *testing.T) *rekeyRack {
 	private, public := cardinit.NewUpdateKey()
 	writeTestFile(t, filepath.Join(r.folder, updateKeyFile), private)
 	secrets := fmt.Sprintf("# the owner's words\n[update]\nkeys = [%q]\n[rack]\nkey = %q # keep\nmdns = false\nexpected_boards = 3\n", public, config.NewRackKey().Reveal())
-	access := "[console]\n# and these\npassword = 'tell me more'\n[[console.accounts]]\nname = \"till\"\nrole = \"shop\"\npassword = \"till of the shop\"\n"
 	if err := os.WriteFile(r.owner, []byte(secrets+access), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -115,13 +114,15 @@ func (r *rekeyRack) writeBoard(file, secrets, access string, own, ports []string
 }
 
 // get returns the status of a page, 0 for none.
-func (r *rekeyRack) get(url, password string) int {
+func (r *rekeyRack) get(url, password string) int { return r.getAs(console.UserName, url, password) }
+
+func (r *rekeyRack) getAs(account, url, password string) int {
 	request, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	if password != "" {
-		request.SetBasicAuth(console.UserName, password)
+		request.SetBasicAuth(account, password)
 	}
 	resp, err := r.client.Do(request)
 	if err != nil {
@@ -159,7 +160,7 @@ func (r *rekeyRack) rekey(seen func(line string) bool) (out string, err error) {
 // is killed in each round and runs again, and a board dies in one. What is on a stolen card is
 // worth nothing afterwards.
 func TestRekeyOfARack(t *testing.T) {
-	r := startRekeyRack(t)
+	r := startRekeyRack(t, "[console]\n# and these\npassword = 'tell me more'\n[[console.accounts]]\nname = \"till\"\nrole = \"shop\"\npassword = \"till of the shop\"\n")
 	first := r.submitForm("Ada", "ada@buyer.example", 1, func(status int, _ string) bool { return status == http.StatusSeeOther })
 	stolen, err := os.ReadFile(r.file(0))
 	if err != nil {
@@ -252,6 +253,34 @@ func TestRekeyOfARack(t *testing.T) {
 		t.Error("a receipt's link from before opens still")
 	}
 	r.checkThief(string(stolen))
+}
+
+// Whatever form a password has in the file, the old one opens no board afterwards, and the printed one opens each.
+func TestRekeyReplacesEveryForm(t *testing.T) {
+	generated, token := console.NewPassword(), console.NewToken()
+	was := map[string]string{console.UserName: "tell me more", "packing": "shoppassword1", "till": "till of the shop", "boss": generated, "graphs": token}
+	access := "[console]\npassword = \"" + console.HashPassword(was[console.UserName]) + "\"\n"
+	for name, stored := range map[string]string{"packing": console.HashPassword(was["packing"]), "till": was["till"], "boss": console.HashPassword(generated), "graphs": console.HashToken(token)} {
+		access += fmt.Sprintf("[[console.accounts]]\nname = %q\nrole = \"look\"\npassword = %q\n", name, stored)
+	}
+	r := startRekeyRack(t, access)
+	t.Setenv(passwordVariable, was[console.UserName])
+	out, err := r.rekey(func(string) bool { return true })
+	if err != nil || !hasWords(out, "5 passwords of the console") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for name, old := range was {
+		_, rest, _ := strings.Cut(out, "New password of "+name+" ")
+		fresh, _, _ := strings.Cut(rest, "\n")
+		for i, b := range r.Boards {
+			if got := r.getAs(name, b.ConsoleURL+"/api/v1/rack", fresh); got != http.StatusOK {
+				t.Errorf("%s at board %d: the new password gets %d", name, i, got)
+			}
+		}
+		if got := r.getAs(name, r.Boards[0].ConsoleURL+"/api/v1/rack", old); got != http.StatusUnauthorized { // five wrong ones are allowed
+			t.Errorf("%s: the old password gets %d", name, got)
+		}
+	}
 }
 
 // checkThief starts a board from the stolen card, and knocks with its key.
