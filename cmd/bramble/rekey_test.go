@@ -444,6 +444,9 @@ func TestRekeyMakesPasswords(t *testing.T) {
 	writeTestFile(t, r.plan, r.text)
 	writeTestFile(t, file, []byte(text+"[[console.accounts]]\nname = \"new\"\nrole = \"look\"\npassword = \"of somebody new\"\n"))
 	again := rekeying{file: file, plan: r.plan}
+	if _, _, failure := bramble(t, nil, "status", "--config", file, "--console", "https://127.0.0.1:1"); !hasWords(failure, "a change of the rack's secrets has not ended") || !hasWords(failure, r.plan) {
+		t.Errorf("status says %s", failure)
+	}
 	if err := again.load(); err != nil || !again.isResumed || again.next.Rack.Key != r.next.Rack.Key {
 		t.Errorf("the second run has other secrets: %v", err)
 	}
