@@ -90,7 +90,7 @@ func TestMistakes(t *testing.T) {
 		{"two listeners on one port", good + "[http]\nlisten = \"127.0.0.1:8080\"", `b.toml:4: [http] listen: "127.0.0.1:8080" is already used by [console] listen; write another port`, ErrBadValue},
 		{"short password", good + "[console]\npassword = \"tom\"", `b.toml:4: [console] password: it has 3 characters; write 8 to 200, or "" for none`, ErrBadValue},
 		{"a hash cut short", good + "[console]\npassword = \"scrypt:AAAABBBBCCCCDDDDEEEEFFFFGG:" + strings.Repeat("x", 42) + "\"", `b.toml:4: [console] password: it begins as a hash and is not a whole one, so nobody could log in; copy the line again from "bramble console password" or "bramble console token"`, ErrBadValue},
-		{"an account's hash cut short", good + "[[console.accounts]]\nname = \"till\"\nrole = \"shop\"\npassword = \"sha256:" + strings.Repeat("0", 63) + "\"", "till: password: it begins as a hash", ErrBadValue},
+		{"an account's hash cut short", good + "[[console.accounts]]\nname = \"till\"\nrole = \"shop\"\npassword = \"sha256:" + strings.Repeat("0", 63) + "\"", `b.toml:3: [console] accounts: till: password: it begins as a hash and is not a whole one, so nobody could log in; copy the line again from "bramble console password" or "bramble console token"`, ErrBadValue},
 		{"password is the key", good + "[console]\npassword = \"" + key + "\"", `b.toml:4: [console] password: it is the rack key, and everybody who can open the console would control the rack; choose another`, ErrBadValue},
 		{"key written twice", good + "key = \"x\"", "b.toml:3: not valid TOML: key: it is there twice; remove one of the lines", ErrSyntax},
 		{"bracket forgotten", "[rack\n", "b.toml:1: not valid TOML: a table's name needs both brackets, such as [name]", ErrSyntax},
