@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -48,6 +50,17 @@ func (b boardLimits) NoteTold(r *http.Request) {
 	}
 }
 
+// AdmitAbout counts a form for what it is about. Other boards get a hash of that, because it is a person's.
+func (b boardLimits) AdmitAbout(r *http.Request, subjects ...string) bool {
+	client := b.sites.ClientAddr(r)
+	hashes := make([]string, len(subjects))
+	for i, subject := range subjects {
+		sum := sha256.Sum256([]byte(subject))
+		hashes[i] = hex.EncodeToString(sum[:8])
+	}
+	return !client.IsValid() || b.cfg.HTTP.ClientFormRate == 0 || b.countsForm(r.Context(), client, admission.FormAbout, hashes...)
+}
+
 // HasAsked reports whether a client has learned as much about other people as it may.
 func (b boardLimits) HasAsked(r *http.Request) bool {
 	client := b.sites.ClientAddr(r)
@@ -56,8 +69,8 @@ func (b boardLimits) HasAsked(r *http.Request) bool {
 
 // countsForm counts a form of a client for a use here and at the board that counts the client's forms, and reports whether it
 // is within the limits. If that board does not answer, each board counts alone until the rack has noticed.
-func (b boardLimits) countsForm(ctx context.Context, client netip.Addr, use admission.FormUse) bool {
-	if !b.forms.Counted[use].AllowForm(client) {
+func (b boardLimits) countsForm(ctx context.Context, client netip.Addr, use admission.FormUse, subjects ...string) bool {
+	if !b.forms.Counted[use].AllowForm(client, subjects...) {
 		return false
 	}
 	_, network := admission.FormNetworks(client)
@@ -68,7 +81,7 @@ func (b boardLimits) countsForm(ctx context.Context, client netip.Addr, use admi
 	// Also for a client that has gone: it must be counted.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), formCountTimeout)
 	defer cancel()
-	to := &url.URL{Path: formCountPath, RawQuery: url.Values{"client": {client.String()}, "use": {strconv.Itoa(int(use))}}.Encode()}
+	to := &url.URL{Path: formCountPath, RawQuery: url.Values{"client": {client.String()}, "use": {strconv.Itoa(int(use))}, "subject": subjects}.Encode()}
 	reply, err := b.link.Do(ctx, owner, &http.Request{Method: http.MethodPost, URL: to, Header: http.Header{}})
 	if err != nil {
 		return true
@@ -81,7 +94,7 @@ func (b boardLimits) countsForm(ctx context.Context, client netip.Addr, use admi
 func (b *board) countForm(w http.ResponseWriter, r *http.Request) {
 	client, err := netip.ParseAddr(r.URL.Query().Get("client"))
 	use, _ := strconv.Atoi(r.URL.Query().Get("use")) // a board with an older program counts for one use
-	if err == nil && use >= 0 && use < int(admission.FormUses) && !b.forms.Counted[use].AllowForm(client) {
+	if err == nil && use >= 0 && use < int(admission.FormUses) && !b.forms.Counted[use].AllowForm(client, r.URL.Query()["subject"]...) {
 		w.WriteHeader(http.StatusTooManyRequests)
 	}
 }

@@ -186,7 +186,7 @@ func (b *board) fulfilmentConfig(catalogue *shop.Catalogue, service *orderservic
 			if kind == orders.JobMailConfirm {
 				return base + shop.ConfirmPath(o.ID, service.SignConfirmation(o.ID))
 			}
-			return base + shop.ReceiptPath(o.ID, service.Sign(o.ID))
+			return base + shop.ReceiptPath(o.ID, service.Sign(o.ID, o.Confirmed))
 		},
 		Amount: formatMoney, Logger: b.dedupLog,
 	}

@@ -29,7 +29,7 @@ func (b bucketForm) fits(key, value int) bool {
 
 var buckets = []bucketForm{
 	{bucketMeta, len(stateKey), anyLength}, {bucketSales, 2, anyLength}, {bucketOrders, 8, anyLength}, {bucketIDs, 8, 8},
-	{bucketPeople, 27, 21}, {bucketAddresses, 26, 4}, {bucketQueue, 10, 8}, {bucketQueueBlocks, 6, 4}, {bucketBallotEntries, 10, 13},
+	{bucketPeople, anyLength, 21}, {bucketAddresses, 26, 4}, {bucketQueue, 10, 8}, {bucketQueueBlocks, 6, 4}, {bucketBallotEntries, 10, 13},
 	{bucketTickets, 42, 0}, {bucketTimers, 16, 0}, {bucketOutbox, 17, 1}, {bucketNews, 8, anyLength}, {bucketAudit, 8, anyLength},
 	{bucketOperations, 8, anyLength}, {bucketOperationLog, 8, 8}, {bucketRestore, anyLength, anyLength},
 }
@@ -40,7 +40,7 @@ const (
 	bucketSales         = "sales"         // sale (2) → sale
 	bucketOrders        = "orders"        // order number (8) → order
 	bucketIDs           = "ids"           // ID (8) → order number (8)
-	bucketPeople        = "people"        // e-mail (16), sale (2), dead (1), order number (8) → kind (1), units (4), person (16)
+	bucketPeople        = "people"        // e-mail (16), sale (2), part (1), mailbox (16) if unconfirmed, order number (8) → kind (1), units (4), person (16)
 	bucketAddresses     = "addresses"     // sale (2), address (16), order number (8) → units (4); live orders only
 	bucketQueue         = "queue"         // sale (2), queue number (8) → order number (8)
 	bucketQueueBlocks   = "queue blocks"  // sale (2), queue number / queueBlockSize (4) → orders in that block of the queue (4)

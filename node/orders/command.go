@@ -45,6 +45,9 @@ type PlaceOrder struct {
 	InAddition bool
 	// Unheld: if it has to be confirmed by mail, no units are held until then, because its sender has enough held.
 	Unheld bool
+	// FromReceipt: it accepts the invitation of its ID on its receipt. A confirmed invitation is accepted only so, because its
+	// form may have been a stranger's.
+	FromReceipt bool
 }
 
 // Cancel cancels an order: the buyer until it is being fulfilled, an operator also while it

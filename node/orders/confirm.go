@@ -3,15 +3,17 @@ package orders
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"time"
 )
 
 // In a sale with confirmation by mail, every form makes an unconfirmed order, whatever its person has already: so
 // no form tells anything, and nobody can keep another person out by being first with their address. The mailed
-// link proves the mailbox: it confirms any form of its person in the sale, and no form ends another.
+// link proves the mailbox: it confirms any form of that mailbox in the sale, and no form ends another. What is confirmed belongs to
+// the mailbox: who sent the form has lost its receipt.
 
 const (
-	// confirmMailInterval separates the mails with a link to one person about one sale: three an hour at most. A later form
+	// confirmMailInterval separates the mails with a link to one mailbox about one sale: three an hour at most. A later form
 	// needs none, because the link shows it too.
 	confirmMailInterval = 20 * time.Minute
 	// confirmMailPace separates all mails with such links: 600 a minute. They wait for each other, and for no other mail.
@@ -30,25 +32,33 @@ func (a *applyTx) addUnconfirmed(s *storedSale, o *storedOrder, unheld bool) {
 	a.storeOrder(nil, o)
 }
 
-// queueConfirmMail gives a new order the mail with its person's link, unless one was due a short time ago or
-// waits. It returns when that mail is due, now at the earliest. These mails do not count for maxMailsPerHour: no other mail
+// queueConfirmMail gives a new order the mail with its mailbox's link, unless one was due a short time ago or
+// waits. It returns when a mail that is queued now is due: the same for every form, and each form makes the next one's later,
+// because whose mailbox got a mail must not show. These mails do not count for maxMailsPerHour: no other mail
 // keeps them back, nor they another.
 func (a *applyTx) queueConfirmMail(s *storedSale, o *storedOrder) (due int64) {
-	key, _ := a.readMailTimes(o)
-	key = binary.BigEndian.AppendUint16(key, s.number)
 	hour := time.Hour.Milliseconds() // further ahead is from before an operator set the clock back
-	for _, last := range a.decodeMailTimes(a.restore.Get(key)) {
-		if last > a.at-confirmMailInterval.Milliseconds() && last < a.at+hour {
-			return max(a.at, last)
+	timeAt := func(key string) (at int64, ok bool) {
+		v := a.restore.Get([]byte(key))
+		if v == nil {
+			return 0, false
 		}
+		at = int64(binary.BigEndian.Uint64(v))
+		return at, at < a.at+hour
 	}
 	due = a.at
-	if v := a.restore.Get([]byte(confirmMailKey)); v != nil {
-		if next := int64(binary.BigEndian.Uint64(v)) + confirmMailPace.Milliseconds(); next < a.at+hour {
-			due = max(due, next)
-		}
+	if last, ok := timeAt(confirmMailKey); ok {
+		due = max(due, last+confirmMailPace.Milliseconds())
 	}
 	a.put(a.restore, []byte(confirmMailKey), uint64Key(uint64(due)))
+	key, _ := a.readMailTimes(o)
+	key = binary.BigEndian.AppendUint16(key, s.number)
+	revoked, isRevoked := timeAt(revokedKey) // the links of the mails before have ended
+	for _, last := range a.decodeMailTimes(a.restore.Get(key)) {
+		if last > a.at-confirmMailInterval.Milliseconds() && last < a.at+hour && !(isRevoked && last <= revoked) {
+			return due
+		}
+	}
 	a.writeMailTimes(key, mailTimes{due})
 	a.sweepMailTimes(key)
 	o.mailJob, o.mailSince = JobMailConfirm, due
@@ -71,7 +81,7 @@ func (a *applyTx) confirmOrder(c Confirm) Answer {
 			return SoldOut
 		}
 		next := a.withState(o, StateOpen)
-		next.Until, next.Unheld = time.Time{}, false
+		next.Until, next.Unheld, next.Confirmed = time.Time{}, false, true
 		a.markNeighbours(s, next)
 		a.admitOrder(s, next)
 		a.storeOrder(o, next)
@@ -120,11 +130,15 @@ func (a *applyTx) expireOrder(o *storedOrder) {
 	a.storeOrder(o, next)
 }
 
-// MaxOfMailbox limits each part of what OrdersOfMailbox returns: its newest.
-const MaxOfMailbox = 5
+const (
+	// MaxOfMailbox limits each part of what OrdersOfMailbox returns: its newest.
+	MaxOfMailbox = 5
+	// maxMailboxScan limits the forms that it reads for that. Equal forms are one.
+	maxMailboxScan = 128
+)
 
-// OrdersOfMailbox returns the newest orders of an order's person in its sale that count, and those that wait for
-// confirmation. Only who has the mailed link may see them. The error is ErrNoOrder, or the working copy's.
+// OrdersOfMailbox returns the newest orders of an order's mailbox in its sale that count, and those that wait for
+// confirmation, equal ones once. Only who has the mailed link may see them. The error is ErrNoOrder, or the working copy's.
 func (b *Book) OrdersOfMailbox(id ID) (live, unconfirmed []Order, err error) {
 	err = b.withReadTx(func(r *readTx) error {
 		of, err := r.orderByID(id)
@@ -136,23 +150,43 @@ func (b *Book) OrdersOfMailbox(id ID) (live, unconfirmed []Order, err error) {
 		}
 		rules := rulesOf(b.Rules())
 		of.computeFingerprints(&rules)
-		list := func(part byte) (found []Order, err error) {
-			prefix := personPrefix(of.fingerprints.email, of.sale, part)
+		list := func(prefix []byte, isSame func(a, b *storedOrder) bool) (found []Order, err error) {
+			var kept []*storedOrder
 			c := r.bucket(bucketPeople).Cursor()
-			c.Seek(personPrefix(of.fingerprints.email, of.sale, part+1))
-			for k, _ := c.Prev(); bytes.HasPrefix(k, prefix) && len(found) < MaxOfMailbox; k, _ = c.Prev() {
-				o, err := r.orderByNumber(binary.BigEndian.Uint64(k[len(prefix):]))
+			c.Seek(append(bytes.Clone(prefix), bytes.Repeat([]byte{0xff}, 9)...)) // longer than the number
+			k, _ := c.Prev()
+			for n := 0; bytes.HasPrefix(k, prefix) && len(kept) < MaxOfMailbox && n < maxMailboxScan; n++ {
+				o, err := r.orderByNumber(binary.BigEndian.Uint64(k[len(k)-8:]))
 				if err != nil {
 					return nil, err
 				}
+				o.computeFingerprints(&rules)
+				at := slices.IndexFunc(kept, func(k *storedOrder) bool { return isSame(k, o) })
+				switch {
+				case o.fingerprints.mailbox != of.fingerprints.mailbox:
+				case at < 0:
+					kept = append(kept, o)
+				case kept[at].Unheld && !o.Unheld: // the better one
+					kept[at] = o
+				}
+				k, _ = c.Prev()
+			}
+			for _, o := range kept {
 				found = append(found, o.Order)
 			}
 			return found, nil
 		}
-		if live, err = list(livePart); err == nil {
-			unconfirmed, err = list(unconfirmedPart)
+		prints := of.fingerprints
+		live, err = list(personPrefix(prints.email, of.sale, livePart), func(a, b *storedOrder) bool { return false })
+		if err == nil {
+			unconfirmed, err = list(append(personPrefix(prints.email, of.sale, unconfirmedPart), prints.mailbox[:]...), (*storedOrder).isAlike)
 		}
 		return err
 	})
 	return live, unconfirmed, err
+}
+
+// isAlike reports whether two forms of a mailbox ask for the same.
+func (o *storedOrder) isAlike(other *storedOrder) bool {
+	return o.fingerprints.person == other.fingerprints.person && o.Kind == other.Kind && o.Quantity == other.Quantity && o.Total == other.Total
 }

@@ -3,6 +3,8 @@ package orders
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -69,7 +71,13 @@ func TestNobodyIsLockedOut(t *testing.T) {
 				o.Mode = Interest
 			}
 		})
-		stranger := func() PlaceOrder { c := d.newOrder(1, kind); c.Person.Line1 = "1 Elsewhere"; return c }
+		house := 0
+		stranger := func() PlaceOrder {
+			c := d.newOrder(1, kind)
+			house++
+			c.Person.Line1 = fmt.Sprint(house, " Elsewhere")
+			return c
+		}
 		first := stranger()
 		d.want(Placed, first)
 		own := d.newOrder(1, kind)
@@ -90,6 +98,9 @@ func TestNobodyIsLockedOut(t *testing.T) {
 			t.Errorf("%v: behind the link are %d and %d orders, %v", kind, len(live), len(waiting), err)
 		}
 		d.want(Done, Confirm{own.ID})
+		if !d.order(own.ID).Confirmed || d.order(first.ID).Confirmed {
+			t.Errorf("%v: what is confirmed is not the mailbox's", kind)
+		}
 		d.want(AlreadyDone, Confirm{own.ID})
 		d.want(OverLimit, Confirm{last.ID})
 		if o := d.order(last.ID); o.State != StateUnconfirmed {
@@ -294,4 +305,185 @@ func TestConfirmationNeedsMail(t *testing.T) {
 		t.Errorf("after an operator took the mail out an order is %v", got.State)
 	}
 	d.recount()
+}
+
+// likeVera are addresses that the limit takes for one, and that can be mailboxes of others.
+func likeVera() [][2]string {
+	const vera, fin = "vera@corp.example", "fin@corp.example"
+	return [][2]string{{vera, "vera+bounce@corp.example"}, {vera, "Vera@corp.example"}, {vera, "\uff56era@corp.example"},
+		{"sam@corp.example", "\u017fam@corp.example"}, {fin, "\ufb01n@corp.example"}, {vera, "ve\u200bra@corp.example"},
+		{"jo.e@gmail.com", "joe@gmail.com"}, {"joe@gmail.com", "joe@googlemail.com"}}
+}
+
+// Only mails to exactly an address keep another one to it back, and its link shows and confirms only what was sent
+// with exactly that address. The limit is one for all of them.
+func TestAMailboxIsExact(t *testing.T) {
+	for _, pair := range likeVera() {
+		d := newConfirmBook(t, func(o *Offer) { o.Stock = 1000 })
+		form := func(email string) PlaceOrder {
+			c := d.newOrder(1, KindOrder)
+			c.Person.Email = email
+			d.want(Placed, c)
+			return c
+		}
+		p := newPostman(d)
+		var others []PlaceOrder
+		for range 2 * maxMailboxScan { // they do not push the own one off its page
+			others = append(others, form(pair[1]))
+		}
+		own := form(pair[0])
+		for range maxMailboxScan {
+			others = append(others, form(pair[1]))
+		}
+		form(strings.ReplaceAll(pair[0], ".example", ".Example"))
+		p.wait(1)
+		if p.last[own.ID] != JobMailConfirm || len(p.sent[pair[0]]) != 1 || len(p.sent[pair[1]]) != 1 {
+			t.Fatalf("%q: %d mails to %q and %d to the other", pair, len(p.sent[pair[0]]), pair[0], len(p.sent[pair[1]]))
+		}
+		for n, id := range []ID{own.ID, others[0].ID} {
+			_, waiting, err := d.book.OrdersOfMailbox(id)
+			for _, o := range waiting {
+				if !strings.EqualFold(o.Person.Email, pair[n]) || n == 1 && o.Person.Email != pair[1] {
+					t.Errorf("%q: the link of %q shows a form of %q", pair, pair[n], o.Person.Email)
+				}
+			}
+			if err != nil || len(waiting) != 1 {
+				t.Errorf("%q: behind the link of %q are %d forms, %v", pair, pair[n], len(waiting), err)
+			}
+		}
+		d.want(Done, Confirm{others[0].ID})
+		d.want(OverLimit, Confirm{own.ID})
+		if live, _, err := d.book.OrdersOfMailbox(own.ID); err != nil || len(live) != 0 {
+			t.Errorf("%q: the link shows an order of another mailbox, %v", pair, err)
+		}
+		d.recount()
+		restored := openBook(t)
+		if err := restored.Restore(bytes.NewReader(dump(t, d.book))); err != nil {
+			t.Fatal(err)
+		}
+		d.want(Done, Erase{Operation: d.by(), Email: own.Person.Email})
+		if p.addressesKept() != 0 {
+			t.Errorf("%q: %d times of erased mailboxes are kept", pair, p.addressesKept())
+		}
+		d.recount()
+	}
+}
+
+// Without confirmation, too: the mail with the link goes to the order's owner only if the form has exactly that address, and
+// mails to one address delay none to another.
+func TestALinkGoesToTheAddressThatWasTyped(t *testing.T) {
+	for _, pair := range likeVera() {
+		d := newTestBook(t)
+		o := d.someOffer()
+		o.Stock = 1000
+		d.want(Done, o)
+		p := newPostman(d)
+		form := func(email string) PlaceOrder { c := d.newOrder(1, KindOrder); c.Person.Email = email; return c }
+		for range 10 { // rounds that use up the mails of an hour
+			c := form(pair[1])
+			d.want(Placed, c)
+			p.wait(1)
+			d.want(Done, Cancel{ID: c.ID})
+			p.wait(1)
+		}
+		own := form(pair[0])
+		d.want(Placed, own)
+		p.wait(1)
+		if p.last[own.ID] != JobMailPlaced {
+			t.Errorf("%q: the own mail is %v", pair, p.last[own.ID])
+		}
+		d.now = d.now.Add(2 * time.Hour)
+		p.wait(1)
+		d.want(Differs, form(pair[1]))
+		p.wait(1)
+		if n := len(p.sent[pair[0]]); n != 1 {
+			t.Errorf("%q: a form of %q causes a mail to the other", pair, pair[1])
+		}
+		d.want(Differs, form(pair[0]))
+		p.wait(1)
+		if n := len(p.sent[pair[0]]); n != 2 {
+			t.Errorf("%q: the own form causes %d mails", pair, n-1)
+		}
+	}
+}
+
+// The end of a form's time, and its effect on those that follow, are the same whether its address got a mail
+// before or not.
+func TestTheTimeOfAFormTellsNothing(t *testing.T) {
+	var untils [2][]time.Duration
+	for known := range untils {
+		d := newConfirmBook(t, func(o *Offer) { o.Stock = 1000 })
+		for n := range 50 { // mails wait
+			d.want(Placed, d.newOrder(n, KindOrder))
+		}
+		for n := range 20 {
+			c := d.newOrder(100+n, KindOrder)
+			if known == 1 && n%2 == 0 {
+				c.Person = person(n)
+			}
+			d.want(Placed, c)
+			untils[known] = append(untils[known], d.order(c.ID).Until.Sub(start))
+			d.now = d.now.Add(150 * time.Millisecond)
+		}
+	}
+	if fmt.Sprint(untils[0]) != fmt.Sprint(untils[1]) {
+		t.Errorf("unknown and known addresses differ:\n%v\n%v", untils[0], untils[1])
+	}
+}
+
+// A stranger's forms that equal a person's are one with it behind the link, so that they do not push it off the page. The one
+// that holds units is shown.
+func TestEqualFormsAreOne(t *testing.T) {
+	d := newConfirmBook(t, nil)
+	own := d.newOrder(1, KindOrder)
+	d.want(Placed, own)
+	for range 20 {
+		c := d.newOrder(1, KindOrder)
+		c.Unheld, c.Person.Name = true, strings.ToUpper(c.Person.Name)
+		d.want(Placed, c)
+	}
+	two := d.newOrder(1, KindOrder)
+	two.Person.Line1 = "2 Elsewhere"
+	d.want(Placed, two)
+	_, waiting, err := d.book.OrdersOfMailbox(two.ID)
+	if err != nil || len(waiting) != 2 || waiting[0].ID != two.ID || waiting[1].ID != own.ID {
+		t.Errorf("behind the link: %d forms, %v", len(waiting), err)
+	}
+}
+
+// After all links ended, a form sent again gets its mail at once.
+func TestEndedLinksAreMailedAgain(t *testing.T) {
+	d := newConfirmBook(t, nil)
+	p := newPostman(d)
+	for round := range 3 {
+		c := d.newOrder(1, KindOrder)
+		d.want(Placed, c)
+		d.want(Placed, d.newOrder(1, KindOrder))
+		p.wait(1)
+		if n := len(p.sent["person1@example.org"]); p.last[c.ID] != JobMailConfirm || n != round+1 {
+			t.Errorf("round %d: %d mails", round, n)
+		}
+		d.want(Done, SetReceiptSecret{Operation: d.by(), Secret: [32]byte{byte(round + 1)}, Revoke: true})
+		d.now = d.now.Add(time.Millisecond)
+	}
+	d.recount()
+}
+
+func TestStreets(t *testing.T) {
+	at := func(line1, line2, postcode, city string) string {
+		p := Person{Line1: line1, Line2: line2, Postcode: postcode, City: city, Country: "GB"}
+		return p.Street()
+	}
+	want := at("12 Long Road", "", "CB1 1AA", "Cambridge")
+	for _, same := range []string{at("97b Long Road", "", "cb11aa", "Elsewhere"), at("97 b long road", "", "CB1-1AA", ""), at("Long", "Road, 7/8", "CB1 1AA", ""),
+		at("\uff11\uff12 Ｌong Road", "", "CB1 1AA", ""), at("Long Road \u0663", "", "CB1 1AA", "")} {
+		if same != want {
+			t.Errorf("%q is not %q", same, want)
+		}
+	}
+	for _, other := range []string{at("12 Short Road", "", "CB1 1AA", ""), at("12 Long Road", "", "CB1 1AB", ""), at("12 Long Road", "", "", "Cambridge"), at("12", "", "CB1 1AA", "")} {
+		if other == want {
+			t.Errorf("%q is another street", other)
+		}
+	}
 }

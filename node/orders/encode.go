@@ -28,7 +28,7 @@ const (
 	opCancelRestore    = 43
 	opSetReceiptSecret = 44
 	opConfirm          = 47
-	opPlaceUnheld      = 49 // PlaceOrder that is Unheld
+	opPlaceUnheld      = 49 // PlaceOrder that is Unheld or FromReceipt
 	opSetOneTime       = 16 // SetTimes that keeps a time
 	opOfferInviting    = 17 // Offer with Invitations
 	opReviseOffer      = 18
@@ -52,7 +52,7 @@ func encodeAs(form byte, record interface{ codeFields(fieldCodec) }) []byte {
 }
 
 func (p PlaceOrder) encodeCommand() []byte {
-	if p.Unheld {
+	if p.Unheld || p.FromReceipt {
 		return encodeAs(opPlaceUnheld, &p)
 	}
 	return encodeAs(opPlaceOrder, &p)
@@ -60,7 +60,10 @@ func (p PlaceOrder) encodeCommand() []byte {
 
 func (p *PlaceOrder) codeFields(c fieldCodec) {
 	c.codeAll(&p.ID, &p.Product, &p.Kind, &p.Quantity, &p.Total, &p.Currency, &p.Person, &p.InAddition)
-	p.Unheld = c.form == opPlaceUnheld
+	if c.form == opPlaceUnheld {
+		c.codeAll(&p.Unheld, &p.FromReceipt)
+		c.require(p.Unheld || p.FromReceipt)
+	}
 }
 
 func (c Cancel) encodeCommand() []byte    { return encodeAs(opCancel, &c) }

@@ -21,12 +21,12 @@ func blockKey(sale uint16, block uint32) []byte {
 const (
 	livePart byte = iota
 	deadPart
-	unconfirmedPart
+	unconfirmedPart // by mailbox: see mailboxText
 )
 
 // personPrefix is the prefix of the keys of one part of a person's orders in a sale.
 func personPrefix(email fingerprint, sale uint16, part byte) []byte {
-	k := append(make([]byte, 0, 27), email[:]...)
+	k := append(make([]byte, 0, 43), email[:]...)
 	return append(k, byte(sale>>8), byte(sale), part)
 }
 
@@ -38,7 +38,11 @@ func personKey(o *storedOrder) []byte {
 	case o.State == StateUnconfirmed:
 		part = unconfirmedPart
 	}
-	return binary.BigEndian.AppendUint64(personPrefix(o.fingerprints.email, o.sale, part), o.Number)
+	k := personPrefix(o.fingerprints.email, o.sale, part)
+	if part == unconfirmedPart {
+		k = append(k, o.fingerprints.mailbox[:]...)
+	}
+	return binary.BigEndian.AppendUint64(k, o.Number)
 }
 
 // personValue has 0 units for a dead order.

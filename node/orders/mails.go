@@ -36,10 +36,10 @@ func (m mailTimes) add(at int64) (mailTimes, int64) {
 	}
 }
 
-// readMailTimes returns the times of a person's address, and their key.
+// readMailTimes returns the times of an order's mailbox, and their key.
 func (a *applyTx) readMailTimes(o *storedOrder) (key []byte, m mailTimes) {
 	o.computeFingerprints(&a.rules)
-	key = append([]byte(mailTimesKey), o.fingerprints.email[:]...)
+	key = append(append([]byte(mailTimesKey), o.fingerprints.email[:]...), o.fingerprints.mailbox[:]...)
 	return key, a.decodeMailTimes(a.restore.Get(key))
 }
 
@@ -112,9 +112,9 @@ func (a *applyTx) sweepMailTimes(key []byte) {
 
 // forgetMailTimes removes the times of a person who has been erased from the book.
 func (a *applyTx) forgetMailTimes(o *storedOrder) {
-	if key, _ := a.readMailTimes(o); a.rules.limitsMail {
+	if o.computeFingerprints(&a.rules); a.rules.limitsMail {
 		if k, _ := a.byPerson.Seek(o.fingerprints.email[:]); !bytes.HasPrefix(k, o.fingerprints.email[:]) {
-			// Those about its links have keys that begin so.
+			key := append([]byte(mailTimesKey), o.fingerprints.email[:]...) // of all the person's mailboxes
 			for c := a.restore.Cursor(); ; {
 				k, _ := c.Seek(key)
 				if !bytes.HasPrefix(k, key) {

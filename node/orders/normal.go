@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -29,6 +30,33 @@ func normalEmail1(email string) string {
 		local, domain = strings.ReplaceAll(local, ".", ""), "GMAIL.COM"
 	}
 	return local + "@" + domain
+}
+
+// mailboxText returns an e-mail address as mail servers tell mailboxes apart: only its domain's case does not matter.
+// Mails, their limits, and what a mailed link proves go by it, because name+tag, or an unusual letter, may be a mailbox of another person.
+func mailboxText(email string) string {
+	local, domain, _ := strings.Cut(email, "@")
+	return local + "@" + strings.ToLower(domain)
+}
+
+// NormalEmail returns the form of an e-mail address by which the book identifies a person, under the newest rules.
+func NormalEmail(email string) string {
+	r := rulesOf(MaxRules)
+	return r.normalEmail(email)
+}
+
+// Street returns a person's address without what tells one house in a street from another: words with a digit or of
+// one letter. Two addresses that the limit takes for one have the same street.
+func (p *Person) Street() string {
+	place := *p
+	place.Line1, place.Line2 = "", ""
+	street := string(addressText1(&place))
+	for word := range strings.FieldsSeq(string(appendWords(appendWords(nil, p.Line1), p.Line2))) {
+		if utf8.RuneCountInString(word) > 1 && !strings.ContainsFunc(word, unicode.IsNumber) {
+			street += " " + word
+		}
+	}
+	return street
 }
 
 // foldCase converts text to NFKC and replaces each letter by the first of those that differ

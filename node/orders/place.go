@@ -28,7 +28,7 @@ func (a *applyTx) placeInSale(s *storedSale, c *PlaceOrder) Answer {
 	prints := a.rules.fingerprintsOf(&c.Person)
 	if o := a.orderByID(c.ID); o != nil {
 		o.computeFingerprints(&a.rules)
-		if a.rules.isNeutral && o.sale == s.number && o.State == StateInvited && c.Kind == KindOrder {
+		if a.rules.isNeutral && o.sale == s.number && o.State == StateInvited && c.Kind == KindOrder && (c.FromReceipt || !o.Confirmed) {
 			return a.acceptInvitation(s, o, c, prints)
 		}
 		return a.answerReplay(o, c, prints)
@@ -96,7 +96,7 @@ func (a *applyTx) placeNeutrally(s *storedSale, c *PlaceOrder, prints fingerprin
 	}
 	owned := a.findHoldings(s, prints, c)
 	if owned.orders > 0 && !c.InAddition || a.countUnits(s, prints)+c.Quantity > s.Limit {
-		a.mailReceipts(s, owned.first)
+		a.mailReceipts(s, owned.first, prints.mailbox)
 		return Answer{Outcome: Differs}
 	}
 	return a.createOrder(s, c, split, prints)
@@ -109,14 +109,15 @@ const (
 	maxExistsMails = 5
 )
 
-// mailReceipts mails the links of a person's orders to their owner. A mail that waits has the link already.
-func (a *applyTx) mailReceipts(s *storedSale, numbers []uint64) {
+// mailReceipts mails the links of those of a person's orders that have the mailbox of a form. A mail that waits has the link already.
+func (a *applyTx) mailReceipts(s *storedSale, numbers []uint64, mailbox fingerprint) {
 	for _, number := range numbers {
 		o := a.orderByNumber(number)
 		if o == nil || !s.Mail {
 			return
 		}
-		if age := a.at - o.existsMailed; o.mailJob != 0 || age >= 0 && age < existsMailInterval.Milliseconds() {
+		o.computeFingerprints(&a.rules)
+		if age := a.at - o.existsMailed; o.fingerprints.mailbox != mailbox || o.mailJob != 0 || age >= 0 && age < existsMailInterval.Milliseconds() {
 			continue
 		}
 		next := *o

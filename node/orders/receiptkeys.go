@@ -67,6 +67,7 @@ func (a *applyTx) setReceiptSecret(c SetReceiptSecret) (Answer, string) {
 		for i := range keys {
 			keys[i].Ended = true
 		}
+		a.put(a.restore, []byte(revokedKey), uint64Key(uint64(a.at)))
 		a.put(a.restore, []byte(linkMailKey), append(uint64Key(0), uint64Key(uint64(a.at))...))
 	}
 	if len(keys) >= MaxReceiptKeys {

@@ -73,6 +73,9 @@ func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 	case bucketIDs:
 		r.addToSum(&r.have.ids, name, k, v)
 	case bucketPeople:
+		if len(k) != 27 && len(k) != 43 {
+			return fmt.Errorf("an entry of people cannot be read")
+		}
 		r.addToSum(&r.have.people, name, k, v)
 		err = r.checkLimit(name, k[:19], binary.BigEndian.Uint16(k[16:]), int(binary.BigEndian.Uint32(v[1:])))
 	case bucketAddresses:
@@ -98,7 +101,7 @@ func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 			return fmt.Errorf("the record of an operator's command cannot be read")
 		}
 	case bucketRestore:
-		if bytes.HasPrefix(k, []byte(mailTimesKey)) && (len(k) != len(mailTimesKey)+16 && len(k) != len(mailTimesKey)+18 || len(v)%8 != 0 || len(v) > 8*maxMailTimes) {
+		if bytes.HasPrefix(k, []byte(mailTimesKey)) && (len(k) != len(mailTimesKey)+32 && len(k) != len(mailTimesKey)+34 || len(v)%8 != 0 || len(v) > 8*maxMailTimes) {
 			return fmt.Errorf("the times of an address's mails cannot be read")
 		}
 	}
@@ -109,7 +112,9 @@ func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 func (r *recountState) addToSum(sum *pairSum, name string, k, v []byte) {
 	switch name {
 	case bucketPeople:
-		k, v = k[16:], v[:5]
+		r.scratch = append(append(r.scratch[:0], k[16:19]...), k[len(k)-8:]...)
+		r.scratch = append(r.scratch, v[:5]...)
+		k, v = r.scratch, nil
 	case bucketAddresses:
 		r.scratch = append(append(r.scratch[:0], k[:2]...), k[18:]...)
 		r.scratch = append(r.scratch, v...)

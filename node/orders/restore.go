@@ -41,9 +41,10 @@ const (
 	restoreChunkKey = "chunk:"  // and the chunk's number (4) → its bytes
 	receiptKeyKey   = "key:"    // and a number (1) → a key of receipts (32); if it is own or ended, both as bytes
 	erasedKey       = "erased"  // → index (8) of the newest entry that erases people, under rules 2
-	mailTimesKey    = "mail:"   // and a fingerprint (16) → times (8 each): see mailTimes
+	mailTimesKey    = "mail:"   // and e-mail (16) and mailbox (16) → times (8 each): see mailTimes; with a sale (2) too: see queueConfirmMail
 	confirmMailKey  = "confirm" // → when the newest mail with a link is due (8, Unix milliseconds)
 	unsentMailKey   = "unsent"  // → number (8) of the mails that were not needed
+	revokedKey      = "revoked" // → when all links ended (8, Unix milliseconds)
 	linkMailKey     = "links"   // → see queueLinkMails; while mails with new links are queued
 )
 

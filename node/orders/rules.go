@@ -24,7 +24,7 @@ import (
 const MaxRules uint32 = 3
 
 // RestoreRules is the version from which there is a restore and a ReviseOffer, and a Tick can have an Until. TrustRules is that of a
-// SetReceiptSecret, an Offer with Dice or Confirm, a Tick with Boards and a PlaceOrder that is Unheld.
+// SetReceiptSecret, an Offer with Dice or Confirm, a Tick with Boards and a PlaceOrder that is Unheld or FromReceipt.
 const RestoreRules, TrustRules = 2, 3
 
 type ruleSet struct {
@@ -37,7 +37,7 @@ type ruleSet struct {
 	maxSales int
 	maxAudit uint64
 	// normalEmail, addressText and personText give the texts whose fingerprints are compared; mail
-	// goes to the address as it was typed. Rules 2 ignore characters that nobody sees in it, such as
+	// goes to the address as it was typed: see mailboxText. Rules 2 ignore characters that nobody sees in it, such as
 	// a zero-width space.
 	normalEmail func(string) string
 	addressText func(*Person) []byte
@@ -90,6 +90,7 @@ func withoutInvisible(s string) string {
 func (r *ruleSet) fingerprintsOf(p *Person) fingerprints {
 	return fingerprints{
 		email:   fingerprintOf([]byte(r.normalEmail(p.Email))),
+		mailbox: fingerprintOf([]byte(mailboxText(p.Email))),
 		address: fingerprintOf(r.addressText(p)),
 		person:  fingerprintOf(r.personText(p)),
 	}

@@ -32,7 +32,7 @@ type storedOrder struct {
 }
 
 // fingerprints are those by which an order is found.
-type fingerprints struct{ email, address, person fingerprint }
+type fingerprints struct{ email, mailbox, address, person fingerprint }
 
 // computeFingerprints computes the fingerprints if they are missing. An erased order has none.
 func (o *storedOrder) computeFingerprints(r *ruleSet) {
@@ -120,7 +120,7 @@ func (o *storedOrder) codeFields(c fieldCodec) {
 			&o.HandedOver, &o.Restocked)
 	}
 	if c.form > recordForm2 {
-		c.codeAll(&o.existsMailed, &o.Unheld, &o.SameAddress)
+		c.codeAll(&o.existsMailed, &o.Unheld, &o.SameAddress, &o.Confirmed)
 	}
 }
 

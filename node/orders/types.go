@@ -219,6 +219,8 @@ type Order struct {
 	Unheld     bool // Unconfirmed: no units are held for it. It gets some when it is confirmed, if any are free
 	// SameAddress is another order in the sale from this postal address, with which that would have more than the limit; 0 = none.
 	SameAddress ID
+	// Confirmed: it was confirmed from its mailbox, and belongs to that. The form that made it has lost its receipt.
+	Confirmed bool
 }
 
 // Cancellable reports whether the buyer can still cancel the order, as far as the order

@@ -198,7 +198,7 @@ func (s *Service) findOrder(r *http.Request) (orders.Order, error) {
 // showLink answers with the link of an order's receipt, which opens and cancels the order without a password.
 func (s *Service) showLink(r *http.Request) (any, error) {
 	o, err := s.findOrder(r)
-	return map[string]string{"link": s.cfg.Link(o.ID, s.Sign(o.ID))}, err
+	return map[string]string{"link": s.cfg.Link(o.ID, s.Sign(o.ID, o.Confirmed))}, err
 }
 
 func parseReference(text string) (orders.ID, error) {

@@ -34,7 +34,7 @@ func TestReferenceFollowsFromTheToken(t *testing.T) {
 func TestAConfirmationIsSignedApart(t *testing.T) {
 	s, _ := newTestService(t)
 	s.submitFirstSecret(t.Context())
-	link, receipt := s.SignConfirmation(7), s.Sign(7)
+	link, receipt := s.SignConfirmation(7), s.Sign(7, false)
 	if !s.VerifyConfirmation(7, link) || !s.withKeys("a third key").VerifyConfirmation(7, link) {
 		t.Error("the link is not accepted on every board")
 	}

@@ -257,7 +257,7 @@ func TestErasedPeopleLeaveTheLog(t *testing.T) {
 
 func TestReceiptTokens(t *testing.T) {
 	d, _ := newTestService(t)
-	token := d.Sign(7)
+	token := d.Sign(7, false)
 	if !d.Verify(7, token) || d.Verify(8, token) || d.Verify(7, token[1:]) || d.Verify(7, token[:len(token)-1]+"1") || d.Verify(7, token[:macLetters]) || d.Verify(7, "") {
 		t.Errorf("%q is accepted for the wrong order", token)
 	}

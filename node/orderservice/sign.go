@@ -29,6 +29,8 @@ const (
 	signSize      = 16
 	macLetters    = 26
 	originLetters = 7
+	// mailboxMark ends the token of a confirmed order's receipt: the token of the form that made it opens nothing any more.
+	mailboxMark = "m"
 )
 
 // signer makes the part of a receipt's address that cannot be guessed.
@@ -119,9 +121,12 @@ func (s *Service) Reference(product, token string, attempt int) orders.ID {
 	}
 }
 
-// Sign returns the token in the address of an order's receipt.
-func (s *Service) Sign(id orders.ID) string {
+// Sign returns the token in the address of an order's receipt: of the form that made it or, once it is confirmed, of its mailbox.
+func (s *Service) Sign(id orders.ID, isConfirmed bool) string {
 	mark := s.markOrigin(s.cfg.Keys[0], id)
+	if isConfirmed {
+		mark += mailboxMark
+	}
 	return signer{s.KeysFor(receiptPurpose)[0]}.signID(id, mark) + mark
 }
 
@@ -131,7 +136,10 @@ func (s *Service) markOrigin(rackKey []byte, id orders.ID) string {
 	return signer{s.deriveKey(rackKey, originPurpose)}.signID(id, "")[:originLetters]
 }
 
-// Verify reports whether a token is the one of an order and has not ended.
+// IsOfMailbox reports whether a token that Verify accepts is that of a confirmed order.
+func (*Service) IsOfMailbox(token string) bool { return len(token) > macLetters+originLetters }
+
+// Verify reports whether a token is one of an order, see Sign, and has not ended.
 func (s *Service) Verify(id orders.ID, token string) bool {
 	if hasSigned(s.KeysFor(receiptPurpose), id, token) {
 		return true
@@ -143,17 +151,21 @@ func (s *Service) Verify(id orders.ID, token string) bool {
 	return false
 }
 
-// HasEnded reports whether a token was the one of an order until an operator ended all links.
+// HasEnded reports whether a token was one of an order, of its receipt or to confirm it, until an operator ended all links.
 // Where the book is full and has dropped ended secrets, the mark of the rack counts.
 func (s *Service) HasEnded(id orders.ID, token string) bool {
-	return hasSigned(s.ledgerKeys(receiptPurpose, true), id, token) ||
+	return hasSigned(s.ledgerKeys(receiptPurpose, true), id, token) || hasSigned(s.ledgerKeys(confirmPurpose, true), id, token) ||
 		len(s.cfg.Book.ReceiptKeys()) == orders.MaxReceiptKeys && s.hasMark(id, token) && !hasSigned(s.KeysFor(receiptPurpose), id, token)
 }
 
 // hasMark reports whether a board of this rack marked a token.
 func (s *Service) hasMark(id orders.ID, token string) bool {
+	mark := token[min(macLetters, len(token)):]
+	if s.IsOfMailbox(token) {
+		mark = strings.TrimSuffix(mark, mailboxMark)
+	}
 	return slices.ContainsFunc(s.cfg.Keys, func(key []byte) bool {
-		return hmac.Equal([]byte(s.markOrigin(key, id)), []byte(token[min(macLetters, len(token)):]))
+		return hmac.Equal([]byte(s.markOrigin(key, id)), []byte(mark))
 	})
 }
 

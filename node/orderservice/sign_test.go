@@ -29,11 +29,11 @@ func TestLinksDoNotDependOnTheRackKey(t *testing.T) {
 	if _, err := s.PlaceOrder(t.Context(), testOrder(7)); err != nil {
 		t.Fatal(err)
 	}
-	legacy, before := signer{s.deriveRackKeys(receiptPurpose)[0]}.signID(7, ""), s.Sign(7)
+	legacy, before := signer{s.deriveRackKeys(receiptPurpose)[0]}.signID(7, ""), s.Sign(7, false)
 	l.set(func() { l.leading = true })
 	s.submitFirstSecret(t.Context())
 	s.submitFirstSecret(t.Context()) // again, as a new leader may
-	after, rotated := s.Sign(7), s.withKeys("a third key")
+	after, rotated := s.Sign(7, false), s.withKeys("a third key")
 	if keys := s.cfg.Book.ReceiptKeys(); len(keys) != 3 || before == after {
 		t.Fatalf("%d keys", len(keys))
 	}
@@ -55,7 +55,7 @@ func TestANewLedgerAcceptsNothingOfTheRackKey(t *testing.T) {
 		t.Fatal("the test's token is wrong")
 	}
 	s.submitFirstSecret(t.Context())
-	if s.Verify(7, forged) || !s.Verify(7, s.Sign(7)) {
+	if s.Verify(7, forged) || !s.Verify(7, s.Sign(7, false)) {
 		t.Error("the rack's key opens receipts")
 	}
 }
@@ -64,7 +64,7 @@ func TestANewLedgerAcceptsNothingOfTheRackKey(t *testing.T) {
 func TestALinkOfALostSecretIsNoticed(t *testing.T) {
 	old, _ := newTestService(t)
 	old.submitFirstSecret(t.Context())
-	lost := old.Sign(7)
+	lost := old.Sign(7, false)
 	for name, tt := range map[string]struct {
 		token string
 		key   string
@@ -124,9 +124,9 @@ func TestRelink(t *testing.T) {
 	if err := s.CancelOrder(t.Context(), 8); err != nil {
 		t.Fatal(err)
 	}
-	former := s.Sign(7)
+	former := s.Sign(7, false)
 	s.submitFirstSecret(t.Context())
-	second := s.Sign(7)
+	second := s.Sign(7, false)
 	relink := func(c OperatorCommand) OperatorResult {
 		t.Helper()
 		c.Action, c.Operator, c.OpID = "relink", "me", NewOpID()
@@ -139,7 +139,7 @@ func TestRelink(t *testing.T) {
 	if r := relink(OperatorCommand{}); r.Links != 0 || r.Mails != 0 || !strings.Contains(r.Text, "stay valid") {
 		t.Errorf("%+v", r)
 	}
-	third := s.Sign(7)
+	third := s.Sign(7, false)
 	for _, dry := range []bool{true, false} {
 		for _, token := range []string{former, second, third} {
 			if !s.Verify(7, token) || s.HasEnded(7, token) {
@@ -155,7 +155,7 @@ func TestRelink(t *testing.T) {
 			t.Errorf("%q has not ended", token)
 		}
 	}
-	if last := s.Sign(7); !s.Verify(7, last) || s.HasEnded(7, last) {
+	if last := s.Sign(7, false); !s.Verify(7, last) || s.HasEnded(7, last) {
 		t.Error("the new link is not valid")
 	}
 	s.runDueTicks(t.Context())
@@ -184,18 +184,18 @@ func TestALinkOfADroppedSecretHasEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.submitFirstSecret(t.Context())
-	first, op := s.Sign(7), uint64(100)
+	first, op := s.Sign(7, false), uint64(100)
 	for n := range 2*orders.MaxReceiptKeys + 2 {
 		c := newReceiptSecret(orders.Operation{Operator: "me", OpID: op})
 		c.Revoke = n >= orders.MaxReceiptKeys-1 // the book is full of secrets that have not ended, and then of those that have
-		before := s.Sign(7)
+		before := s.Sign(7, false)
 		s.submitTask(t.Context(), c)
 		op++
 		if ended := s.HasEnded(7, before) && !s.Verify(7, before); ended != c.Revoke || s.HasEnded(7, first) != c.Revoke {
 			t.Fatalf("after %d secrets the link before the last has ended: %v", n+1, ended)
 		}
 	}
-	now := s.Sign(7)
+	now := s.Sign(7, false)
 	if s.Verify(7, first) || !s.HasEnded(7, first) {
 		t.Error("the first link does not say that it has ended")
 	}
@@ -222,7 +222,7 @@ func TestShowLink(t *testing.T) {
 		s.Handler("/shop/").ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/shop/orders/"+reference+"/link", nil))
 		return w.Code, w.Body.String()
 	}
-	want := s.cfg.Link(7, s.Sign(7))
+	want := s.cfg.Link(7, s.Sign(7, false))
 	if code, body := get(orders.ID(7).String()); code != http.StatusOK || !strings.Contains(body, want) {
 		t.Errorf("%d %s, want %s", code, body, want)
 	}

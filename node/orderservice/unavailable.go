@@ -67,7 +67,10 @@ func (Unavailable) VerifyConfirmation(orders.ID, string) bool { return true }
 func (Unavailable) Reference(string, string, int) orders.ID { return 0 }
 
 // Sign returns no token: there is no order to sign.
-func (Unavailable) Sign(orders.ID) string { return "" }
+func (Unavailable) Sign(orders.ID, bool) string { return "" }
+
+// IsOfMailbox reports nothing: see Verify.
+func (Unavailable) IsOfMailbox(string) bool { return false }
 
 // Verify accepts every token, because Order then reports that other boards have the order,
 // whereas a wrong token means that there is no such receipt.

@@ -52,7 +52,7 @@ func (s *Shop) serveAcceptance(w http.ResponseWriter, r *http.Request) {
 // rack runs under rules 2, which find the invitation by the person, it needs another one.
 func (s *Shop) acceptInvitation(ctx context.Context, held orders.Order, total *orderTotal) (orders.Answer, error) {
 	order := orders.PlaceOrder{ID: held.ID, Product: held.Product, Kind: orders.KindOrder, Quantity: held.Quantity,
-		Total: total.Total.Minor, Currency: total.Total.Currency, Person: held.Person}
+		Total: total.Total.Minor, Currency: total.Total.Currency, Person: held.Person, FromReceipt: held.Confirmed}
 	answer, err := s.orderService.PlaceOrder(ctx, order)
 	if err == nil && answer.Outcome == orders.IDInUse {
 		order.ID = s.orderService.Reference(order.Product, newToken(), 0)

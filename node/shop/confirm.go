@@ -77,7 +77,7 @@ func (s *Shop) confirmOrder(w http.ResponseWriter, r *http.Request, p *Product, 
 	outcome, err := s.orderService.ConfirmOrder(ctx, id)
 	if err == nil && (outcome == orders.Done || outcome == orders.AlreadyDone) {
 		w.Header().Set("Cache-Control", "no-store")
-		http.Redirect(w, r, s.receiptPath(id), http.StatusSeeOther)
+		http.Redirect(w, r, s.receiptPath(orders.Order{ID: id, Confirmed: true}), http.StatusSeeOther)
 		return
 	}
 	code, alert := http.StatusConflict, &formAlert{Title: "This one cannot be confirmed: its time is over", Lines: []string{"Nothing was taken. The form below counts at once, if there is one."}}

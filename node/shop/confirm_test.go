@@ -74,7 +74,7 @@ func TestConfirmingByMail(t *testing.T) {
 	first := idOf(t, b.post("ada@example.org", "line1", "1 Elsewhere").Header().Get("Location")) // by a stranger, and withdrawn
 	link := ConfirmPath(first, b.SignConfirmation(first))
 	b.apply(orders.Cancel{ID: first})
-	receipt := b.post("Ada@example.org", "line1", "12 Good Road").Header().Get("Location")
+	receipt := b.post("ada@Example.org", "line1", "12 Good Road").Header().Get("Location")
 	id := idOf(t, receipt)
 	own := ConfirmPath(id, b.SignConfirmation(id))
 	other := idOf(t, b.post("ada@example.org", "line1", "2 Elsewhere").Header().Get("Location"))
@@ -109,8 +109,19 @@ func TestConfirmingByMail(t *testing.T) {
 	if w := x.post(link, "sure=yes"); w.Code != 409 || !strings.Contains(w.Body.String(), "its time is over") {
 		t.Errorf("one that was withdrawn: %d", w.Code)
 	}
-	if w := x.post(own, "sure=yes"); w.Code != 303 || w.Header().Get("Location") != receipt {
+	if w := x.post(own, "sure=yes"); w.Code != 303 || w.Header().Get("Location") != receipt+"M" {
 		t.Fatalf("confirming: %d %s", w.Code, textOf(w.Body.String()))
+	}
+	formReceipt := receipt
+	receipt += "M"
+	for _, page := range []string{"", ".json", "/cancel", "/order"} { // who sent the form has it no more
+		w, pressed := request(b.shop, "GET", formReceipt+page), x.post(formReceipt+page, "sure=yes")
+		if w.Code != 410 || !strings.Contains(w.Body.String(), "This was confirmed by mail") || strings.Contains(w.Body.String(), "12 Good Road") || pressed.Code < 400 {
+			t.Errorf("the form's receipt, %s: %d and %d", page, w.Code, pressed.Code)
+		}
+	}
+	if o, _ := b.book.Order(id); o.State != orders.StateOpen {
+		t.Fatalf("the form's receipt made it %v", o.State)
 	}
 	if html := request(b.shop, "GET", receipt).Body.String(); !strings.Contains(html, "Your order is placed") {
 		t.Error(textOf(html))
@@ -123,7 +134,7 @@ func TestConfirmingByMail(t *testing.T) {
 	}
 	b.now = b.now.Add(time.Hour)
 	b.apply(orders.Tick{})
-	if html := request(b.shop, "GET", ReceiptPath(other, b.Sign(other))).Body.String(); !strings.Contains(html, "This was not confirmed") {
+	if html := request(b.shop, "GET", ReceiptPath(other, b.Sign(other, false))).Body.String(); !strings.Contains(html, "This was not confirmed") {
 		t.Error(textOf(html))
 	}
 	if w := request(b.shop, "GET", link); w.Code != 303 || w.Header().Get("Location") != receipt {

@@ -18,7 +18,15 @@ type foundOrder struct {
 // findOrder finds the order of a receipt's URL, or sends a reply with the reason why not. A wrong
 // reference and a wrong token get the same reply, from this board's memory.
 func (s *Shop) findOrder(w http.ResponseWriter, r *http.Request, token string) (foundOrder, bool) {
-	return s.findSigned(w, r, token, OrderService.Verify)
+	order, ok := s.findSigned(w, r, token, OrderService.Verify)
+	if ok && order.Confirmed && !s.orderService.IsOfMailbox(token) { // anybody could have sent the form
+		s.sendErrorPage(w, r, http.StatusGone, errorMessage{
+			Title: "This was confirmed by mail",
+			Text:  "Its receipt is behind the link in the mail, and nowhere else: anybody can send a form with your address, but only you have your mailbox.",
+		})
+		ok = false
+	}
+	return order, ok
 }
 
 // findSigned is findOrder for a token that verify accepts.
@@ -31,8 +39,8 @@ func (s *Shop) findSigned(w http.ResponseWriter, r *http.Request, token string, 
 	if s.orderService.HasEnded(id, token) {
 		s.sendErrorPage(w, r, http.StatusGone, errorMessage{
 			Title: "This link has ended",
-			Text: "The shop has replaced the links of all receipts, to keep them safe. Your order is not changed by that. " +
-				"If the shop sends mail, the newest one about your order has its new link. Otherwise please ask the seller.",
+			Text: "The shop has replaced all links, to keep them safe. Your order is not changed by that. " +
+				"If the shop sends mail, the newest one about your order has its new link; if you had not confirmed yet, send the form again, and a new link comes. Otherwise please ask the seller.",
 		})
 		return foundOrder{}, false
 	}

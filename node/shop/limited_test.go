@@ -1,10 +1,13 @@
 package shop
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"bramble/node/orders"
 )
 
 // A form beyond its client's limit is refused before the order book is asked, with what was typed and the
@@ -56,6 +59,7 @@ func TestALimitedFormLosesNothing(t *testing.T) {
 type fakeLimits struct {
 	admit      func(isMailed bool) (admitted, withPage bool)
 	held, told int // that are left
+	about      map[string]int
 }
 
 func (f *fakeLimits) AdmitForm(_ *http.Request, isMailed bool) (admitted, withPage bool) {
@@ -66,8 +70,19 @@ func (f *fakeLimits) AdmitForm(_ *http.Request, isMailed bool) (admitted, withPa
 }
 
 func (f *fakeLimits) HoldsUnits(*http.Request) bool { f.held--; return f.held >= 0 }
-func (f *fakeLimits) NoteTold(*http.Request)        { f.told-- }
-func (f *fakeLimits) HasAsked(*http.Request) bool   { return f.told <= 0 }
+func (f *fakeLimits) AdmitAbout(_ *http.Request, subjects ...string) bool {
+	if f.about == nil {
+		return true
+	}
+	admitted := true
+	for _, subject := range subjects {
+		f.about[subject]++
+		admitted = admitted && f.about[subject] <= 6
+	}
+	return admitted
+}
+func (f *fakeLimits) NoteTold(*http.Request)      { f.told-- }
+func (f *fakeLimits) HasAsked(*http.Request) bool { return f.told <= 0 }
 
 // Without confirmation by mail a form can tell whether somebody is known. Whoever has asked so often gets one answer to
 // everything, and an e-mail address and a postal address have one answer before that.
@@ -95,5 +110,46 @@ func TestQuestionsAboutOthersAreCounted(t *testing.T) {
 	limits.told = 1
 	if w := b.post("eve@example.org"); w.Code != http.StatusSeeOther {
 		t.Errorf("later: %d", w.Code)
+	}
+}
+
+// Without confirmation an accepted form tells as much as a refused one. So all forms about one street count: a house number among
+// 150 takes one address more than half a day on the average. A school's pupils live in many streets.
+func TestFormsAboutAStreetAreFew(t *testing.T) {
+	b := newBookShop(t, func(o *orders.Offer) { o.Stock = 1000 })
+	b.shop.limits = &fakeLimits{told: 100, about: map[string]int{}}
+	accepted := 0
+	for n := range 38 {
+		w := b.post(fmt.Sprintf("probe%d@example.org", n), "line1", fmt.Sprint("Long Road ", 60+n))
+		if w.Code == http.StatusSeeOther {
+			accepted++
+		} else if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != aboutRetrySeconds || !strings.Contains(w.Body.String(), "ten minutes") {
+			t.Fatalf("%d %v", w.Code, w.Header())
+		}
+	}
+	if accepted != 6 {
+		t.Errorf("%d houses of one street were tried out", accepted)
+	}
+	b.wantAlike("beyond the limit of a street", "line1", "97 Long Road")
+	for n := range 300 {
+		street := string([]byte{byte('a' + n%26), byte('a' + n/26), 'x'})
+		if w := b.post(fmt.Sprintf("pupil%d@example.org", n), "line1", "7 "+street+" Street"); w.Code != http.StatusSeeOther {
+			t.Fatalf("pupil %d: %d", n, w.Code)
+		}
+	}
+}
+
+// Nobody fills one mailbox by spelling its address in many ways.
+func TestFormsAboutAPersonAreFew(t *testing.T) {
+	b := newConfirmShop(t, nil)
+	b.shop.limits = &fakeLimits{told: 100, held: 100, about: map[string]int{}}
+	for n := range 20 {
+		w := b.post(fmt.Sprintf("vera+%d@example.org", n), "line1", "7 Street")
+		if want := map[bool]int{true: http.StatusSeeOther, false: http.StatusTooManyRequests}[n < 6]; w.Code != want {
+			t.Errorf("form %d: %d", n, w.Code)
+		}
+	}
+	if w := b.post("eve@example.org", "line1", "8 Street"); w.Code != http.StatusSeeOther {
+		t.Errorf("in the same street, with confirmation: %d", w.Code)
 	}
 }

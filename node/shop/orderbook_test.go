@@ -144,15 +144,26 @@ func (b *fakeOrderBook) Draw(product string) (draw.File, bool) {
 	return f, ok
 }
 
-func (b *fakeOrderBook) Sign(id orders.ID) string { return fmt.Sprintf("SIGNED%020X", uint64(id)*7919) }
-func (b *fakeOrderBook) Verify(id orders.ID, sig string) bool {
-	return sig == b.Sign(id)
-}
-func (b *fakeOrderBook) HasEnded(id orders.ID, sig string) bool {
-	return sig == strings.Replace(b.Sign(id), "SIGNED", "ENDED", 1)
+func (b *fakeOrderBook) Sign(id orders.ID, isConfirmed bool) string {
+	return fmt.Sprintf("SIGNED%020X", uint64(id)*7919) + mailboxMark(isConfirmed)
 }
 
-func (b *fakeOrderBook) SignConfirmation(id orders.ID) string { return "C" + b.Sign(id) }
+func mailboxMark(isConfirmed bool) string {
+	if isConfirmed {
+		return "M"
+	}
+	return ""
+}
+
+func (b *fakeOrderBook) Verify(id orders.ID, sig string) bool {
+	return strings.TrimSuffix(sig, "M") == b.Sign(id, false)
+}
+func (b *fakeOrderBook) IsOfMailbox(sig string) bool { return strings.HasSuffix(sig, "M") }
+func (b *fakeOrderBook) HasEnded(id orders.ID, sig string) bool {
+	return sig == strings.Replace(b.Sign(id, false), "SIGNED", "ENDED", 1)
+}
+
+func (b *fakeOrderBook) SignConfirmation(id orders.ID) string { return "C" + b.Sign(id, false) }
 func (b *fakeOrderBook) VerifyConfirmation(id orders.ID, sig string) bool {
 	return sig == b.SignConfirmation(id)
 }

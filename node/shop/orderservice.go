@@ -37,8 +37,8 @@ type OrderService interface {
 	CancelOrder(ctx context.Context, id orders.ID) error
 	// ConfirmOrder confirms an unconfirmed order. Errors: those of PlaceOrder.
 	ConfirmOrder(ctx context.Context, id orders.ID) (orders.Outcome, error)
-	// OrdersOfMailbox returns the newest orders of the person and the sale of an order: those that count, and those that
-	// wait for confirmation. Errors: orders.ErrNoOrder, orders.ErrBoardUnfit.
+	// OrdersOfMailbox returns the newest orders of the mailbox and the sale of an order: those that count, and those that
+	// wait for confirmation, equal ones once. Errors: orders.ErrNoOrder, orders.ErrBoardUnfit.
 	OrdersOfMailbox(id orders.ID) (live, unconfirmed []orders.Order, err error)
 	// SignConfirmation returns the secret half of the address on which an order is confirmed, and
 	// VerifyConfirmation verifies it, as with a receipt. Only the order's mail may have it.
@@ -56,11 +56,12 @@ type OrderService interface {
 	// attempt is for a reference that is in use.
 	Reference(product, token string, attempt int) orders.ID
 	// Sign returns the secret half of a receipt's URL, letters and digits: the same on every
-	// board, and impossible to guess.
-	Sign(id orders.ID) string
-	// Verify reports whether sig is what Sign returns, in constant time.
+	// board, and impossible to guess. That of a confirmed order is another than the form's that made it.
+	Sign(id orders.ID, isConfirmed bool) string
+	// Verify reports whether sig is what Sign returns, in constant time, and IsOfMailbox whether it is that of a confirmed order.
 	Verify(id orders.ID, sig string) bool
-	// HasEnded reports whether sig was what Sign returned until an operator ended all links.
+	IsOfMailbox(sig string) bool
+	// HasEnded reports whether sig was what Sign or SignConfirmation returned until an operator ended all links.
 	HasEnded(id orders.ID, sig string) bool
 }
 

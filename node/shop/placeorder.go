@@ -94,6 +94,12 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product, li
 		return
 	}
 	order.Total, order.Currency = total.Total.Minor, total.Total.Currency
+	if link == nil && !s.admitAbout(r, sale, &order.Person) {
+		w.Header().Set("Retry-After", aboutRetrySeconds)
+		content.showAlert(limitTitle, aboutText)
+		s.showForm(w, r, http.StatusTooManyRequests, p, content)
+		return
+	}
 
 	order.Unheld = isMailed && s.limits != nil && order.Kind == orders.KindOrder && !s.limits.HoldsUnits(r)
 	answer, err := s.submitOrder(r.Context(), &order, f.get("token"))
@@ -103,12 +109,12 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product, li
 	}
 	if err == nil && (answer.Outcome == orders.Placed || answer.Outcome == orders.AlreadyDone && answer.Order == order.ID) {
 		w.Header().Set("Cache-Control", "no-store")
-		http.Redirect(w, r, s.receiptPath(answer.Order), http.StatusSeeOther)
+		http.Redirect(w, r, s.receiptPath(orders.Order{ID: answer.Order}), http.StatusSeeOther)
 		return
 	}
 	if err == nil && answer.Outcome == orders.Differs && answer.Order == order.ID { // this form's own
 		f.values["token"] = newToken()
-		content.alert = &formAlert{Title: "This page has placed an order already", Receipt: s.receiptPath(order.ID),
+		content.alert = &formAlert{Title: "This page has placed an order already", Receipt: s.receiptPath(orders.Order{ID: order.ID}),
 			Lines: []string{"Not all of it matches what you typed now, and nothing new was submitted. To change it, cancel it on its receipt and press the button again."}}
 		s.showForm(w, r, http.StatusConflict, p, content)
 		return

@@ -11,7 +11,10 @@ import (
 	"bramble/node/orders"
 )
 
-func (s *Shop) receiptPath(id orders.ID) string { return ReceiptPath(id, s.orderService.Sign(id)) }
+// receiptPath returns the path of an order's receipt, of which it needs ID and Confirmed.
+func (s *Shop) receiptPath(o orders.Order) string {
+	return ReceiptPath(o.ID, s.orderService.Sign(o.ID, o.Confirmed))
+}
 
 type receiptData struct {
 	Order           orders.Order
@@ -45,7 +48,7 @@ func (s *Shop) newReceiptData(state *pageState, order orders.Order, position int
 		Position:    position,
 		Total:       Money{Minor: order.Total, Currency: order.Currency},
 		Country:     order.Person.Country,
-		Path:        s.receiptPath(order.ID),
+		Path:        s.receiptPath(order),
 		Erased:      order.Person == orders.Person{},
 	}
 	if p := s.cat.findProduct(order.Product); p != nil {
@@ -294,7 +297,7 @@ func (s *Shop) cancelOrder(w http.ResponseWriter, r *http.Request, order foundOr
 	err := s.orderService.CancelOrder(ctx, order.ID)
 	if err == nil || errors.Is(err, orders.ErrNoOrder) {
 		w.Header().Set("Cache-Control", "no-store")
-		http.Redirect(w, r, s.receiptPath(order.ID), http.StatusSeeOther)
+		http.Redirect(w, r, s.receiptPath(order.Order), http.StatusSeeOther)
 		return
 	}
 	state := s.readPageState(s.now())

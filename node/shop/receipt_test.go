@@ -182,7 +182,7 @@ func TestReceiptsAreSecret(t *testing.T) {
 	path := x.mustPlaceOrder(t)
 	id := x.book.submitted[0].ID
 	other := id ^ 1
-	for _, bad := range []string{path + "x", "/r/" + id.String() + "/x", "/r/" + id.String() + "/.json", "/r/XXXX/" + x.book.Sign(id), x.receiptPath(other), path + ".jsonx"} {
+	for _, bad := range []string{path + "x", "/r/" + id.String() + "/x", "/r/" + id.String() + "/.json", "/r/XXXX/" + x.book.Sign(id, false), x.receiptPath(orders.Order{ID: other}), path + ".jsonx"} {
 		if w := request(x.Shop, "GET", bad); w.Code != 404 || strings.Contains(w.Body.String(), "Ada") || w.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %d", bad, w.Code)
 		}
@@ -192,7 +192,7 @@ func TestReceiptsAreSecret(t *testing.T) {
 	}
 	// An ended link says that it has ended, the same whether the order exists or not.
 	var pages []string
-	for _, ended := range []string{strings.Replace(path, "SIGNED", "ENDED", 1), strings.Replace(x.receiptPath(other), "SIGNED", "ENDED", 1)} {
+	for _, ended := range []string{strings.Replace(path, "SIGNED", "ENDED", 1), strings.Replace(x.receiptPath(orders.Order{ID: other}), "SIGNED", "ENDED", 1)} {
 		w := request(x.Shop, "GET", ended)
 		if w.Code != http.StatusGone || strings.Contains(w.Body.String(), "Ada") || strings.Contains(w.Body.String(), id.String()) || !strings.Contains(w.Body.String(), "This link has ended") {
 			t.Errorf("%s: %d", ended, w.Code)
@@ -210,7 +210,7 @@ func TestReceiptsAreSecret(t *testing.T) {
 		t.Errorf("a board that is behind: %d", w.Code)
 	}
 	x.book.fail = nil
-	spelt := "/r/" + strings.ToLower(strings.ReplaceAll(id.String(), "-", "")) + "/" + x.book.Sign(id)
+	spelt := "/r/" + strings.ToLower(strings.ReplaceAll(id.String(), "-", "")) + "/" + x.book.Sign(id, false)
 	if w := request(x.Shop, "GET", spelt); w.Code != 200 {
 		t.Errorf("the reference in small letters: %d", w.Code)
 	}

@@ -102,7 +102,7 @@ func TestAnEarlierOrderIsNotDescribed(t *testing.T) {
 				}
 			}
 			for text := range replies {
-				if mail == strings.Contains(text, "write to") || mail != strings.Contains(text, "your mailbox") || (limit > 1) != strings.Contains(text, `name="more"`) {
+				if !strings.Contains(text, "write to") || mail != strings.Contains(text, "exactly the e-mail address that you typed") || (limit > 1) != strings.Contains(text, `name="more"`) {
 					t.Errorf("limit %d, mail %t: %s", limit, mail, textOf(text))
 				}
 			}

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"hash/maphash"
 	"net/netip"
 	"time"
 )
@@ -21,6 +22,8 @@ const (
 	HeldForms = 20
 	// ToldForms is the number of forms of a client in an hour that may learn that somebody is known to the shop.
 	ToldForms = 20
+	// AboutForms is the number of forms of a client in an hour about one subject: a street, or one person's e-mail address.
+	AboutForms = 6
 	// networkShare is the number of clients at their limit that a network may have.
 	networkShare = 3
 	// pagesPerForm is the number of refusals with a page that holds what was typed, for each form that is
@@ -44,6 +47,7 @@ const (
 	FormMailed                // one that may cause a mail to the address in it
 	FormHeld                  // one for which units are held before it is confirmed
 	FormTold                  // one whose answer told something about somebody else
+	FormAbout                 // one about a subject
 	FormUses                  // their number
 )
 
@@ -64,13 +68,17 @@ func NewFormLimits(rates FormRates) *FormLimits {
 	burst := func(perMinute int) *rateLimiter {
 		return newRateLimiter(perMinute, time.Minute, perMinute*formBurst/60)
 	}
+	mailed := func(perMinute int) *rateLimiter { // as many at once as other forms: a school's pupils press together
+		return newRateLimiter((perMinute+formsPerMail-1)/formsPerMail, time.Minute, perMinute*formBurst/60)
+	}
 	hourly := func(n int) *rateLimiter { return newRateLimiter(n, time.Hour, n) } // all may come at once
 	return &FormLimits{
 		Counted: [FormUses]*ClientLimits{
 			FormSent:   limit(burst(rates.Client), burst(rates.Network)),
-			FormMailed: limit(burst((rates.Client+formsPerMail-1)/formsPerMail), burst((rates.Network+formsPerMail-1)/formsPerMail)),
+			FormMailed: limit(mailed(rates.Client), mailed(rates.Network)),
 			FormHeld:   limit(hourly(HeldForms), hourly(networkShare*HeldForms)),
 			FormTold:   limit(hourly(ToldForms), hourly(networkShare*ToldForms)),
+			FormAbout:  limit(hourly(AboutForms).withCells(subjectCells), hourly(networkShare*AboutForms).withCells(subjectCells)),
 		},
 		Unasked: limit(nil, newRateLimiter(min(rates.Client+rates.Network, 1), time.Minute, UnaskedForms)),
 		Pages:   limit(burst(rates.Client*pagesPerForm), burst(rates.Network*pagesPerForm)),
@@ -88,18 +96,31 @@ func FormNetworks(address netip.Addr) (client, network netip.Prefix) {
 	return netip.PrefixFrom(address, bits[0]).Masked(), netip.PrefixFrom(address, bits[1]).Masked()
 }
 
-// AllowForm is AllowRequest for the networks of forms.
-func (l *ClientLimits) AllowForm(address netip.Addr) bool {
-	return l.AllowRequest(l.formKey(address))
+// AllowForm is AllowRequest for the networks of forms, for each subject of a form if there are any.
+func (l *ClientLimits) AllowForm(address netip.Addr, subjects ...string) bool {
+	if len(subjects) == 0 {
+		return l.AllowRequest(l.formKey(address, ""))
+	}
+	allowed := true
+	for _, subject := range subjects {
+		allowed = l.AllowRequest(l.formKey(address, subject)) && allowed
+	}
+	return allowed
 }
 
 // HasSpent reports whether AllowForm would refuse a form, and counts none.
 func (l *ClientLimits) HasSpent(address netip.Addr) bool {
-	key, now := l.formKey(address), l.nowUnits()
+	key, now := l.formKey(address, ""), l.nowUnits()
 	return l.clientRequests.isSpent(key.address, now) || l.networkRequests.isSpent(key.network, now)
 }
 
-func (l *ClientLimits) formKey(address netip.Addr) ClientKey {
+func (l *ClientLimits) formKey(address netip.Addr, subject string) ClientKey {
 	client, network := FormNetworks(address)
-	return ClientKey{address: l.hashOf(client.Addr()), network: l.hashOf(network.Addr())}
+	hash := func(a netip.Addr) uint32 {
+		return uint32(maphash.Comparable(l.seed, struct {
+			netip.Addr
+			subject string
+		}{a, subject}))
+	}
+	return ClientKey{address: hash(client.Addr()), network: hash(network.Addr())}
 }

@@ -101,3 +101,59 @@ func TestNetworksOfForms(t *testing.T) {
 		}
 	}
 }
+
+// With confirmation by mail a hundred forms are accepted at once, and then one a second: 1,000 pupils have sent theirs after 16 minutes, or
+// after less than four at five times the rate, as node/shop/README.md says.
+func TestASchoolWaitsForMails(t *testing.T) {
+	for rate, most := range map[int]time.Duration{300: 16 * time.Minute, 1500: 4 * time.Minute} {
+		f := newFormBoards(1, FormRates{Client: rate, Network: 2 * rate})
+		left, began := 1000, f.now
+		for left > 0 {
+			for range left {
+				if f.boards[0].Counted[FormMailed].AllowForm(netip.MustParseAddr("192.0.2.1")) {
+					left--
+				}
+			}
+			f.now = f.now.Add(FormRetry)
+		}
+		if took := f.now.Sub(began); took > most {
+			t.Errorf("rate %d: 1,000 forms take %v", rate, took)
+		}
+	}
+}
+
+// Forms count for each street and person: six an hour from an address and 18 from a network, and a school's pupils have many.
+func TestFormsAboutASubject(t *testing.T) {
+	f := newFormBoards(1, FormRates{Client: 300, Network: 600})
+	about := f.boards[0].Counted[FormAbout]
+	got := 0
+	for hour := range 24 {
+		for range 100 {
+			if about.AllowForm(netip.MustParseAddr("192.0.2.1"), "street") {
+				got++
+			}
+		}
+		f.now = f.now.Add(time.Hour)
+		if hour == 0 && got != AboutForms {
+			t.Errorf("%d forms at once", got)
+		}
+	}
+	if got != 24*AboutForms { // 144 of 150 houses in 24 hours
+		t.Errorf("%d forms in a day", got)
+	}
+	for i := range 1000 {
+		if !about.AllowForm(netip.MustParseAddr("192.0.2.2"), fmt.Sprint("street ", i), fmt.Sprint("email ", i)) {
+			t.Errorf("pupil %d is refused", i)
+		}
+	}
+	f.now = f.now.Add(time.Hour)
+	got = 0
+	for i := range 200 {
+		if about.AllowForm(netip.MustParseAddr(fmt.Sprint("192.0.2.", i)), "one street", fmt.Sprint("email ", i)) {
+			got++
+		}
+	}
+	if got != networkShare*AboutForms {
+		t.Errorf("%d forms from a network", got)
+	}
+}

@@ -12,6 +12,8 @@ const (
 	// each rate limiter. Only a client that shares both of its cells with busy ones is held
 	// to a limit that it has not reached.
 	rateCells = 4096
+	// subjectCells is that for what forms are about, 512 KB: each client has many such.
+	subjectCells = 1 << 16
 	// rateUnits is the number of units of a cell's time in a millisecond: fine enough for
 	// 64,000 per second, and 32 bits of them last 18 hours. A cell that has rested for just
 	// as long lets a shorter burst through once.
@@ -28,7 +30,7 @@ const (
 // for many clients.
 type rateLimiter struct {
 	cost, burst uint32 // of one event, in units
-	cells       [2][rateCells]atomic.Uint32
+	cells       [2][]atomic.Uint32
 }
 
 // newRateLimiter makes a limiter of n events in a time of at most 18 hours, of which burst may come at once; for n of 0
@@ -38,7 +40,13 @@ func newRateLimiter(n int, in time.Duration, burst int) *rateLimiter {
 		return nil
 	}
 	cost := max(uint32(in*rateUnits/time.Millisecond)/uint32(n), 1)
-	return &rateLimiter{cost: cost, burst: uint32(max(burst, 1)) * cost}
+	return (&rateLimiter{cost: cost, burst: uint32(max(burst, 1)) * cost}).withCells(rateCells)
+}
+
+// withCells gives the limiter a number of cells, a power of two up to 65,536.
+func (l *rateLimiter) withCells(n int) *rateLimiter {
+	l.cells = [2][]atomic.Uint32{make([]atomic.Uint32, n), make([]atomic.Uint32, n)}
+	return l
 }
 
 // allow counts an event of the client with a hash, and reports whether it is within the
@@ -47,15 +55,17 @@ func (l *rateLimiter) allow(hash, now uint32) bool {
 	if l == nil {
 		return true
 	}
-	first := l.advanceCell(&l.cells[0][hash%rateCells], now)
-	second := l.advanceCell(&l.cells[1][hash>>16%rateCells], now)
+	n := uint32(len(l.cells[0]))
+	first := l.advanceCell(&l.cells[0][hash%n], now)
+	second := l.advanceCell(&l.cells[1][hash>>16%n], now)
 	return first || second
 }
 
 // isSpent reports whether allow would refuse an event.
 func (l *rateLimiter) isSpent(hash, now uint32) bool {
-	_, first := l.nextDue(l.cells[0][hash%rateCells].Load(), now)
-	_, second := l.nextDue(l.cells[1][hash>>16%rateCells].Load(), now)
+	n := uint32(len(l.cells[0]))
+	_, first := l.nextDue(l.cells[0][hash%n].Load(), now)
+	_, second := l.nextDue(l.cells[1][hash>>16%n].Load(), now)
 	return !first && !second
 }
 
