@@ -285,7 +285,7 @@ func TestBuyersConfirmByMail(t *testing.T) {
 				return find(text), text
 			})
 		}
-		var confirm string
+		var confirm, moved string
 		mailed("link", func(text string) bool {
 			if m := link.FindStringSubmatch(text); m != nil {
 				confirm = m[1]
@@ -300,12 +300,16 @@ func TestBuyersConfirmByMail(t *testing.T) {
 		})
 		eventually(t, "the confirmation", func() (bool, string) {
 			how, seen := newBuyer(name).submitTo(board.http, confirm, url.Values{"sure": {"yes"}})
-			return how == placed && seen.header.Get("Location") == path, seen.body
+			moved = seen.header.Get("Location")
+			return how == placed && reference(moved) == reference(path) && moved != path, seen.body
 		})
-		if receipt, err := board.receipt(path); err != nil || receipt.State != "open" {
+		if page := board.get(path); page.status != http.StatusGone || strings.Contains(page.body, name) {
+			t.Errorf("%s: the form's receipt after the confirmation: %d %s", name, page.status, page.body)
+		}
+		if receipt, err := board.receipt(moved); err != nil || receipt.State != "open" {
 			t.Errorf("%s: %+v, %v", name, receipt, err)
 		}
-		mailed("receipt", func(text string) bool { return strings.Contains(text, "https://shop.example"+path+"\r\n") })
+		mailed("receipt", func(text string) bool { return strings.Contains(text, "https://shop.example"+moved+"\r\n") })
 	}
 	if sale := r.boards[0].sale(); sale.Sold != 5 || sale.Held != 0 {
 		t.Errorf("%d sold, %d held", sale.Sold, sale.Held)
