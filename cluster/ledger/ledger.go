@@ -247,7 +247,7 @@ func (l *Ledger) startRaft() error {
 func (l *Ledger) stopRaft() {
 	l.mu.Lock()
 	r, s, votes := l.raft, l.streams, l.votes
-	l.raft, l.streams = nil, nil
+	l.raft, l.streams, l.votes = nil, nil, nil
 	l.mu.Unlock()
 	if r == nil {
 		return
