@@ -100,7 +100,8 @@ func TestMaxConcurrentHoldsForTheRack(t *testing.T) {
 	for _, size := range []int{3, 10} {
 		t.Run(fmt.Sprintf("%d boards", size), func(t *testing.T) {
 			const bound = 8
-			pages := 12 * size // few enough that no board uses all permits of its cache, whose wait is not patience
+			// So few pages that no board needs all of its cache's fetch permits: it waits only 5 s for one.
+			pages := 12 * size
 			var now, most, mostConns atomic.Int64
 			raise := func(most *atomic.Int64, n int64) {
 				for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// firstLifetime is how long the first reply for each path stays fresh. Requesting one path twice
-// from every board takes less.
+// firstLifetime is how long the first reply for each path stays fresh: long enough to request a path
+// twice from every board.
 const firstLifetime = 4 * time.Second
 
 // numberedOrigin is an origin that numbers its replies to each path. The first is fresh for

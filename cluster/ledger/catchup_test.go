@@ -62,7 +62,7 @@ func TestLogKeepsAnInterval(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
 	r := newRack(t, 1)
-	r.terse = true // else the snapshots take 50 MB, which a busy machine does not read in the time of until
+	r.terse = true // otherwise the snapshots grow to 50 MB, too much for a busy machine to read before until gives up
 	r.start("b1")
 	r.voters(1)
 	b := r.board("b1")

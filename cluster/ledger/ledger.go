@@ -249,7 +249,7 @@ func (l *Ledger) startRaft(ctx context.Context) error {
 func (l *Ledger) stopRaft() {
 	l.mu.Lock()
 	r, s, votes := l.raft, l.streams, l.votes
-	l.raft, l.streams = nil, nil
+	l.raft, l.streams, l.votes = nil, nil, nil
 	l.mu.Unlock()
 	if r == nil {
 		return

@@ -1,7 +1,6 @@
 package ledger_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -106,10 +105,7 @@ func TestTwoBoardsWhoseLogsLostTheirEnds(t *testing.T) {
 	r.start(r.names...)
 	r.awaitElections()
 	r.expectNoLeader("one of three boards has the orders")
-	r.command("plan the recovery of b3", func(ctx context.Context) error {
-		_, err := r.board("b3").PlanRecovery(ctx, "b3")
-		return err
-	})
+	r.planRecovery("b3")
 }
 
 func TestARackOfOneWhoseLogLostItsEnd(t *testing.T) {

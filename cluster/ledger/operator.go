@@ -237,10 +237,10 @@ func (l *Ledger) handleRecover(ctx context.Context, request recoverRequest) (rec
 
 func (l *Ledger) planOwnRecovery(ctx context.Context, isChosen bool) (RecoveryPlan, error) {
 	r := l.runningRaft()
+	if r == nil && l.ledger() != 0 { // Run has not started raft yet
+		return RecoveryPlan{}, refusedf("%s is opening its ledger: try again in a minute", l.cfg.Name)
+	}
 	if r == nil {
-		if l.ledger() != 0 { // Run has yet to start raft
-			return RecoveryPlan{}, refusedf("%s is opening its ledger: try again in a minute", l.cfg.Name)
-		}
 		return RecoveryPlan{}, refusedf("%s has no ledger to recover", l.cfg.Name)
 	}
 	l.mu.Lock()

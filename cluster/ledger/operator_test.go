@@ -303,11 +303,7 @@ func TestAReturningBoardHasMore(t *testing.T) {
 	r.start("b3", "b2")
 	r.until("b3 has no leader", func() bool { s := r.board("b3").Status(); return s.Founded && s.Leader == "" && s.LastEntry > 0 })
 	before := r.board("b3").Status().Ledger
-	var plan ledger.RecoveryPlan
-	r.command("plan the recovery", func(ctx context.Context) (err error) {
-		plan, err = r.board("b3").PlanRecovery(ctx, "b3")
-		return err
-	})
+	plan := r.planRecovery("b3")
 	if plan.ProvenAt.Year() < 2020 || plan.Holds != "a diary" || plan.Waiting == 0 {
 		t.Fatalf("plan: %+v", plan)
 	}

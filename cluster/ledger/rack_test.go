@@ -134,12 +134,11 @@ func (r *rack) awaitRecovered(name string, p ledger.RecoveryPlan) (recovered str
 // meanwhile.
 func (r *rack) chooseRecovered(name string, p ledger.RecoveryPlan) {
 	r.t.Helper()
-	recovered := r.awaitRecovered(name, p)
-	r.choose(name, recovered)
+	r.choose(name, r.awaitRecovered(name, p))
 }
 
-// command gives an operator's command until no board refuses it: a board that has just started opens its ledger first,
-// and what a board knows of the others is as old as their last hellos.
+// command repeats an operator's command until it is not refused. A board may refuse it at first: it may still be opening
+// its ledger, and it knows the other boards only from their last hellos.
 func (r *rack) command(what string, give func(context.Context) error) {
 	r.t.Helper()
 	r.until(what, func() bool {
@@ -151,13 +150,27 @@ func (r *rack) command(what string, give func(context.Context) error) {
 	})
 }
 
-// recover recovers the ledger on a board, by the word of an operator at another board or at that one.
-func (r *rack) recover(at, board string) (p ledger.RecoveryPlan) {
+// recover recovers the ledger on a board; the operator is at the same board or at another one.
+func (r *rack) recover(at, board string) ledger.RecoveryPlan {
 	r.t.Helper()
-	r.command("recover "+board, func(ctx context.Context) (err error) {
-		p, err = r.board(at).Recover(ctx, board)
+	return r.awaitPlan("recover "+board, func(ctx context.Context) (ledger.RecoveryPlan, error) { return r.board(at).Recover(ctx, board) })
+}
+
+func (r *rack) planRecovery(board string) ledger.RecoveryPlan {
+	r.t.Helper()
+	return r.awaitPlan("plan to recover "+board, func(ctx context.Context) (ledger.RecoveryPlan, error) {
+		return r.board(board).PlanRecovery(ctx, board)
+	})
+}
+
+// awaitPlan gives a command, as command does, and returns the plan that comes with it.
+func (r *rack) awaitPlan(what string, give func(context.Context) (ledger.RecoveryPlan, error)) (p ledger.RecoveryPlan) {
+	r.t.Helper()
+	r.command(what, func(ctx context.Context) (err error) {
+		p, err = give(ctx)
 		return err
 	})
+	r.t.Logf("%s: %+v", what, p)
 	return p
 }
 

@@ -95,7 +95,8 @@ func TestACopyThatForgotItsVote(t *testing.T) {
 	r.kill(b)
 	image := filepath.Join(t.TempDir(), "image")
 	copyDirectory(t, image, r.directory(b))
-	r.kill(old) // before b starts again: whoever has heard of that start refuses the copy, which lacks it
+	// A board that has heard of b's next start refuses the copy, which does not know of it. So old must be off by then.
+	r.kill(old)
 	r.start(b)
 	want = append(want, r.submitOrders(a, 5)...)
 	r.awaitSameNotes()

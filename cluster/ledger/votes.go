@@ -124,8 +124,9 @@ func (v *voteTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
 	})
 }
 
-// heartbeatGate lets heartbeats pass until it is closed. Raft 1.8 handles a heartbeat in a goroutine of the transport,
-// for which Shutdown does not wait, and it panics if it cannot store the heartbeat's term: files close after the gate.
+// heartbeatGate lets heartbeats pass until it is closed. Raft 1.8 handles a heartbeat in a goroutine of the transport.
+// Shutdown does not wait for that goroutine, and raft panics if it cannot store the heartbeat's term. So the gate must
+// be closed before the files are.
 type heartbeatGate struct {
 	mu       sync.RWMutex
 	isClosed bool
@@ -141,7 +142,7 @@ func (g *heartbeatGate) pass(request raft.RPC, handle func(raft.RPC)) {
 	handle(request)
 }
 
-// close waits for the heartbeats that are being handled.
+// close waits until no heartbeat is being handled; later ones are refused.
 func (g *heartbeatGate) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

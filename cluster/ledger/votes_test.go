@@ -102,7 +102,7 @@ func TestTheFirstElectionHasARandomTerm(t *testing.T) {
 	}
 }
 
-// The files close after the gate: no heartbeat is handled then, and none comes later.
+// Once the gate is closed, no heartbeat is being handled, and raft gets no more of them: the files may close.
 func TestHeartbeatsEndBeforeTheFilesClose(t *testing.T) {
 	var gate heartbeatGate
 	arrived, release, closed := make(chan struct{}), make(chan struct{}), make(chan struct{})

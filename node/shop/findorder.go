@@ -44,15 +44,7 @@ func (s *Shop) findSigned(w http.ResponseWriter, r *http.Request, token string, 
 		})
 		return foundOrder{}, false
 	}
-	var order orders.Order
-	var position int
-	if verify(s.orderService, id, token) {
-		ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
-		defer cancel()
-		order, position, err = s.orderService.Order(ctx, id)
-	} else {
-		err = judgeUnverified(s.orderService.Pause())
-	}
+	order, position, err := s.readOrder(r.Context(), id, verify(s.orderService, id, token))
 	switch {
 	case err == nil, errors.Is(err, orders.ErrStale):
 		return foundOrder{Order: order, position: position, stale: err != nil}, true
@@ -72,16 +64,22 @@ func (s *Shop) findSigned(w http.ResponseWriter, r *http.Request, token string, 
 	return foundOrder{}, false
 }
 
-// judgeUnverified returns the error for a URL whose token a board does not know: a board that lacks a part of the ledger
-// may lack the key of the token, so it cannot say that there is no such receipt.
-func judgeUnverified(pause orders.Pause) error {
-	switch pause {
-	case orders.NotPaused:
-		return orders.ErrNoOrder
-	case orders.PausedBoard:
-		return orders.ErrBoardUnfit
+// readOrder returns an order and its position in the queue, if the token of its URL is verified. A board that lacks part
+// of the ledger may also lack the token's key, so it cannot say that there is no such receipt. Errors: those of
+// OrderService.Order.
+func (s *Shop) readOrder(ctx context.Context, id orders.ID, isVerified bool) (orders.Order, int, error) {
+	if isVerified {
+		ctx, cancel := context.WithTimeout(ctx, readTimeout)
+		defer cancel()
+		return s.orderService.Order(ctx, id)
 	}
-	return orders.ErrUncertain
+	switch s.orderService.Pause() {
+	case orders.NotPaused:
+		return orders.Order{}, 0, orders.ErrNoOrder
+	case orders.PausedBoard:
+		return orders.Order{}, 0, orders.ErrBoardUnfit
+	}
+	return orders.Order{}, 0, orders.ErrUncertain
 }
 
 // replyNoReceipt answers 404 to a receipt's URL that is not one.

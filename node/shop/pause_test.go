@@ -203,7 +203,7 @@ func TestABoardWithoutABookShowsNoReceipts(t *testing.T) {
 	}
 }
 
-// A board that lacks a part of the ledger may lack the key of a link: it does not call the address wrong.
+// A board that lacks part of the ledger may also lack the key of a link, so it does not call the address wrong.
 func TestAnUnknownTokenDuringAPause(t *testing.T) {
 	x := openSale(t, nil)
 	path := x.mustPlaceOrder(t) + "X"
