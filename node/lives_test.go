@@ -125,6 +125,9 @@ func TestALoneBoardWithAnEmptiedDirectorySellsNothing(t *testing.T) {
 	b.waitOrders()
 	b.mustOrder("ada", "berry")
 	b.kill()
+	if err := os.Remove(node.ConsoleSocket(b.orders())); err != nil { // CopyFS copies no sockets
+		t.Fatal(err)
+	}
 	card := t.TempDir()
 	if err := os.CopyFS(card, os.DirFS(b.orders())); err != nil {
 		t.Fatal(err)

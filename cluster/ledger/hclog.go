@@ -11,8 +11,9 @@ import (
 )
 
 // hclogAdapter is an hclog.Logger that writes raft's messages to slog, two levels
-// lower than raft rates them: the ledger itself logs everything important about them. After ctx, the ledger's, has
-// ended they are debug: raft calls each closed connection an error.
+// lower than raft rates them: the ledger itself logs everything important about them.
+// After ctx, the ledger's, has ended they are debug, because raft calls each closed
+// connection an error. Who reads files without a ledger leaves ctx nil.
 type hclogAdapter struct {
 	ctx  context.Context
 	log  *slog.Logger
@@ -22,7 +23,7 @@ type hclogAdapter struct {
 
 func (h hclogAdapter) Log(level hclog.Level, msg string, args ...any) {
 	to := slog.LevelDebug
-	if level >= hclog.Error && h.ctx.Err() == nil {
+	if level >= hclog.Error && (h.ctx == nil || h.ctx.Err() == nil) {
 		to = slog.LevelInfo
 	}
 	if level <= hclog.Debug || !h.log.Enabled(context.Background(), to) {

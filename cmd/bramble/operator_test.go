@@ -359,7 +359,7 @@ func TestFilesThatChangeLater(t *testing.T) {
 		t.Errorf("the order from before was posted: %s", posts[early])
 	}
 	code, csv, _ := bramble(t, nil, "orders", "export", "--bom", "--console", o.Console)
-	if code != 0 || !strings.HasPrefix(csv, "\ufeffreference,number,") || !strings.Contains(csv, ",15.60,GBP,returned,") || !strings.Contains(csv, ",13.00,2.60,20\r\n") {
+	if code != 0 || !strings.HasPrefix(csv, "\ufeffreference,number,") || !strings.Contains(csv, ",15.60,GBP,returned,") || !strings.Contains(csv, ",13.00,2.60,20,\r\n") {
 		t.Errorf("exit %d\n%s", code, csv)
 	}
 }
