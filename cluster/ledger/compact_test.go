@@ -77,3 +77,30 @@ func TestCompactWhileCommandsArrive(t *testing.T) {
 		t.Error("it does not report it")
 	}
 }
+
+// A board that got everything in a snapshot has an empty log, whose file can begin before the snapshot. Nobody submits
+// anything more, and it has compacted all the same, also after a start.
+func TestABoardWithASnapshotAloneHasCompacted(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 3)
+	r.start("b1", "b2", "b3")
+	r.voters(3)
+	r.submitOrders("b1", 3)
+	r.kill("b3")
+	through := r.submit(r.board("b1"), "while b3 is off")
+	r.until("the others have it", func() bool {
+		return r.board("b1").Status().Applied >= through && r.board("b2").Status().Applied >= through
+	})
+	r.compact(r.board("b1"))
+	r.compact(r.board("b2"))
+	for _, start := range []string{"the first start", "the next one"} {
+		r.start("b3")
+		b := r.board("b3")
+		r.until("b3 has caught up: "+start, func() bool { return b.Status().Applied >= through })
+		r.until("b3 has compacted: "+start, func() bool { return b.CompactThrough(context.Background(), through) == nil })
+		if s := b.Status(); s.Compacted < through || s.Compacted > s.Applied {
+			t.Errorf("%s: compacted up to %d, want %d to %d", start, s.Compacted, through, s.Applied)
+		}
+		r.kill("b3")
+	}
+}

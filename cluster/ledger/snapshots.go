@@ -196,11 +196,18 @@ func (l *Ledger) CompactThrough(ctx context.Context, through uint64) error {
 }
 
 // oldestOnDisk returns the index of the first entry that a file of the log may have, also one that is deleted;
-// 0 if the files cannot be listed. Each file's name begins with its own.
+// 0 if the files cannot be listed. Each file's name begins with its own, but the one file of an empty log can have any name.
 func (s *logStore) oldestOnDisk() uint64 {
+	last, unread := s.LastIndex()
 	names, err := filepath.Glob(filepath.Join(s.dir, "*.wal"))
 	if err != nil || len(names) == 0 {
 		return 0
+	}
+	if unread == nil && last == 0 && len(names) == 1 { // its next entry follows the snapshot
+		newest, err := s.newestSnapshot()
+		if err == nil {
+			return newest.Index + 1
+		}
 	}
 	number, _, _ := strings.Cut(filepath.Base(slices.Min(names)), "-") // they have leading zeros
 	first, _ := strconv.ParseUint(number, 10, 64)
