@@ -123,6 +123,7 @@ func withManyKinds(t *testing.T) string {
 // TestBackupIsRestoredElsewhere makes a backup of a busy rack and restores it into racks with
 // other names, other keys and other numbers of boards: everything stays valid.
 func TestBackupIsRestoredElsewhere(t *testing.T) {
+	runBeside(t)
 	if testing.Short() {
 		t.Skip("three racks of processes take seconds to start")
 	}

@@ -17,6 +17,7 @@ import (
 // TestReadyMeansCaughtUp restarts a board behind a rack that took orders meanwhile. From the
 // first moment at which it is ready, it has the newest order and counts all of them.
 func TestReadyMeansCaughtUp(t *testing.T) {
+	runBeside(t)
 	const many = 6000
 	r := startRack(t, 3, withShop(t, many+1, ""))
 	for _, board := range r.boards {

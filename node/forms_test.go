@@ -15,6 +15,7 @@ import (
 // TestAScriptOnAllBoardsGetsOneLimit: one address sends forms for 500 units to all five boards, as fast as they
 // answer. The rack counts them together.
 func TestAScriptOnAllBoardsGetsOneLimit(t *testing.T) {
+	runBeside(t)
 	const units, burst, perSecond, unasked = 500, 100, 5, 4
 	r := newRack(t, 5, withShop(t, units, ""))
 	r.http = "" // the default limits

@@ -68,6 +68,17 @@ func runBoard(path string) int {
 	return 0
 }
 
+// racksAtOnce bounds the tests that run side by side: most of them wait, but a rack that
+// starts needs a processor.
+var racksAtOnce = make(chan struct{}, 2)
+
+// runBeside lets a test run beside one other. Tests that measure run alone.
+func runBeside(t *testing.T) {
+	t.Parallel()
+	racksAtOnce <- struct{}{}
+	t.Cleanup(func() { <-racksAtOnce })
+}
+
 // noFormLimits: all buyers of most tests have one address.
 const noFormLimits = "client_form_rate = 0\nnetwork_form_rate = 0"
 

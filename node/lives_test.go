@@ -55,6 +55,7 @@ func (p *process) allowFounding() {
 // TestTwoOfThreeCardsAreLost: the two new cards start first, and found nothing. With the
 // survivor an operator recovers the ledger: the receipt of before is valid on all boards.
 func TestTwoOfThreeCardsAreLost(t *testing.T) {
+	runBeside(t)
 	r := startRack(t, 3, withShop(t, 10, ""))
 	for _, b := range r.boards {
 		b.waitOrders()
@@ -120,6 +121,7 @@ func TestTwoOfThreeCardsAreLost(t *testing.T) {
 // TestALoneBoardWithAnEmptiedDirectorySellsNothing: the directory of its orders was
 // emptied; the board says so and sells nothing until an operator allows a new ledger.
 func TestALoneBoardWithAnEmptiedDirectorySellsNothing(t *testing.T) {
+	runBeside(t)
 	r := startRack(t, 1, withShop(t, 10, ""))
 	b := r.boards[0]
 	b.waitOrders()
@@ -174,6 +176,7 @@ func countOrders(t *testing.T, folder string) int {
 // TestAllBoardsGetNewNames at once: no leader could announce them. The orders stay, and every
 // board votes under its new name.
 func TestAllBoardsGetNewNames(t *testing.T) {
+	runBeside(t)
 	r := startRack(t, 3, withShop(t, 10, ""))
 	for _, b := range r.boards {
 		b.waitOrders()

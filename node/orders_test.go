@@ -110,6 +110,7 @@ func compareOrders(t *testing.T, from *process, got *receipts, stock int) {
 
 // TestLastUnitIsSoldOnce: more buyers than units submit forms to all boards at once.
 func TestLastUnitIsSoldOnce(t *testing.T) {
+	runBeside(t)
 	const stock, buyers = 40, 120
 	r := startRack(t, 5, withShop(t, stock, ""))
 	for _, b := range r.boards {
@@ -174,6 +175,7 @@ func TestLastUnitIsSoldOnce(t *testing.T) {
 // TestOrdersSurviveDeadBoards: two of five boards are killed one after the
 // other, the leader among them, and one is paused.
 func TestOrdersSurviveDeadBoards(t *testing.T) {
+	runBeside(t)
 	const stock, buyers = 150, 200
 	r := startRack(t, 5, withShop(t, stock, ""))
 	for _, b := range r.boards {
@@ -221,6 +223,7 @@ func (r *rack) leader() (found *process) {
 // TestOrdersSurviveAPowerCut: every acknowledged order is there after the boards
 // have restarted; a card that was pulled out can be read.
 func TestOrdersSurviveAPowerCut(t *testing.T) {
+	runBeside(t)
 	const stock, buyers = 10_000, 60
 	r := startRack(t, 3, withShop(t, stock, ""))
 	for _, b := range r.boards {
@@ -274,6 +277,7 @@ func TestOrdersSurviveAPowerCut(t *testing.T) {
 // TestBoardWithAWipedCardRejoins: a board with a new card joins the existing ledger, as
 // another server, and copies everything from the others.
 func TestBoardWithAWipedCardRejoins(t *testing.T) {
+	runBeside(t)
 	r := startRack(t, 3, withShop(t, 100, ""))
 	for _, b := range r.boards {
 		b.waitOrders()

@@ -76,6 +76,7 @@ func TestErrorPagesOfAFailingOrigin(t *testing.T) {
 
 // A reply that two parsers could read differently reaches no client.
 func TestMalformedRepliesAreRejected(t *testing.T) {
+	runBeside(t)
 	const ok, kept = "HTTP/1.1 200 OK\r\n", "Cache-Control: max-age=60\r\n"
 	cases := []struct{ name, reply string }{
 		{"two equal lengths", ok + kept + "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"},
@@ -132,6 +133,7 @@ func TestMalformedRepliesAreRejected(t *testing.T) {
 
 // A reply that breaks off must not look complete to a client, and must not be stored.
 func TestTruncatedReplyIsNotStored(t *testing.T) {
+	runBeside(t)
 	url := badOrigin(t, "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 100\r\n\r\nonly this")
 	r := startRack(t, 2, fmt.Sprintf("[origin]\nurl = %q\n", url))
 	for range 2 {
@@ -150,6 +152,7 @@ func TestTruncatedReplyIsNotStored(t *testing.T) {
 }
 
 func TestStoredPageIsServedWithoutItsOrigin(t *testing.T) {
+	runBeside(t)
 	origin := newOrigin(t, 0)
 	short := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=1")

@@ -97,6 +97,7 @@ func countClientEnds(t *testing.T, port int) (n int64) {
 // An origin with max_concurrent = 8 never sees nine requests or connections at once,
 // whichever boards a crowd uses, even with more boards than permits.
 func TestMaxConcurrentHoldsForTheRack(t *testing.T) {
+	runBeside(t)
 	for _, size := range []int{3, 10} {
 		t.Run(fmt.Sprintf("%d boards", size), func(t *testing.T) {
 			const bound = 8
@@ -170,6 +171,7 @@ func TestMaxConcurrentHoldsForTheRack(t *testing.T) {
 }
 
 func TestSitesAreSelectedByHost(t *testing.T) {
+	runBeside(t)
 	serve := func(name string) *httptest.Server {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "max-age=60")
@@ -214,6 +216,7 @@ url = %q
 
 // No client waits for a dead origin, and the rack notices when it is back.
 func TestHangingOriginIsWaitedForOnce(t *testing.T) {
+	runBeside(t)
 	var hangs atomic.Bool
 	var version atomic.Int64
 	release := make(chan struct{})
@@ -274,6 +277,7 @@ func TestHangingOriginIsWaitedForOnce(t *testing.T) {
 
 // No field of one client's request changes the replies to others.
 func TestRequestFieldsDoNotPoisonTheCache(t *testing.T) {
+	runBeside(t)
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60")
 		body, _ := io.ReadAll(r.Body)
@@ -317,6 +321,7 @@ func TestRequestFieldsDoNotPoisonTheCache(t *testing.T) {
 }
 
 func TestInvalidRequestsAreRejected(t *testing.T) {
+	runBeside(t)
 	origin := newOrigin(t, 0)
 	r := startRack(t, 1, originConfig(origin, ""))
 	many := strings.Repeat("X: y\r\n", 200)
@@ -339,6 +344,7 @@ func TestInvalidRequestsAreRejected(t *testing.T) {
 }
 
 func TestRackInFrontOfARack(t *testing.T) {
+	runBeside(t)
 	origin := newOrigin(t, 0)
 	inner := startRack(t, 1, originConfig(origin, ""))
 	outer := startRack(t, 1, fmt.Sprintf("[origin]\nurl = %q\n", inner.boards[0].http))
@@ -365,6 +371,7 @@ func TestRackInFrontOfARack(t *testing.T) {
 
 // A soft purge makes boards revalidate pages; while the origin is down they stay.
 func TestSoftPurge(t *testing.T) {
+	runBeside(t)
 	origin := newOrigin(t, 0)
 	r := startRack(t, 3, originConfig(origin, ""))
 	for range 2 {

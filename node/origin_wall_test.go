@@ -82,6 +82,7 @@ func TestNoFieldGetsAroundTheWall(t *testing.T) {
 
 // A client that names no program stays without one on the way through the page's owner.
 func TestNoBoardAddsAUserAgent(t *testing.T) {
+	runBeside(t)
 	url, seen := recordingOrigin(t)
 	r := startRack(t, 3, fmt.Sprintf("[origin]\nurl = %q\n", url))
 	for i := range 12 {
@@ -97,6 +98,7 @@ func TestNoBoardAddsAUserAgent(t *testing.T) {
 
 // A site whose origin hangs does not keep the rack from fetching another's pages.
 func TestHangingSiteLeavesOthersTheirPages(t *testing.T) {
+	runBeside(t)
 	const crowd = 150 // more than a board fetches at once
 	hang := make(chan struct{})
 	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -64,6 +64,7 @@ func awaitPages(t *testing.T, b *process, paused bool, tags map[string]string) (
 // seconds on every path, offer no form, and answer one at once; receipts stay; and everything
 // comes back with the majority.
 func TestPagesFollowTheMajority(t *testing.T) {
+	runBeside(t)
 	r := startRack(t, 3, withShop(t, 10, ""))
 	for _, b := range r.boards {
 		b.waitOrders()
@@ -127,6 +128,7 @@ func TestPagesFollowTheMajority(t *testing.T) {
 // clients and to nobody else's, though it owns its share of the ring; it calls no receipt
 // wrong.
 func TestABoardWithoutABookSpoilsNoPage(t *testing.T) {
+	runBeside(t)
 	r := startRack(t, 3, withShop(t, 5, ""))
 	broken := r.boards[0]
 	broken.kill()

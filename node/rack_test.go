@@ -82,6 +82,7 @@ func crowd(t *testing.T, boards []*process, n int, path string) []page {
 }
 
 func TestMissCostsTheOriginOneRequest(t *testing.T) {
+	runBeside(t)
 	origin := newOrigin(t, 300*time.Millisecond)
 	r := startRack(t, 5, patientPeers()+originConfig(origin, ""))
 	for round := range 3 {
@@ -118,6 +119,7 @@ func TestEveryBoardServesTheBuiltInShop(t *testing.T) {
 }
 
 func TestPurgeAppliesToAllBoards(t *testing.T) {
+	runBeside(t)
 	origin := newOrigin(t, 0)
 	r := startRack(t, 3, originConfig(origin, ""))
 	for i, body := range []string{`{"url":"/p"}`, `{"tag":"all-pages"}`, `{"all":true}`} {
@@ -176,6 +178,7 @@ func load(boards []*process, paths int) (stop func() (asked int64, wrong []strin
 }
 
 func TestKilledBoardCausesNoErrorsElsewhere(t *testing.T) {
+	runBeside(t)
 	origin := newOrigin(t, 0)
 	r := startRack(t, 5, originConfig(origin, ""))
 	victim, others := r.boards[2], r.boards[:2]
@@ -197,6 +200,7 @@ func TestKilledBoardCausesNoErrorsElsewhere(t *testing.T) {
 
 // Every page has two owners: pulling one plug causes no storm on the origin.
 func TestKilledBoardsPagesStayInTheRack(t *testing.T) {
+	runBeside(t)
 	const pages = 200
 	origin := newOrigin(t, 0)
 	r := startRack(t, 4, patientPeers()+originConfig(origin, ""))
@@ -236,6 +240,7 @@ func TestKilledBoardsPagesStayInTheRack(t *testing.T) {
 }
 
 func TestPausedBoardAppliesMissedPurgesBeforeItServes(t *testing.T) {
+	runBeside(t)
 	origin := newOrigin(t, 0)
 	r := startRack(t, 3, originConfig(origin, ""))
 	for range 2 {
@@ -271,6 +276,7 @@ func TestPausedBoardAppliesMissedPurgesBeforeItServes(t *testing.T) {
 }
 
 func TestDrainingBoardCausesNoErrors(t *testing.T) {
+	runBeside(t)
 	origin := newOrigin(t, 0)
 	r := startRack(t, 3, originConfig(origin, ""))
 	drained := r.boards[1]
@@ -303,12 +309,14 @@ func TestDrainingBoardCausesNoErrors(t *testing.T) {
 }
 
 func TestBoardLeavesWithAGoodbye(t *testing.T) {
+	runBeside(t)
 	r := startRack(t, 3, "")
 	r.boards[2].stop()
 	r.boards[0].waitFor("board-3 gone", func(s console.RackView) bool { return stateOf(s, "board-3") == "left" })
 }
 
 func TestBoardWithAnotherKeyStaysOutside(t *testing.T) {
+	runBeside(t)
 	r := newRack(t, 3, "")
 	r.boards[2] = r.board(2, otherKey())
 	for _, b := range r.boards {
@@ -344,6 +352,7 @@ func TestBoardWithAnotherKeyStaysOutside(t *testing.T) {
 }
 
 func TestUnsafeRequestReachesTheOriginAndInvalidates(t *testing.T) {
+	runBeside(t)
 	origin := newOrigin(t, 0)
 	r := startRack(t, 3, originConfig(origin, ""))
 	for range 2 {

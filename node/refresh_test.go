@@ -47,6 +47,7 @@ func numberedOrigin(t *testing.T) (url string, asked func(path string) int) {
 // (RFC 5861 §3) with one request to the origin, as one cache would, wherever there are
 // old copies.
 func TestOneStaleReplyRefreshesThePageForTheRack(t *testing.T) {
+	runBeside(t)
 	const boards = 5
 	url, asked := numberedOrigin(t)
 	r := startRack(t, boards, patientPeers()+fmt.Sprintf("[origin]\nurl = %q\n", url))

@@ -26,6 +26,7 @@ import (
 // TestRestoreSurvivesKills restores the recorded backup in small parts, kills the leader in the
 // middle and all boards before the end: the rack is empty until the last step, and restored after it.
 func TestRestoreSurvivesKills(t *testing.T) {
+	runBeside(t)
 	r := startRack(t, 3, withShop(t, 4, ""))
 	for _, b := range r.boards {
 		b.waitOrders()
@@ -107,6 +108,7 @@ func TestRestoreSurvivesKills(t *testing.T) {
 // TestScheduledBackupOfARack: a board with [backup] directory writes a file there that its owner's key
 // opens, and reports it. The directory must be on another disk than the orders.
 func TestScheduledBackupOfARack(t *testing.T) {
+	runBeside(t)
 	if testing.Short() {
 		t.Skip("the first backup is made after ten seconds")
 	}

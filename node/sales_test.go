@@ -33,6 +33,7 @@ import (
 // pages and has no ledger; the other three found one by an operator's word, and the two
 // join it.
 func TestHalfARackTakesNoOrders(t *testing.T) {
+	runBeside(t)
 	r := newRack(t, 5, withShop(t, 10, ""))
 	few, most := r.boards[:2], r.boards[2:]
 	for _, b := range few {
@@ -72,6 +73,7 @@ func TestHalfARackTakesNoOrders(t *testing.T) {
 
 // TestAnnouncementIsOnEveryPage of every board, soon.
 func TestAnnouncementIsOnEveryPage(t *testing.T) {
+	runBeside(t)
 	r := startRack(t, 3, withShop(t, 10, ""))
 	pages := []string{"/", berryPage, berryOrder, "/status", "/status.json"}
 	for _, b := range r.boards {
@@ -98,6 +100,7 @@ func TestAnnouncementIsOnEveryPage(t *testing.T) {
 // TestBallotCanBeRedone from what is published, by code of this test's own
 // that shares nothing with the program's.
 func TestBallotCanBeRedone(t *testing.T) {
+	runBeside(t)
 	const units, entrants = 3, 12
 	hour := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 	r := startRack(t, 3, withShop(t, units, fmt.Sprintf("mode = \"ballot\"\nopens = %s\ncloses = %s\ndraw = \"dice\"",
@@ -176,6 +179,7 @@ func TestBallotCanBeRedone(t *testing.T) {
 // TestWaitingListIsInvited: the waiting list is on the same page, and an
 // invitation becomes an order.
 func TestWaitingListIsInvited(t *testing.T) {
+	runBeside(t)
 	r := startRack(t, 3, withShop(t, 1, "waiting_list = true"))
 	for _, b := range r.boards {
 		b.waitOrders()
@@ -257,6 +261,7 @@ func (m *mailSession) Data(r io.Reader) error {
 // TestBuyersConfirmByMail the whole way: with [mail], a form makes nothing that counts; a real mail server brings the link, its
 // page on any board shows the form and makes it count, and the mail after that has the receipt.
 func TestBuyersConfirmByMail(t *testing.T) {
+	runBeside(t)
 	box := &mailbox{got: map[string]string{}}
 	office := smtp.NewServer(box)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -319,6 +324,7 @@ func TestBuyersConfirmByMail(t *testing.T) {
 // TestOrdersAreFulfilled to a receiver that checks signatures with the
 // standard's own library, each at least once, although the leader is killed.
 func TestOrdersAreFulfilled(t *testing.T) {
+	runBeside(t)
 	const buyers = 30
 	const secret = "whsec_c2VjcmV0IG9mIHRoaXMgdGVzdCBhbG9uZQ=="
 	check, err := webhooks.NewWebhook(secret)
@@ -367,6 +373,7 @@ func TestOrdersAreFulfilled(t *testing.T) {
 
 // TestPanelShowsLeaderAndSale: every console shows what every board's lamps show.
 func TestPanelShowsLeaderAndSale(t *testing.T) {
+	runBeside(t)
 	r := startRack(t, 3, withShop(t, 1, ""))
 	for _, b := range r.boards {
 		b.waitOrders()
@@ -409,6 +416,7 @@ func breakCard(t *testing.T, b *process) {
 // TestBoardWithAFailingCard: it serves pages and shows that it takes no orders; the
 // other boards take orders.
 func TestBoardWithAFailingCard(t *testing.T) {
+	runBeside(t)
 	r := newRack(t, 3, withShop(t, 5, ""))
 	broken := r.boards[0]
 	breakCard(t, broken)

@@ -37,6 +37,7 @@ func privateOrigin(t *testing.T) *countingOrigin {
 // A reply that is not shareable goes only to the client that requested it, however many
 // wait for the same page, on any board, twice in a row.
 func TestPrivateRepliesAreNotShared(t *testing.T) {
+	runBeside(t)
 	origin := privateOrigin(t)
 	r := startRack(t, 3, originConfig(origin, "max_concurrent = 300\n"))
 	cases := []struct {
@@ -80,6 +81,7 @@ func TestPrivateRepliesAreNotShared(t *testing.T) {
 
 // A reply to a request with credentials is not for requests without.
 func TestAuthorizedRepliesAreNotShared(t *testing.T) {
+	runBeside(t)
 	origin := privateOrigin(t)
 	r := startRack(t, 3, originConfig(origin, ""))
 	for _, b := range r.boards {

@@ -15,6 +15,7 @@ import (
 // it what was committed, and still its operator sees every order that its log holds, with what
 // that is worth.
 func TestALoneSurvivorShowsItsLog(t *testing.T) {
+	runBeside(t)
 	r := startRack(t, 3, withShop(t, 100, ""))
 	for _, b := range r.boards {
 		b.waitOrders()

@@ -16,6 +16,7 @@ import (
 // once, so that their clients can go to another board instead of waiting and being
 // reset at the end.
 func TestStoppingBoardRefusesNewConnections(t *testing.T) {
+	runBeside(t)
 	r := newRack(t, 1, "")
 	b := r.boards[0]
 	b.start()
