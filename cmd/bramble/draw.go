@@ -163,7 +163,7 @@ func verifyDraw(w world, path string) error {
 		return err
 	}
 	fmt.Fprintf(w.out, "The draw is correct: %s, %d drawn, from %d units.\n", pluralize(len(f.Entries), "entry", "entries"), len(f.Winners), f.Stock)
-	fmt.Fprintf(w.out, "Compare this with what was published before the close, with the hash of the\npromise last:\n%s, which closed at %s\n%s\n%s\n%s\n",
+	fmt.Fprintf(w.out, "Compare this with what was published before the close: the product, the kind of\ndraw, the commitment and the hash of the promise:\n%s, which closed at %s\n%s\n%s\n%s\n",
 		f.Product, f.Closes.Format(time.RFC3339), f.Promised, f.Commitment, f.PromiseHash())
 	fmt.Fprintf(w.out, "Compare the list's hash with the one published at %s:\n%s\n", f.Fixed().Format(time.RFC3339), f.List)
 	switch f.Public.Kind {

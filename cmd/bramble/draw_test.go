@@ -57,7 +57,7 @@ func TestARoundIsFetched(t *testing.T) {
 // draw verify prints what nobody can see from the file: the promise and the hashes that people saved, and by which clock the list was fixed.
 func TestDrawVerifyPrintsWhatToCompare(t *testing.T) {
 	for name, wants := range map[string][]string{
-		"holds-dice":            {"The draw is correct: 6 entries", "promise last:\npi, which closed at 2012-02-29T07:00:00Z\ndice 10\n53502dd627908c77b95639e87dd4adcc49bb9e8401288b9be00c234240a6c580\n0c941b23"},
+		"holds-dice":            {"The draw is correct: 6 entries", "hash of the promise:\npi, which closed at 2012-02-29T07:00:00Z\ndice 10\n53502dd627908c77b95639e87dd4adcc49bb9e8401288b9be00c234240a6c580\n0c941b23"},
 		"holds-drand":           {"drand " + draw.QuicknetChain + " 1000\n", "\n196b3129"},
 		"holds-none":            {"\ncommitment\n", "There is no public randomness"},
 		"holds-dice-held-clock": {"The ledger's clock was held: when it showed 2012-02-29T07:00:01Z and the list\nwas fixed, most boards' own clocks showed 2012-02-29T07:10:01Z."},

@@ -217,12 +217,12 @@ func (r *rekeying) explain() {
 	if r.isResumed {
 		r.print("An earlier run has not ended. This one goes on with its secrets, which are in " + r.plan + ".")
 	}
-	r.print("The thief has the orders and people of the card (\"bramble orders export\" lists them), and all of its bramble.toml.")
+	r.print("The thief has the orders of the card, with names and addresses (\"bramble orders export\" lists them), and all of its bramble.toml.")
 	links := "; the secret of the receipts' links."
 	if r.boards == nil {
 		links = ". When the boards run with them, end the receipts' links: bramble orders relink --revoke --yes"
 	}
-	r.print(fmt.Sprintf("Replaced here: the rack key, with it the consoles' CA and the keys of session tickets; %d passwords of the console%s", len(passwordsOf(r.next)), links))
+	r.print(fmt.Sprintf("This replaces the rack key, with it the consoles' CA and the keys of session tickets; %d passwords of the console%s", len(passwordsOf(r.next)), links))
 	r.print("Replace yourself, in the file of each board: " + cmp.Or(strings.Join(r.yours, ", "), "nothing") + ".")
 	r.print(fmt.Sprintf("Remove the consoles' old CA, %q, from browsers, --ca files and Prometheus: who trusts it trusts the thief. \"bramble console certificate\" prints the new one.", r.oldCA))
 	for _, product := range r.ballots {

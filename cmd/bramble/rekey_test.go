@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -659,6 +660,34 @@ func TestRekeyNamesBallots(t *testing.T) {
 	}
 	if r.explain(); len(r.ballots) != 1 || !hasWords(out.String(), "winners of the ballot risky") || !hasWords(out.String(), "bramble sale close risky") {
 		t.Errorf("named: %q\n%s", r.ballots, out.String())
+	}
+}
+
+// A misspelt --stolen is refused; one that the rack has forgotten, and the ledger not, is known.
+func TestStolenIsABoard(t *testing.T) {
+	members := `[{"board":"b"},{"board":"c"}]`
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if members == "" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		io.WriteString(w, cmp.Or(members, `{"error":"no shop here"}`))
+	}))
+	defer s.Close()
+	c, err := client.New(s.URL, client.Access{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rack := console.RackView{Boards: []console.BoardView{{Name: "a"}, {Name: "b"}}}
+	for stolen, isKnown := range map[string]bool{"": true, "a": true, "c": true, "A": false, "board-9": false} {
+		r := rekeying{stolen: stolen}
+		if err := r.checkStolen(t.Context(), c, rack); (err == nil) != isKnown || !isKnown && !strings.Contains(err.Error(), fmt.Sprintf("the rack has no board %q; it has a, b, c", stolen)) {
+			t.Errorf("--stolen %q: %v", stolen, err)
+		}
+	}
+	members = "" // in front of another shop there is no ledger
+	if err := (&rekeying{stolen: "c"}).checkStolen(t.Context(), c, rack); err == nil || !strings.Contains(err.Error(), "it has a, b") {
+		t.Errorf("without a ledger: %v", err)
 	}
 }
 

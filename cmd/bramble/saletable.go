@@ -162,7 +162,7 @@ func describeSale(s orderservice.SaleJSON) []string {
 		counts = append(counts, "closes "+s.Closes.Format(time.RFC3339))
 	}
 	if s.Confirm != "" {
-		counts = append(counts, "confirmed by mail within "+strings.TrimSuffix(s.Confirm, "0s"))
+		counts = append(counts, "confirmed by mail within "+strings.TrimSuffix(s.Confirm, "0s")+map[bool]string{true: " (entries: until the close)"}[s.Draw != nil])
 	}
 	addIf := func(isTrue bool, format string, args ...any) {
 		if isTrue {

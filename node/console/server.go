@@ -184,7 +184,7 @@ func (c *Console) protect(next http.HandlerFunc) http.Handler {
 				c.log.Warn("console: wrong password", "client", r.RemoteAddr)
 			}
 			w.Header().Set("WWW-Authenticate", `Basic realm="Bramble console", charset="UTF-8"`)
-			reject(http.StatusUnauthorized, `the console requires an account and its password; the one set under [console] is of the user name "bramble"`)
+			reject(http.StatusUnauthorized, `the console requires an account and its password: the user name is "bramble" for the password under [console]`)
 			return
 		case authTooManyTries:
 			w.Header().Set("Retry-After", formatRetryAfter(wait))

@@ -64,12 +64,12 @@ func (m *mailWriter) chooseText(o orders.Order, kind orders.JobKind, now time.Ti
 		return mailText{"Returned", "Your order came back to " + m.shop + ".", shownBy}
 	case kind == orders.JobMailConfirm && now.Before(o.Made.Add(confirmLinkAge)) && // whatever became of this form, the link is good
 		slices.Contains([]orders.OrderState{orders.StateUnconfirmed, orders.StateExpired, orders.StateCancelled, orders.StateLeft}, o.State):
-		return mailText{"Please confirm", "Somebody sent a form at " + m.shop + " with this mail address. It counts only if you confirm it.",
-			"If it was you, open this page soon and press the button there. It shows all that was\nsent with your address and waits for you, and it has a form of your own:"}
+		return mailText{"Please confirm", "Somebody sent a form at " + m.shop + " with this e-mail address. It counts only if you confirm it.",
+			"If it was you, open this page soon and press the button there. It shows all that was sent with your address and waits for you, and it has a form of your own:"}
 	case kind == orders.JobMailExists && o.Cancellable() && o.State != orders.StateUnconfirmed || kind == orders.JobMailExists && isOrdered:
-		return mailText{"You are here already", "Somebody filled in the form at " + m.shop + " again with this mail address. Nothing new was taken; what was there stays as it is.", shownBy}
+		return mailText{"You are here already", "Somebody filled in the form at " + m.shop + " again with this e-mail address. Nothing new was taken; what was there stays as it is.", shownBy}
 	case kind == orders.JobMailLink && (o.State == orders.StateOpen || o.State == orders.StateInvited || o.State == orders.StateWon || isOrdered):
-		return mailText{"Your new link", "The shop " + m.shop + " has replaced the links of all receipts. The one that you had has ended. Nothing else has changed.", shownBy}
+		return mailText{"Your new link", "The shop " + m.shop + " has replaced the links of all receipts. The one that you had has ended. Nothing else has changed.", "The new one:"}
 	}
 	return mailText{}
 }
@@ -93,7 +93,7 @@ func (m *mailWriter) writeMail(o orders.Order, kind orders.JobKind, now time.Tim
 			b.WriteString("\n" + text.next + "\n" + oneLine(url) + "\n")
 		}
 	}
-	fmt.Fprintf(&b, "\nThis mail was sent because somebody entered this address at %s. If that was not\nyou, you need not do anything.\n", m.shop)
+	fmt.Fprintf(&b, "\nThis mail was sent because somebody entered this address at %s. If that was not you, you need not do anything.\n", m.shop)
 	return text.subject + ": " + ref, b.String(), true
 }
 

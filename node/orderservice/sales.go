@@ -30,7 +30,7 @@ type SaleJSON struct {
 	Currency   string     `json:"currency"`
 	Webhook    bool       `json:"webhook"` // orders are posted to the webhook
 	Mail       bool       `json:"mail"`    // buyers get mail
-	// Confirm is the time, such as "30m0s", in which people can confirm by mail what counts only then; "" = all counts at once.
+	// Confirm is the time, such as "30m0s", in which people can confirm by mail what counts only then (entries of a ballot: until its close); "" = all counts at once.
 	Confirm string `json:"confirm,omitempty"`
 	Retired bool   `json:"retired,omitempty"`
 	Refused string `json:"refused,omitempty"` // why the order book does not have it
@@ -211,8 +211,8 @@ func (d *DrawJSON) Describe(product string) string {
 	case d.State == DrawNeeds+string(draw.Dice):
 		return fmt.Sprintf("the draw of %s waits for an operator: roll %d dice, and run bramble draw make %s --dice DIGITS", product, p.Dice, product)
 	case d.State == DrawNeeds+string(draw.Drand):
-		return fmt.Sprintf("the draw of %s waits for an operator: round %d is made at %s, then run bramble draw make %s --drand \"drand quicknet %d SIGNATURE\"",
-			product, p.Round, draw.RoundTime(p.Round).Format(time.RFC3339), product, p.Round)
+		return fmt.Sprintf("the draw of %s waits for an operator: round %d is made at %s, then run bramble draw make %s",
+			product, p.Round, draw.RoundTime(p.Round).Format(time.RFC3339), product)
 	case d.Waits != "":
 		return fmt.Sprintf("the draw of %s waits: %s", product, d.Waits)
 	}

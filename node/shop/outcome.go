@@ -111,7 +111,7 @@ func describeOutcome(sale *productSale, seller string, answer orders.Answer, con
 func describeEarlierOrder(sale *productSale, seller string, content *formContent) {
 	link := "The address of its receipt was shown when it was placed. If you have lost it, write to " + seller + "."
 	if sale.book.Mail {
-		link = "If it has exactly the e-mail address that you typed, the link to it is on its way there. Otherwise no mail comes here: write to " + seller + "."
+		link = "If it has exactly the e-mail address that you typed, the link to it is on its way there. Otherwise no mail comes: write to " + seller + "."
 	}
 	next := "To change what you have, cancel it on its receipt and send this form again."
 	content.inAddition = inAdditionNotOffered

@@ -329,7 +329,7 @@ func describeReceiptFailure(err error) (int, *formAlert) {
 type Receipt struct {
 	Reference string         `json:"reference"`
 	Kind      string         `json:"kind"`    // order, entry, interest or waiting
-	State     string         `json:"state"`   // open, unconfirmed, invited, won, lost, fulfilling, fulfilled, cancelled, left, expired or erased
+	State     string         `json:"state"`   // open, unconfirmed, invited, won, lost, fulfilling, fulfilled, returned, cancelled, left, expired or erased
 	Text      string         `json:"text"`    // the state in words
 	Current   bool           `json:"current"` // false = the board could not check with the rack whether this is out of date
 	Product   string         `json:"product"`
@@ -339,7 +339,7 @@ type Receipt struct {
 	Position  *int           `json:"position"` // in the queue, from 1; null = not in one
 	Made      string         `json:"made"`     // RFC 3339, UTC, like all times
 	Changed   string         `json:"changed"`
-	Until     *string        `json:"until"`  // end of the invitation
+	Until     *string        `json:"until"`  // end of the invitation, or of the time to confirm
 	Person    *ReceiptPerson `json:"person"` // null if erased
 }
 

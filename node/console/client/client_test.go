@@ -191,6 +191,11 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("%q was taken", bad)
 		}
 	}
+	for _, zone := range []string{"https://[fe80::1%eth0]:8080", "[fe80::1%25eth0]:8080", "https://[fe80::1%25eth0]:8080/page"} {
+		if _, err := New(zone, Access{}); err == nil || !strings.Contains(err.Error(), `"https://[fe80::1%25eth0]:8080", with %25 before the zone`) {
+			t.Errorf("%q: %v", zone, err)
+		}
+	}
 	if c, err := New("https://a:1/", Access{}); err != nil || c.base != "https://a:1" {
 		t.Errorf("a good address gave %+v, %v", c, err)
 	}
