@@ -28,6 +28,17 @@ import (
 
 const rackPassword = "blackberry and rhubarb"
 
+// A hash shows nobody that its password is short, so none is made of one.
+func TestHashedPasswords(t *testing.T) {
+	for text, want := range map[string]string{"": "there is none", "short\n": "it has 5 characters", "scrypt:half\n": "is not a whole one", rackPassword + "\r\n": ""} {
+		var out, failure strings.Builder
+		code := runCommand(t.Context(), []string{"console", "password"}, world{in: strings.NewReader(text), out: &out, err: &failure})
+		if (code == exitOK) != (want == "") || !hasWords(failure.String(), want) || strings.HasPrefix(out.String(), `password = "scrypt:`) != (want == "") {
+			t.Errorf("%q: exit %d\n%s%s", text, code, out.String(), failure.String())
+		}
+	}
+}
+
 // consoleRack is a rack whose consoles listen on every address, as a real one's do. The password is
 // there as a hash, and there is an account of each role.
 type consoleRack struct {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -24,8 +25,9 @@ Print what the consoles of a rack, and those who use them, need:
                 (bramble --ca FILE, Prometheus' ca_file, a browser's settings)
                 recognises the rack without its key. It is no secret, and can
                 sign only .local names and private addresses
-  password      read a password from standard input, and print its hash, which
-                bramble.toml can have instead
+  password      read a password from standard input, where it is shown as you
+                type it, and print its hash, which bramble.toml can have
+                instead
   token         make a token for a program, and print it with its hash for
                 [[console.accounts]]; the program sends it as
                 "Authorization: Bearer TOKEN"`,
@@ -43,8 +45,9 @@ Print what the consoles of a rack, and those who use them, need:
 				switch action {
 				case "password":
 					text, _ := bufio.NewReader(w.in).ReadString('\n')
-					if text = strings.TrimRight(text, "\r\n"); text == "" {
-						return usagef("type the password, or redirect a file with it to standard input")
+					text = strings.TrimRight(text, "\r\n")
+					if problem := config.CheckPassword(config.Default(), text); text == "" || problem != "" {
+						return usagef("type a password, or redirect a file with one to standard input: %s", cmp.Or(problem, "there is none"))
 					}
 					fmt.Fprintf(w.out, "password = %q\n", console.HashPassword(text))
 					printNote(w, "Put this line under [console], or under its [[console.accounts]], in bramble.toml on all boards.")
@@ -60,10 +63,9 @@ Print what the consoles of a rack, and those who use them, need:
 						return err
 					}
 					ca, err := certs.NewConsoleCA(cfg.Rack.Key.Bytes())
-					if err != nil {
-						return err
+					if err == nil {
+						_, err = w.out.Write(ca.PEM())
 					}
-					_, err = w.out.Write(ca.PEM())
 					return err
 				}
 				return nil

@@ -50,7 +50,8 @@ func writeFirstConfig(w world, out string) error {
 	if err := writeSecret(keyFile, private); err != nil {
 		return errors.Join(err, os.Remove(out))
 	}
-	_, err := fmt.Fprintf(w.out, `%s has the settings and the rack key, %s signs updates.
+	_, err := fmt.Fprintf(w.out, `%s has the settings and the rack key.
+%s signs updates of cards.
 You alone can read them: keep a copy of both in a safe place.
 
 The console's password, for the user bramble, is %s

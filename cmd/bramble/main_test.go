@@ -48,7 +48,7 @@ func TestCommandLines(t *testing.T) {
 		{"key", 0, "key = \"brk_", ""},
 		{"console", 2, "", "bramble console: name an action: certificate, password or token\nFor help: bramble help console\n"},
 		{"console token", 0, "password = \"sha256:", ""},
-		{"console password", 2, "", "bramble console: type the password, or redirect a file with it to standard input\nFor help: bramble help console\n"},
+		{"console password", 2, "", "bramble console: type a password, or redirect a file with one to standard input: there is none\nFor help: bramble help console\n"},
 		{"status --ca " + bad, 2, "", "bramble status: --ca: " + bad + " is not a PEM file that can be read; \"bramble console certificate\" prints one\nFor help: bramble help status\n"},
 		{"config --show-secret", 2, "", "bramble config: there is no flag --show-secret; did you mean --show-secrets?\nFor help: bramble help config\n"},
 		{"config --xyzzy", 2, "", "bramble config: there is no flag --xyzzy\nFor help: bramble help config\n"},

@@ -181,15 +181,16 @@ func checkAccounts(c *Config) string {
 			return a.Name + ": role: " + checkOneOf("look", "shop", "steer")(a.Role)
 		case a.Password == "":
 			return a.Name + `: password: it is missing; "bramble console password" prints the hash of one`
-		case checkPassword(c, a.Password) != "":
-			return a.Name + ": password: " + checkPassword(c, a.Password)
+		case CheckPassword(c, a.Password) != "":
+			return a.Name + ": password: " + CheckPassword(c, a.Password)
 		}
 		names[strings.ToLower(a.Name)] = true
 	}
 	return checkCount(len(c.Console.Accounts), maxAccounts, "accounts")
 }
 
-func checkPassword(c *Config, p string) string {
+// CheckPassword returns what is wrong with a password of the console or its hash; "" for nothing, and for none.
+func CheckPassword(c *Config, p string) string {
 	switch {
 	case p == "":
 		return ""

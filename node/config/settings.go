@@ -157,7 +157,7 @@ func boardKeys() []keySpec {
 		keyOf("console", "password", func(c *Config) *string { return &c.Console.Password }, nil,
 			"Password of the console's account bramble, which may do everything: 8 to 200 characters, and not the rack key; or its hash, which \"bramble console password\" prints. "+
 				"Empty, and without accounts: every client that reaches the listener may read, and only the board's own user may make changes, by commands on the board.").
-			asSecret(byRekey).checkedBy(func(c *Config) string { return checkPassword(c, c.Console.Password) }),
+			asSecret(byRekey).checkedBy(func(c *Config) string { return CheckPassword(c, c.Console.Password) }),
 		keyOf("console", "accounts", func(c *Config) *[]ConsoleAccount { return &c.Console.Accounts }, nil,
 			"More accounts, at most 32: tables [[console.accounts]] with name, role and password. The role is look (read what has no people's data), shop (also orders, parcels and stock) or steer (everything). "+
 				"The password is as above, or the hash of a token for a program, which \"bramble console token\" prints. The audit trail has the account's name.").

@@ -211,8 +211,7 @@ func (d *DrawJSON) Describe(product string) string {
 	case d.State == DrawNeeds+string(draw.Dice):
 		return fmt.Sprintf("the draw of %s waits for an operator: roll %d dice, and run bramble draw make %s --dice DIGITS", product, p.Dice, product)
 	case d.State == DrawNeeds+string(draw.Drand):
-		return fmt.Sprintf("the draw of %s waits for an operator: round %d is made at %s, then run bramble draw make %s",
-			product, p.Round, draw.RoundTime(p.Round).Format(time.RFC3339), product)
+		return fmt.Sprintf("the draw of %s waits for an operator: round %d is made at %s, then run bramble draw make %s", product, p.Round, draw.RoundTime(p.Round).Format(time.RFC3339), product)
 	case d.Waits != "":
 		return fmt.Sprintf("the draw of %s waits: %s", product, d.Waits)
 	}
