@@ -2,8 +2,11 @@ package node
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -39,6 +42,20 @@ func (b boardLimits) AdmitForm(r *http.Request, isMailed bool) (admitted, withPa
 func (b boardLimits) HoldsUnits(r *http.Request) bool {
 	client := b.sites.ClientAddr(r)
 	return !client.IsValid() || b.countsForm(r.Context(), client, admission.FormHeld)
+}
+
+// HashNetwork hashes the network of a form's client.
+func (b boardLimits) HashNetwork(r *http.Request) uint16 {
+	return hashNetwork(b.orders.service.KeysFor("network of a form")[0], b.sites.ClientAddr(r))
+}
+
+// hashNetwork returns 16 bits of a MAC of a client's network: too few to tell from the ledger which network it was, and nobody can
+// choose one that shares another's turn. Without a client they are always the same.
+func hashNetwork(key []byte, client netip.Addr) uint16 {
+	_, network := admission.FormNetworks(client)
+	mac := hmac.New(sha256.New, key)
+	fmt.Fprint(mac, network)
+	return binary.BigEndian.Uint16(mac.Sum(nil))
 }
 
 // NoteTold counts a form whose answer tells something about somebody else.

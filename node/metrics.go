@@ -117,6 +117,7 @@ func (b *board) addLedgerMetrics(m metricSet) {
 	m.addFlag("bramble_ledger_is_catching_up", func() bool { return status().CatchingUp })
 	b.addFulfilmentMetrics(m, "webhook", func() fulfilment.ChannelStats { return b.orders.sender.Stats().Webhook })
 	m.addGauge("bramble_fulfilment_mails_held_back_total", func() int64 { return int64(b.orders.book.UnsentMails()) })
+	m.addGauge("bramble_fulfilment_forms_waiting", b.orders.book.WaitingForms)
 	b.addBackupMetrics(m)
 	b.addFulfilmentMetrics(m, "mail", func() fulfilment.ChannelStats { return b.orders.sender.Stats().Mail })
 }

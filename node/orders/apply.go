@@ -1,6 +1,7 @@
 package orders
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -159,6 +160,21 @@ func (a *applyTx) remove(from *bbolt.Bucket, key []byte) {
 	}
 }
 
+// removePrefix removes all keys with a prefix.
+func (a *applyTx) removePrefix(from *bbolt.Bucket, prefix []byte) {
+	for k, _ := from.Cursor().Seek(prefix); bytes.HasPrefix(k, prefix) && a.err == nil; k, _ = from.Cursor().Seek(prefix) {
+		a.remove(from, bytes.Clone(k))
+	}
+}
+
+// readNumber returns a number of the restore bucket; 0 if it is not there.
+func (a *applyTx) readNumber(key string) uint64 {
+	if v := a.restore.Get([]byte(key)); v != nil {
+		return binary.BigEndian.Uint64(v)
+	}
+	return 0
+}
+
 // applyCommand carries out one command and returns its encoded answer. It checks the
 // counters of the changed sales after each command (finishBatch checks all): the first command that
 // breaks an invariant stops the book.
@@ -209,9 +225,9 @@ func (a *applyTx) executeCommand(c Command, data []byte) Answer {
 	case MakeDraw:
 		return a.runSaleOperation(c.Operation, data, c.Product, func(s *storedSale) (Answer, string) { return a.makeDraw(s, c) })
 	case BeginFulfilment:
-		return a.beginFulfilment(c)
+		return a.handOver(c.ID, StateFulfilling, "")
 	case FinishFulfilment:
-		return a.finishFulfilment(c)
+		return a.handOver(c.ID, StateFulfilled, c.How)
 	case FinishMail:
 		return a.finishJob(c.ID, c.Kind)
 	case Erase:
@@ -253,6 +269,7 @@ func (a *applyTx) executeCommand(c Command, data []byte) Answer {
 // finishBatch writes the sales that the batch changed, and the book's own record with the
 // running digest.
 func (a *applyTx) finishBatch(replies [][]byte) error {
+	a.takeTurns()
 	h := xxhash.New()
 	var n [8]byte
 	number := func(v uint64) {

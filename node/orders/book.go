@@ -105,10 +105,11 @@ type readModel struct {
 	erasures uint64
 	orders   uint64 // so far
 
-	erasedAt    uint64
-	unsentMails uint64
-	receiptKeys []ReceiptKey
-	restoring   *RestoreProgress // nil: none
+	erasedAt     uint64
+	unsentMails  uint64
+	waitingForms int64
+	receiptKeys  []ReceiptKey
+	restoring    *RestoreProgress // nil: none
 }
 
 // Open returns an empty book with its working copy in dir, a folder of its own, which it
@@ -238,6 +239,9 @@ func (b *Book) Count() uint64 { return b.readModel.Load().orders }
 // UnsentMails returns the number of mails that the limit for their address held back until a newer one, or the
 // end of their order, made them needless.
 func (b *Book) UnsentMails() uint64 { return b.readModel.Load().unsentMails }
+
+// WaitingForms returns the number of forms that wait for their turn to get a mail: see confirmQueue.
+func (b *Book) WaitingForms() int64 { return b.readModel.Load().waitingForms }
 
 // Rules returns the version of the rules that the book applies.
 func (b *Book) Rules() uint32 { return b.readModel.Load().rules }

@@ -213,15 +213,9 @@ func checkInvitations(d time.Duration) error {
 // Fields that are not revised do not count.
 func (r ReviseOffer) checkFields() error {
 	var price, countries, limit error
-	if r.Fields&RevisePrice != 0 {
-		price = checkPrice(r.Price)
-	}
-	if r.Fields&ReviseCountries != 0 {
-		countries = checkCountries(r.Countries)
-	}
-	if r.Fields&ReviseLimit != 0 {
-		limit = checkLimit(r.Limit)
-	}
+	reviseField(&r, RevisePrice, &price, checkPrice(r.Price))
+	reviseField(&r, ReviseCountries, &countries, checkCountries(r.Countries))
+	reviseField(&r, ReviseLimit, &limit, checkLimit(r.Limit))
 	return cmp.Or(checkAboutSale(r.Operation, r.Product), requireField(r.Fields != 0 && r.Fields < reviseEnd, "Fields", "are none of an offer"),
 		price, countries, limit, checkInvitations(r.Invitations), checkDuration("FulfilmentDelay", r.FulfilmentDelay), checkDuration("Retain", r.Retain))
 }

@@ -21,6 +21,8 @@ func everyCommand() []Command {
 	return []Command{
 		PlaceOrder{ID: MaxID, Product: "pi", Kind: KindWaiting, Quantity: 2, Total: 78_00, Currency: "USD", Person: somebody(), InAddition: true},
 		PlaceOrder{ID: MaxID, Product: "pi", Kind: KindOrder, Quantity: 2, Total: 78_00, Currency: "USD", Person: somebody(), Unheld: true},
+		PlaceOrder{ID: MaxID, Product: "pi", Kind: KindOrder, Quantity: 2, Total: 78_00, Currency: "USD", Person: somebody(), FromReceipt: true},
+		PlaceOrder{ID: MaxID, Product: "pi", Kind: KindEntry, Quantity: 2, Total: 78_00, Currency: "USD", Person: somebody(), Network: math.MaxUint16},
 		Cancel{ID: 7, By: by, Reason: "sent back"},
 		Cancel{ID: 7},
 		Offer{

@@ -48,6 +48,8 @@ type PlaceOrder struct {
 	// FromReceipt: it accepts the invitation of its ID on its receipt. A confirmed invitation is accepted only so, because its
 	// form may have been a stranger's.
 	FromReceipt bool
+	// Network is a hash of the sender's network, 0 if it is not known: see confirmQueue. Full: too many of its mails wait.
+	Network uint16
 }
 
 // Cancel cancels an order: the buyer until it is being fulfilled, an operator also while it

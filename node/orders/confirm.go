@@ -16,53 +16,35 @@ const (
 	// confirmMailInterval separates the mails with a link to one mailbox about one sale: three an hour at most. A later form
 	// needs none, because the link shows it too.
 	confirmMailInterval = 20 * time.Minute
-	// confirmMailPace separates all mails with such links: 600 a minute. They wait for each other, and for no other mail.
-	confirmMailPace = 100 * time.Millisecond
 )
 
 // addUnconfirmed stores a new order that does not count yet. One of units holds them, unless its sender has
 // enough held, or all unconfirmed orders and invitations would hold more than is free then.
-func (a *applyTx) addUnconfirmed(s *storedSale, o *storedOrder, unheld bool) {
+func (a *applyTx) addUnconfirmed(s *storedSale, o *storedOrder, c *PlaceOrder) {
 	o.State = StateUnconfirmed
-	o.Unheld = o.Kind == KindOrder && (unheld || s.Held+int64(o.Quantity) > s.Free-int64(o.Quantity))
-	o.Until = fromMillis(a.queueConfirmMail(s, o)).Add(s.Confirm)
+	o.Unheld = o.Kind == KindOrder && (c.Unheld || s.Held+int64(o.Quantity) > s.Free-int64(o.Quantity))
+	o.Until = fromMillis(a.queueForm(o.Number, c.Network)).Add(s.Confirm)
 	if o.Kind == KindEntry {
 		o.Until = s.Closes
 	}
 	a.storeOrder(nil, o)
 }
 
-// queueConfirmMail gives a new order the mail with its mailbox's link, unless one was due a short time ago or
-// waits. It returns when a mail that is queued now is due: the same for every form, and each form makes the next one's later,
-// because whose mailbox got a mail must not show. These mails do not count for maxMailsPerHour: no other mail
-// keeps them back, nor they another.
-func (a *applyTx) queueConfirmMail(s *storedSale, o *storedOrder) (due int64) {
+// addConfirmMail gives an order whose turn it is the mail with its mailbox's link, due at a time, unless one was due a short
+// time ago. These mails do not count for maxMailsPerHour: no other mail keeps them back, nor they another.
+func (a *applyTx) addConfirmMail(o *storedOrder, due int64) {
 	hour := time.Hour.Milliseconds() // further ahead is from before an operator set the clock back
-	timeAt := func(key string) (at int64, ok bool) {
-		v := a.restore.Get([]byte(key))
-		if v == nil {
-			return 0, false
-		}
-		at = int64(binary.BigEndian.Uint64(v))
-		return at, at < a.at+hour
-	}
-	due = a.at
-	if last, ok := timeAt(confirmMailKey); ok {
-		due = max(due, last+confirmMailPace.Milliseconds())
-	}
-	a.put(a.restore, []byte(confirmMailKey), uint64Key(uint64(due)))
 	key, _ := a.readMailTimes(o)
-	key = binary.BigEndian.AppendUint16(key, s.number)
-	revoked, isRevoked := timeAt(revokedKey) // the links of the mails before have ended
+	key = binary.BigEndian.AppendUint16(key, o.sale)
+	revoked := int64(a.readNumber(revokedKey)) // the links of the mails until then have ended
 	for _, last := range a.decodeMailTimes(a.restore.Get(key)) {
-		if last > a.at-confirmMailInterval.Milliseconds() && last < a.at+hour && !(isRevoked && last <= revoked) {
-			return due
+		if last > a.at-confirmMailInterval.Milliseconds() && last < a.at+hour && (last > revoked || revoked >= a.at+hour) {
+			return
 		}
 	}
 	a.writeMailTimes(key, mailTimes{due})
 	a.sweepMailTimes(key)
 	o.mailJob, o.mailSince = JobMailConfirm, due
-	return due
 }
 
 // confirmOrder makes an unconfirmed order count. The person's others stay as they are, because a stranger who sent

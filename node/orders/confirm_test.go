@@ -166,12 +166,20 @@ func TestLinksKeepAPace(t *testing.T) {
 		last = d.newOrder(n, KindOrder)
 		d.want(Placed, last)
 	}
-	jobs, err := d.book.Outbox(QueueMail, d.now.Add(time.Minute-time.Millisecond), Job{}, MaxPage)
-	if err != nil || len(jobs) != 600 {
-		t.Errorf("%d mails are due in the first minute, %v", len(jobs), err)
-	}
 	if o := d.order(last.ID); !o.Until.Equal(start.Add(31 * time.Minute)) {
 		t.Errorf("the last one ends at %v", o.Until)
+	}
+	p := newPostman(d)
+	for d.now.Before(start.Add(59 * time.Second)) {
+		p.send()
+		d.now = d.now.Add(time.Second)
+	}
+	if p.send(); len(p.sent) != 591 {
+		t.Errorf("%d mails are due in the first 59 seconds", len(p.sent))
+	}
+	p.wait(1)
+	if len(p.sent) != 601 || d.book.WaitingForms() != 0 {
+		t.Errorf("%d mails after a minute, %d wait", len(p.sent), d.book.WaitingForms())
 	}
 	d.recount()
 }
@@ -485,5 +493,36 @@ func TestStreets(t *testing.T) {
 		if other == want {
 			t.Errorf("%q is another street", other)
 		}
+	}
+}
+
+// An invitation that was confirmed by mail is accepted on its receipt only: its form may have been a stranger's, who knows
+// the token. One that nobody had to confirm is its form's.
+func TestAConfirmedInvitationIsAcceptedFromItsReceipt(t *testing.T) {
+	for _, c := range []struct {
+		confirmed, fromReceipt bool
+		want                   Outcome
+	}{{false, false, Placed}, {false, true, Placed}, {true, true, Placed}, {true, false, Differs}} {
+		d := newConfirmBook(t, func(o *Offer) {
+			if o.Mode = Interest; !c.confirmed {
+				o.Confirm = 0
+			}
+		})
+		form := d.newOrder(1, KindInterest)
+		d.want(Placed, form)
+		if c.confirmed {
+			d.want(Done, Confirm{form.ID})
+		}
+		d.want(Done, Invite{d.by(), "pi", 1, d.now.Add(time.Hour)})
+		form.Kind, form.FromReceipt = KindOrder, c.fromReceipt
+		d.want(c.want, form)
+		want := StateOpen
+		if c.want != Placed {
+			want = StateInvited
+		}
+		if o := d.order(form.ID); o.State != want || o.Confirmed != c.confirmed {
+			t.Errorf("confirmed %t, from its receipt %t: it is %v", c.confirmed, c.fromReceipt, o.State)
+		}
+		d.recount()
 	}
 }

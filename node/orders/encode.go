@@ -28,7 +28,7 @@ const (
 	opCancelRestore    = 43
 	opSetReceiptSecret = 44
 	opConfirm          = 47
-	opPlaceUnheld      = 49 // PlaceOrder that is Unheld or FromReceipt
+	opPlaceUnheld      = 49 // PlaceOrder that is Unheld or FromReceipt, or has a Network
 	opSetOneTime       = 16 // SetTimes that keeps a time
 	opOfferInviting    = 17 // Offer with Invitations
 	opReviseOffer      = 18
@@ -52,7 +52,7 @@ func encodeAs(form byte, record interface{ codeFields(fieldCodec) }) []byte {
 }
 
 func (p PlaceOrder) encodeCommand() []byte {
-	if p.Unheld || p.FromReceipt {
+	if p.Unheld || p.FromReceipt || p.Network != 0 {
 		return encodeAs(opPlaceUnheld, &p)
 	}
 	return encodeAs(opPlaceOrder, &p)
@@ -61,8 +61,8 @@ func (p PlaceOrder) encodeCommand() []byte {
 func (p *PlaceOrder) codeFields(c fieldCodec) {
 	c.codeAll(&p.ID, &p.Product, &p.Kind, &p.Quantity, &p.Total, &p.Currency, &p.Person, &p.InAddition)
 	if c.form == opPlaceUnheld {
-		c.codeAll(&p.Unheld, &p.FromReceipt)
-		c.require(p.Unheld || p.FromReceipt)
+		c.codeAll(&p.Unheld, &p.FromReceipt, &p.Network)
+		c.require(p.Unheld || p.FromReceipt || p.Network != 0)
 	}
 }
 

@@ -58,34 +58,20 @@ func (a *applyTx) withdrawOrder(s *storedSale, o *storedOrder, reason string, by
 	return next
 }
 
-// beginFulfilment marks an order as being passed to the fulfiller.
-func (a *applyTx) beginFulfilment(c BeginFulfilment) Answer {
-	return a.changeOrder(c.ID, func(_ *storedSale, o *storedOrder) Outcome {
-		switch {
-		case o.State == StateFulfilling || o.State == StateFulfilled:
-			return AlreadyDone
-		case !o.awaitsFulfilment():
-			return TooLate
-		}
-		next := a.withState(o, StateFulfilling)
-		next.HandedOver = true
-		a.storeOrder(o, next)
-		return Done
-	})
-}
-
-// finishFulfilment marks an order as fulfilled, also one whose fulfilment was never begun,
+// handOver marks an order as being passed to the fulfiller, or as fulfilled, also one whose fulfilment was never begun,
 // because an operator may fulfil it by hand.
-func (a *applyTx) finishFulfilment(c FinishFulfilment) Answer {
-	return a.changeOrder(c.ID, func(_ *storedSale, o *storedOrder) Outcome {
+func (a *applyTx) handOver(id ID, state OrderState, how string) Answer {
+	return a.changeOrder(id, func(_ *storedSale, o *storedOrder) Outcome {
 		switch {
-		case o.State == StateFulfilled:
+		case o.State == state || o.State == StateFulfilled:
 			return AlreadyDone
 		case !o.awaitsFulfilment():
 			return TooLate
 		}
-		next := a.withState(o, StateFulfilled)
-		next.Note, next.HandedOver = c.How, true
+		next := a.withState(o, state)
+		if next.HandedOver = true; state == StateFulfilled {
+			next.Note = how
+		}
 		a.storeOrder(o, next)
 		return Done
 	})

@@ -87,7 +87,7 @@ func (a *applyTx) queueMailAt(o *storedOrder, kind JobKind, at int64) {
 func (a *applyTx) dropMail(o *storedOrder) {
 	if a.rules.limitsMail && o.mailJob != 0 && o.mailSince > a.at {
 		key, m := a.readMailTimes(o)
-		if i := slices.Index(m, o.mailSince); i >= 0 && o.mailJob != JobMailConfirm { // see queueConfirmMail
+		if i := slices.Index(m, o.mailSince); i >= 0 && o.mailJob != JobMailConfirm { // see addConfirmMail
 			a.writeMailTimes(key, slices.Delete(m, i, i+1))
 		}
 		a.countUnsentMail()
@@ -114,23 +114,12 @@ func (a *applyTx) sweepMailTimes(key []byte) {
 func (a *applyTx) forgetMailTimes(o *storedOrder) {
 	if o.computeFingerprints(&a.rules); a.rules.limitsMail {
 		if k, _ := a.byPerson.Seek(o.fingerprints.email[:]); !bytes.HasPrefix(k, o.fingerprints.email[:]) {
-			key := append([]byte(mailTimesKey), o.fingerprints.email[:]...) // of all the person's mailboxes
-			for c := a.restore.Cursor(); ; {
-				k, _ := c.Seek(key)
-				if !bytes.HasPrefix(k, key) {
-					break
-				}
-				a.remove(a.restore, bytes.Clone(k))
-			}
+			a.removePrefix(a.restore, append([]byte(mailTimesKey), o.fingerprints.email[:]...)) // of all the person's mailboxes
 		}
 	}
 }
 
 // countUnsentMail counts a mail that a newer one, or the end of its order, has made needless.
 func (a *applyTx) countUnsentMail() {
-	n := uint64(1)
-	if v := a.restore.Get([]byte(unsentMailKey)); v != nil {
-		n += binary.BigEndian.Uint64(v)
-	}
-	a.put(a.restore, []byte(unsentMailKey), uint64Key(n))
+	a.put(a.restore, []byte(unsentMailKey), uint64Key(a.readNumber(unsentMailKey)+1))
 }

@@ -22,14 +22,20 @@ func newPostman(d *testBook) *postman {
 	return &postman{d, map[string][]time.Time{}, map[ID]JobKind{}, map[string]int{}}
 }
 
-// wait lets time pass, by the minute.
+// wait lets time pass, by the minute and while forms wait for their turn.
 func (p *postman) wait(minutes int) {
 	p.t.Helper()
-	for range minutes {
+	for end := p.now.Add(time.Duration(minutes) * time.Minute); ; {
 		p.send()
-		p.now = p.now.Add(time.Minute)
+		next := p.now.Add(time.Minute)
+		if p.book.WaitingForms() > 0 {
+			next = p.now.Add(time.Second)
+		}
+		if next.After(end) {
+			return
+		}
+		p.now = next
 	}
-	p.send()
 }
 
 func (p *postman) send() {

@@ -92,6 +92,9 @@ func (a *applyTx) placeNeutrally(s *storedSale, c *PlaceOrder, prints fingerprin
 		return Answer{Outcome: SoldOut, Remaining: int(s.Free)}
 	}
 	if s.Confirms() { // then not even this shows
+		if forms, _ := a.countForms(c.Network); !mayWait(forms, a.readConfirmQueue().Waiting) {
+			return Answer{Outcome: Full}
+		}
 		return a.createOrder(s, c, split, prints)
 	}
 	owned := a.findHoldings(s, prints, c)
@@ -284,7 +287,7 @@ func (a *applyTx) createOrder(s *storedSale, c *PlaceOrder, split Split, prints 
 		fingerprints: prints,
 	}
 	if s.Confirms() {
-		a.addUnconfirmed(s, o, c.Unheld)
+		a.addUnconfirmed(s, o, c)
 		return Answer{Outcome: Placed, Order: c.ID}
 	}
 	position := a.admitOrder(s, o)

@@ -237,7 +237,11 @@ func (b *Book) withReadTx(fn func(*readTx) error) error {
 // withSaleTx is withReadTx for what is about one sale.
 func (b *Book) withSaleTx(product string, fn func(*readTx, *storedSale) error) error {
 	return b.withReadTx(func(r *readTx) error {
-		s, err := r.saleByProduct(product)
+		n, ok := r.numbers[product]
+		if !ok {
+			return ErrNoSale
+		}
+		s, err := r.saleByNumber(n)
 		if err != nil {
 			return err
 		}
@@ -296,11 +300,4 @@ func (r *readTx) saleByNumber(number uint16) (*storedSale, error) {
 		r.sales[number] = s
 	}
 	return s, err
-}
-
-func (r *readTx) saleByProduct(product string) (*storedSale, error) {
-	if n, ok := r.numbers[product]; ok {
-		return r.saleByNumber(n)
-	}
-	return nil, ErrNoSale
 }

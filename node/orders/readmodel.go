@@ -32,13 +32,9 @@ func (a *applyTx) buildReadModel() *readModel {
 		}
 	}
 	v.news = a.readNews()
+	v.waitingForms = a.readConfirmQueue().Waiting
 	v.nextDue, v.hasDue = a.nextDue()
-	if k := a.restore.Get([]byte(erasedKey)); k != nil {
-		v.erasedAt = binary.BigEndian.Uint64(k)
-	}
-	if n := a.restore.Get([]byte(unsentMailKey)); n != nil {
-		v.unsentMails = binary.BigEndian.Uint64(n)
-	}
+	v.erasedAt, v.unsentMails = a.readNumber(erasedKey), a.readNumber(unsentMailKey)
 	v.receiptKeys = readReceiptKeys(a.restore)
 	v.restoring = a.readRestoreProgress()
 	return v
@@ -61,6 +57,9 @@ func (a *applyTx) nextDue() (at time.Time, ok bool) {
 	}
 	if a.restore.Get([]byte(linkMailKey)) != nil {
 		soonest(a.now)
+	}
+	if q := a.readConfirmQueue(); q.Waiting > 0 {
+		soonest(fromMillis(a.nextPlace(q) - confirmMailAhead.Milliseconds()/2))
 	}
 	if k, _ := a.timers.Cursor().First(); k != nil {
 		soonest(fromMillis(int64(binary.BigEndian.Uint64(k))))

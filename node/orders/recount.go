@@ -27,6 +27,7 @@ type recountState struct {
 	blocks       map[string]int // orders in each block of a queue
 	prefix       []byte         // of the last key in people or addresses
 	units        int            // so far under that prefix
+	confirmQueue confirmQueue   // less the forms so far
 	scratch      []byte
 	// The present order and its decoder, here so that an order needs no memory of its own.
 	order   storedOrder
@@ -103,6 +104,13 @@ func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 	case bucketRestore:
 		if bytes.HasPrefix(k, []byte(mailTimesKey)) && (len(k) != len(mailTimesKey)+32 && len(k) != len(mailTimesKey)+34 || len(v)%8 != 0 || len(v) > 8*maxMailTimes) {
 			return fmt.Errorf("the times of an address's mails cannot be read")
+		}
+		if string(k) == confirmQueueKey {
+			_, err = binary.Decode(v, binary.BigEndian, &r.confirmQueue)
+		} else if bytes.HasPrefix(k, []byte(waitingFormKey)) {
+			if r.confirmQueue.Waiting--; len(k) != len(waitingForm(0, 0)) || len(v) != 8 {
+				return fmt.Errorf("a form that waits cannot be read")
+			}
 		}
 	}
 	return err
@@ -239,6 +247,8 @@ func (r *recountState) checkSums(*bbolt.Tx) error {
 	switch {
 	case len(r.wantTimers) > 0:
 		return fmt.Errorf("an invitation or an unconfirmed order has no timer")
+	case r.confirmQueue.Waiting != 0:
+		return fmt.Errorf("the count of the forms that wait is wrong by %d", r.confirmQueue.Waiting)
 	case len(r.blocks) > 0:
 		return fmt.Errorf("%d blocks of queues are not counted", len(r.blocks))
 	}

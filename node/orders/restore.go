@@ -41,8 +41,9 @@ const (
 	restoreChunkKey = "chunk:"  // and the chunk's number (4) → its bytes
 	receiptKeyKey   = "key:"    // and a number (1) → a key of receipts (32); if it is own or ended, both as bytes
 	erasedKey       = "erased"  // → index (8) of the newest entry that erases people, under rules 2
-	mailTimesKey    = "mail:"   // and e-mail (16) and mailbox (16) → times (8 each): see mailTimes; with a sale (2) too: see queueConfirmMail
-	confirmMailKey  = "confirm" // → when the newest mail with a link is due (8, Unix milliseconds)
+	mailTimesKey    = "mail:"   // and e-mail (16) and mailbox (16) → times (8 each): see mailTimes; with a sale (2) too: see addConfirmMail
+	confirmQueueKey = "confirm" // → confirmQueue
+	waitingFormKey  = "form:"   // and network (2) and order number (8) → ordinal (8) among the network's forms of that queue
 	unsentMailKey   = "unsent"  // → number (8) of the mails that were not needed
 	revokedKey      = "revoked" // → when all links ended (8, Unix milliseconds)
 	linkMailKey     = "links"   // → see queueLinkMails; while mails with new links are queued
@@ -155,10 +156,7 @@ func (a *applyTx) readRestoreProgress() *RestoreProgress {
 // dropRestore removes the restore in progress and its chunks.
 func (a *applyTx) dropRestore() {
 	a.remove(a.restore, []byte(restoreBeginKey))
-	c := a.restore.Cursor()
-	for k, _ := c.Seek([]byte(restoreChunkKey)); k != nil && bytes.HasPrefix(k, []byte(restoreChunkKey)); k, _ = c.Seek([]byte(restoreChunkKey)) {
-		a.remove(a.restore, bytes.Clone(k))
-	}
+	a.removePrefix(a.restore, []byte(restoreChunkKey))
 }
 
 // refusesOrders reports whether a restore keeps orders and operators' commands out. One that was abandoned is dropped.

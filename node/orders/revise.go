@@ -20,34 +20,24 @@ func invitationsOf(offered time.Duration, waitingList bool, mode Mode) time.Dura
 	return offered
 }
 
+func reviseField[T any](c *ReviseOffer, field Revised, of *T, value T) {
+	if c.Fields&field != 0 {
+		*of = value
+	}
+}
+
 // reviseOffer changes the fields that the command names.
 func (a *applyTx) reviseOffer(s *storedSale, c *ReviseOffer) (Answer, string) {
 	before := s.Sale
-	if c.Fields&RevisePrice != 0 {
-		s.Price = c.Price
-	}
-	if c.Fields&ReviseCountries != 0 {
-		s.Countries = c.Countries
-	}
-	if c.Fields&ReviseLimit != 0 {
-		s.overLimit = s.overLimit || c.Limit < s.Limit
-		s.Limit = c.Limit
-	}
-	if c.Fields&ReviseWaitingList != 0 {
-		s.WaitingList = c.WaitingList
-	}
-	if c.Fields&ReviseInvitations != 0 {
-		s.Invitations = invitationsOf(c.Invitations, s.WaitingList, s.Mode)
-	}
-	if c.Fields&ReviseWebhook != 0 {
-		s.Webhook = c.Webhook
-	}
-	if c.Fields&ReviseMail != 0 {
-		s.Mail = c.Mail
-	}
-	if c.Fields&ReviseDelay != 0 {
-		s.FulfilmentDelay = c.FulfilmentDelay
-	}
+	s.overLimit = s.overLimit || c.Fields&ReviseLimit != 0 && c.Limit < s.Limit
+	reviseField(c, RevisePrice, &s.Price, c.Price)
+	reviseField(c, ReviseCountries, &s.Countries, c.Countries)
+	reviseField(c, ReviseLimit, &s.Limit, c.Limit)
+	reviseField(c, ReviseWaitingList, &s.WaitingList, c.WaitingList)
+	reviseField(c, ReviseInvitations, &s.Invitations, invitationsOf(c.Invitations, s.WaitingList, s.Mode))
+	reviseField(c, ReviseWebhook, &s.Webhook, c.Webhook)
+	reviseField(c, ReviseMail, &s.Mail, c.Mail)
+	reviseField(c, ReviseDelay, &s.FulfilmentDelay, c.FulfilmentDelay)
 	if c.Fields&ReviseRetain != 0 && s.Retain != c.Retain {
 		s.Retain = c.Retain
 		s.sweep, s.sweepFor = 1, s.sweepFor|sweepRetention

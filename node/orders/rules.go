@@ -24,7 +24,7 @@ import (
 const MaxRules uint32 = 3
 
 // RestoreRules is the version from which there is a restore and a ReviseOffer, and a Tick can have an Until. TrustRules is that of a
-// SetReceiptSecret, an Offer with Dice or Confirm, a Tick with Boards and a PlaceOrder that is Unheld or FromReceipt.
+// SetReceiptSecret, an Offer with Dice or Confirm, a Tick with Boards and a PlaceOrder that is Unheld or FromReceipt or has a Network.
 const RestoreRules, TrustRules = 2, 3
 
 type ruleSet struct {

@@ -161,7 +161,7 @@ const (
 	TooLate   Outcome = 21 // the state of the order or the sale no longer allows it
 	NoOrder   Outcome = 22 // there is no such order
 	NotEnough Outcome = 23 // fewer units are free (Answer.Remaining) than would be removed
-	Full      Outcome = 24 // the book has MaxSales products already, or the stock would exceed MaxStock
+	Full      Outcome = 24 // the book has MaxSales products already, or the stock would exceed MaxStock, or see PlaceOrder.Network
 	NotClosed Outcome = 25 // the sale is not closed, or Answer.Count people wait, are invited or await its draw
 	NoWebhook Outcome = 27 // the sale has no webhook
 	Restoring Outcome = 26 // a restore is in progress, and keeps orders and operators' commands out; PlaceOrder too

@@ -96,12 +96,10 @@ func (s *Service) confirmOf(o orders.Offer) time.Duration {
 // hasOffers reports whether this board's order book has everything that the catalogue offers, except for what
 // it refuses.
 func (s *Service) hasOffers() bool {
-	for _, o := range s.cfg.Offers {
-		if _, known := s.cfg.Book.Sale(o.Product); !known && s.whyRefused(o) == "" {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(s.cfg.Offers, func(o orders.Offer) bool {
+		_, known := s.cfg.Book.Sale(o.Product)
+		return !known && s.whyRefused(o) == ""
+	})
 }
 
 // appendRefused adds a notice for each product that is not on sale.

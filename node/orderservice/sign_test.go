@@ -230,3 +230,41 @@ func TestShowLink(t *testing.T) {
 		t.Errorf("of no order: %d %s", code, body)
 	}
 }
+
+// A link to confirm goes on after a rotation, and ends with --revoke: it says so from then on, until the new one comes. It opens no
+// receipt, and a receipt's confirms nothing.
+func TestALinkToConfirmEnds(t *testing.T) {
+	s, _ := newTestService(t)
+	s.offerCatalogue(t.Context())
+	s.submitFirstSecret(t.Context())
+	if _, err := s.PlaceOrder(t.Context(), testOrder(7)); err != nil {
+		t.Fatal(err)
+	}
+	first := s.SignConfirmation(7)
+	for _, c := range []struct {
+		what                        string
+		rotates, revokes            bool
+		isValid, hasEnded, isNewest bool
+	}{
+		{what: "at once", isValid: true, isNewest: true},
+		{what: "after a rotation", rotates: true, isValid: true},
+		{what: "after --revoke", rotates: true, revokes: true, hasEnded: true},
+		{what: "after another rotation", rotates: true, hasEnded: true},
+	} {
+		if c.rotates {
+			if _, err := s.Operate(t.Context(), OperatorCommand{Action: "relink", Operator: "me", OpID: NewOpID(), Revoke: c.revokes}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s.VerifyConfirmation(7, first) != c.isValid || s.HasEnded(7, first) != c.hasEnded || s.HasEnded(8, first) {
+			t.Errorf("%s: valid %t, ended %t", c.what, s.VerifyConfirmation(7, first), s.HasEnded(7, first))
+		}
+		newest := s.SignConfirmation(7)
+		if !s.VerifyConfirmation(7, newest) || s.HasEnded(7, newest) || s.VerifyConfirmation(8, newest) || (newest == first) != c.isNewest {
+			t.Errorf("%s: the newest link is not valid, or is another order's", c.what)
+		}
+		if s.Verify(7, newest) || s.VerifyConfirmation(7, s.Sign(7, false)) || s.VerifyConfirmation(7, s.Sign(7, true)) {
+			t.Errorf("%s: a link to confirm and a receipt's are one", c.what)
+		}
+	}
+}

@@ -23,8 +23,7 @@ func (s *Shop) serveAcceptance(w http.ResponseWriter, r *http.Request) {
 	total, code := data.InvitationTotal, http.StatusConflict
 	switch {
 	case f == nil || order.State != orders.StateInvited:
-		w.Header().Set("Cache-Control", "no-store")
-		http.Redirect(w, r, data.Path, http.StatusSeeOther)
+		redirectUncached(w, r, data.Path, http.StatusSeeOther)
 		return
 	case total == nil:
 		data.Alert = &formAlert{Title: "It cannot be ordered now", Lines: []string{"Nothing was changed."}}
@@ -36,8 +35,7 @@ func (s *Shop) serveAcceptance(w http.ResponseWriter, r *http.Request) {
 		answer, err := s.acceptInvitation(ctx, order.Order, total)
 		switch {
 		case err == nil && (answer.Outcome == orders.Placed || answer.Outcome == orders.AlreadyDone):
-			w.Header().Set("Cache-Control", "no-store")
-			http.Redirect(w, r, data.Path, http.StatusSeeOther)
+			redirectUncached(w, r, data.Path, http.StatusSeeOther)
 			return
 		case err != nil:
 			code, data.Alert = describeReceiptFailure(err)

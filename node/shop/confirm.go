@@ -36,8 +36,7 @@ func (s *Shop) serveConfirm(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		s.rejectMethod(w, r, "GET, HEAD, POST", formPageRefusal)
 	case len(link.Waiting) == 0 && len(link.Live) == 1: // the only thing to see
-		w.Header().Set("Cache-Control", "no-store")
-		http.Redirect(w, r, link.Live[0].Path, http.StatusSeeOther)
+		redirectUncached(w, r, link.Live[0].Path, http.StatusSeeOther)
 	default:
 		s.replyWithLink(w, r, http.StatusOK, p, link, nil)
 	}
@@ -76,8 +75,7 @@ func (s *Shop) confirmOrder(w http.ResponseWriter, r *http.Request, p *Product, 
 	defer cancel()
 	outcome, err := s.orderService.ConfirmOrder(ctx, id)
 	if err == nil && (outcome == orders.Done || outcome == orders.AlreadyDone) {
-		w.Header().Set("Cache-Control", "no-store")
-		http.Redirect(w, r, s.receiptPath(orders.Order{ID: id, Confirmed: true}), http.StatusSeeOther)
+		redirectUncached(w, r, s.receiptPath(orders.Order{ID: id, Confirmed: true}), http.StatusSeeOther)
 		return
 	}
 	code, alert := http.StatusConflict, &formAlert{Title: "This one cannot be confirmed: its time is over", Lines: []string{"Nothing was taken. The form below counts at once, if there is one."}}

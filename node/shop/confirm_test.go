@@ -1,6 +1,7 @@
 package shop
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -212,5 +213,98 @@ func TestASenderHoldsFewUnits(t *testing.T) {
 	}
 	if mailed != 5 {
 		t.Errorf("%d forms may cause a mail", mailed)
+	}
+}
+
+// The receipt that only the mail leads to accepts an invitation. The receipt of the form, and the form sent again, do not.
+func TestAConfirmedInvitationIsAcceptedOnItsReceipt(t *testing.T) {
+	b := newConfirmShop(t, func(o *orders.Offer) { o.Mode, o.WaitingList = orders.Interest, false })
+	formReceipt := b.post("ada@example.org", "kind", formInterest).Header().Get("Location")
+	id := idOf(t, formReceipt)
+	b.apply(orders.Confirm{ID: id})
+	if a := b.apply(orders.Invite{Operation: b.by(), Product: slug, Count: 1, Until: b.now.Add(time.Hour)}); a.Count != 1 {
+		t.Fatalf("%+v", a)
+	}
+	receipt := ReceiptPath(id, b.Sign(id, true))
+	agreed := "agreed=" + hidden(request(b.shop, "GET", receipt).Body.String())["agreed"]
+	x := shopTest{Shop: b.shop}
+	if w := x.post(formReceipt+"/order", agreed); w.Code != http.StatusGone {
+		t.Errorf("on the form's receipt: %d", w.Code)
+	}
+	if o, _ := b.book.Order(id); o.State != orders.StateInvited {
+		t.Fatalf("the form's receipt made it %v", o.State)
+	}
+	if w := x.post(receipt+"/order", agreed); w.Code != http.StatusSeeOther || w.Header().Get("Location") != receipt {
+		t.Errorf("on its receipt: %d %s", w.Code, textOf(w.Body.String()))
+	}
+	if o, _ := b.book.Order(id); o.State != orders.StateOpen || o.Kind != orders.KindOrder {
+		t.Errorf("it is %v, %v", o.State, o.Kind)
+	}
+}
+
+// A mailed link that an operator has ended says so, and what to do. It opens and confirms nothing.
+func TestALinkToConfirmThatEndedSaysSo(t *testing.T) {
+	b := newConfirmShop(t, nil)
+	id := idOf(t, b.post("ada@example.org", "line1", "12 Good Road").Header().Get("Location"))
+	ended := ConfirmPath(id, strings.Replace(b.Sign(id, false), "SIGNED", "ENDED", 1))
+	x := shopTest{Shop: b.shop}
+	for _, w := range []*httptest.ResponseRecorder{request(b.shop, "GET", ended), x.post(ended, "sure=yes")} {
+		html := w.Body.String()
+		if w.Code != http.StatusGone || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%d %v", w.Code, w.Header())
+		}
+		for text, want := range map[string]bool{"This link has ended": true, "send the form again": true, "12 Good Road": false, "ada@example.org": false} {
+			if strings.Contains(html, text) != want {
+				t.Errorf("%q: %t", text, !want)
+			}
+		}
+	}
+	if o, _ := b.book.Order(id); o.State != orders.StateUnconfirmed {
+		t.Errorf("the link made it %v", o.State)
+	}
+	if w := request(b.shop, "GET", ConfirmPath(id, "another")); w.Code != http.StatusNotFound {
+		t.Errorf("a wrong link: %d", w.Code)
+	}
+}
+
+// A form carries its network to the order book. Where too many forms of that wait for their mail, it is refused with what was
+// typed, and the same form is accepted later.
+func TestAFormBeyondTheQueueLosesNothing(t *testing.T) {
+	b := newConfirmShop(t, func(o *orders.Offer) { o.Stock = 100_000 })
+	limits := &fakeLimits{held: 1 << 30, network: 4711}
+	b.shop.limits = limits
+	first, err := b.book.Order(idOf(t, b.post("bob@example.org").Header().Get("Location")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := orders.PlaceOrder{Product: slug, Kind: orders.KindOrder, Quantity: 1, Total: first.Total, Currency: first.Currency, Person: first.Person, Network: 4711}
+	for n := 0; ; n++ {
+		o.ID, o.Person.Email = orders.ID(7919*(n+1)), fmt.Sprintf("nobody%d@example.org", n)
+		if a := b.apply(o); a.Outcome == orders.Full {
+			break
+		} else if a.Outcome != orders.Placed || n > 10_000 {
+			t.Fatalf("%d: %v", n, a.Outcome)
+		}
+	}
+	w := b.post("ada@example.org")
+	if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != limitRetrySeconds {
+		t.Fatalf("%d %v", w.Code, w.Header())
+	}
+	for _, want := range []string{limitTitle, `value="ada@example.org"`, `name="token" value="`} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("the page has no %q", want)
+		}
+	}
+	limits.network = 4712
+	if w := b.post("eve@example.org"); w.Code != http.StatusSeeOther {
+		t.Errorf("from another network: %d", w.Code)
+	}
+	limits.network = 4711
+	for range 10 {
+		b.now = b.now.Add(time.Second)
+		b.apply(orders.Tick{Until: b.now, Boards: b.now})
+	}
+	if w := b.post("ada@example.org"); w.Code != http.StatusSeeOther {
+		t.Errorf("later: %d", w.Code)
 	}
 }

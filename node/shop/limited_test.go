@@ -60,6 +60,7 @@ type fakeLimits struct {
 	admit      func(isMailed bool) (admitted, withPage bool)
 	held, told int // that are left
 	about      map[string]int
+	network    uint16
 }
 
 func (f *fakeLimits) AdmitForm(_ *http.Request, isMailed bool) (admitted, withPage bool) {
@@ -69,7 +70,8 @@ func (f *fakeLimits) AdmitForm(_ *http.Request, isMailed bool) (admitted, withPa
 	return f.admit(isMailed)
 }
 
-func (f *fakeLimits) HoldsUnits(*http.Request) bool { f.held--; return f.held >= 0 }
+func (f *fakeLimits) HoldsUnits(*http.Request) bool    { f.held--; return f.held >= 0 }
+func (f *fakeLimits) HashNetwork(*http.Request) uint16 { return f.network }
 func (f *fakeLimits) AdmitAbout(_ *http.Request, subjects ...string) bool {
 	if f.about == nil {
 		return true

@@ -95,6 +95,9 @@ func describeOutcome(sale *productSale, seller string, answer orders.Answer, con
 		content.kind, content.again = sale.FormKind, sale.FormKind == "" && sale.Hold != holdRefused
 		content.showAlert("Nothing was submitted: this is not on sale yet", "The shop's order book does not have this product. What you typed is below, in case you want to keep it; the order page shows when that changes.")
 		return http.StatusServiceUnavailable
+	case orders.Full:
+		content.showAlert(limitTitle, limitText)
+		return http.StatusTooManyRequests
 	case orders.IDInUse:
 		content.form.values["token"] = newToken()
 		content.showAlert("Nothing was submitted: please press the button again", "This page has placed several orders already.")

@@ -22,8 +22,7 @@ func (s *Shop) serveOrderForm(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPost:
 		s.placeOrder(w, r, p, nil)
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
-		w.Header().Set("Cache-Control", "no-store")
-		http.Redirect(w, r, pageAddress{page: "order", product: p}.path(), http.StatusFound)
+		redirectUncached(w, r, pageAddress{page: "order", product: p}.path(), http.StatusFound)
 	default:
 		s.rejectMethod(w, r, "GET, HEAD, POST", formPageRefusal)
 	}
@@ -101,15 +100,17 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product, li
 		return
 	}
 
-	order.Unheld = isMailed && s.limits != nil && order.Kind == orders.KindOrder && !s.limits.HoldsUnits(r)
+	if isMailed && s.limits != nil {
+		order.Unheld = order.Kind == orders.KindOrder && !s.limits.HoldsUnits(r)
+		order.Network = s.limits.HashNetwork(r)
+	}
 	answer, err := s.submitOrder(r.Context(), &order, f.get("token"))
 	if err == nil && link != nil && (answer.Outcome == orders.Placed || answer.Outcome == orders.AlreadyDone) {
 		s.confirmOrder(w, r, p, link, answer.Order)
 		return
 	}
 	if err == nil && (answer.Outcome == orders.Placed || answer.Outcome == orders.AlreadyDone && answer.Order == order.ID) {
-		w.Header().Set("Cache-Control", "no-store")
-		http.Redirect(w, r, s.receiptPath(orders.Order{ID: answer.Order}), http.StatusSeeOther)
+		redirectUncached(w, r, s.receiptPath(orders.Order{ID: answer.Order}), http.StatusSeeOther)
 		return
 	}
 	if err == nil && answer.Outcome == orders.Differs && answer.Order == order.ID { // this form's own

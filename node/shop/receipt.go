@@ -71,11 +71,9 @@ func (s *Shop) newReceiptData(state *pageState, order orders.Order, position int
 		if order.Kind == orders.KindInterest {
 			data.QueueLength = max(position, data.Sale.Interested)
 		}
-		if total, ok := s.totalFor(data.Sale, order.Person.Country, order.Quantity); ok {
-			if order.State == orders.StateInvited {
-				data.InvitationTotal = &total
-				data.Hidden = []formValue{{"agreed", total.formText()}}
-			}
+		if total, ok := s.totalFor(data.Sale, order.Person.Country, order.Quantity); ok && order.State == orders.StateInvited {
+			data.InvitationTotal = &total
+			data.Hidden = []formValue{{"agreed", total.formText()}}
 		}
 	}
 	data.Heading, data.Lines = describeOrder(data, state.now)
@@ -296,8 +294,7 @@ func (s *Shop) cancelOrder(w http.ResponseWriter, r *http.Request, order foundOr
 	defer cancel()
 	err := s.orderService.CancelOrder(ctx, order.ID)
 	if err == nil || errors.Is(err, orders.ErrNoOrder) {
-		w.Header().Set("Cache-Control", "no-store")
-		http.Redirect(w, r, s.receiptPath(order.Order), http.StatusSeeOther)
+		redirectUncached(w, r, s.receiptPath(order.Order), http.StatusSeeOther)
 		return
 	}
 	state := s.readPageState(s.now())

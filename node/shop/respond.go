@@ -90,8 +90,7 @@ func (s *Shop) requireCanonicalURL(w http.ResponseWriter, r *http.Request, path 
 	if requested == path {
 		return true
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	http.Redirect(w, r, path, http.StatusFound)
+	redirectUncached(w, r, path, http.StatusFound)
 	return false
 }
 
@@ -206,6 +205,11 @@ func (s *Shop) sendErrorPage(w http.ResponseWriter, r *http.Request, code int, m
 	s.sendUncached(w, r, code, page)
 }
 
+func redirectUncached(w http.ResponseWriter, r *http.Request, to string, code int) {
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, to, code)
+}
+
 // sendUncached sends a page for this one request. It is never stored.
 func (s *Shop) sendUncached(w http.ResponseWriter, r *http.Request, code int, page []byte) {
 	h := w.Header()
@@ -213,8 +217,9 @@ func (s *Shop) sendUncached(w http.ResponseWriter, r *http.Request, code int, pa
 	h.Set("Content-Language", language)
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(page)))
-	if code == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
-		h.Set("Retry-After", retryAfterSeconds)
+	wait := map[int]string{http.StatusServiceUnavailable: retryAfterSeconds, http.StatusTooManyRequests: limitRetrySeconds}[code]
+	if wait != "" && h.Get("Retry-After") == "" {
+		h.Set("Retry-After", wait)
 	}
 	w.WriteHeader(code)
 	if r.Method != http.MethodHead {

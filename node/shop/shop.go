@@ -26,6 +26,8 @@ type SenderLimits interface {
 	AdmitForm(r *http.Request, isMailed bool) (admitted, withPage bool)
 	// HoldsUnits counts a form that has to be confirmed by mail and reports whether units may be held for it until then.
 	HoldsUnits(r *http.Request) bool
+	// HashNetwork returns a hash of the client's network, the same on every board: see orders.PlaceOrder.
+	HashNetwork(r *http.Request) uint16
 	// AdmitAbout counts a form for each thing that it is about, such as a street, and reports whether its client has sent few about that.
 	AdmitAbout(r *http.Request, subjects ...string) bool
 	// NoteTold counts a form whose answer tells something about somebody else, and HasAsked reports whether those of a
