@@ -10,7 +10,7 @@ import (
 const (
 	// confirmMailPace separates all mails with links to confirm: 600 a minute.
 	confirmMailPace = 100 * time.Millisecond
-	// confirmMailAhead is how long before it is due a mail leaves the queue. What leaves is overtaken by no other.
+	// confirmMailAhead is the time from when a mail leaves the queue until it is due. No other overtakes it then.
 	confirmMailAhead = 3 * time.Second
 	// maxUnsentMails limits the mails of the last unsentMailTime that are not sent when the next leaves the queue, so that a slow mail
 	// server takes them in the queue's order. Older ones do not count: addresses that fail do not stop it.

@@ -53,10 +53,7 @@ func (a *applyTx) decodeMailTimes(data []byte) (m mailTimes) {
 }
 
 func (a *applyTx) writeMailTimes(key []byte, m mailTimes) {
-	var data []byte
-	for _, t := range m {
-		data = binary.BigEndian.AppendUint64(data, uint64(t))
-	}
+	data, _ := binary.Append(nil, binary.BigEndian, []int64(m)) // no error: its size is fixed
 	a.put(a.restore, key, data)
 }
 

@@ -377,9 +377,6 @@ func (o OperatorCommand) resultOf(a orders.Answer, rules uint32) (OperatorResult
 		if rules < orders.MaxRules {
 			return refused("a board of the rack has an older program, which does not know this command; update all boards first")
 		}
-		if o.Action == "times" {
-			return OperatorResult{}, fmt.Errorf("%w: these times do not suit this sale", errMalformed)
-		}
 		return OperatorResult{}, fmt.Errorf("%w: a value does not suit this sale", errMalformed)
 	}
 	return refused("%s", a.Outcome)

@@ -70,14 +70,11 @@ func (s *Service) compareOffer(sale orders.Sale, offer orders.Offer) (list []Dif
 func (s *Service) compareCountries(sale orders.Sale, offer orders.Offer) []DifferenceJSON {
 	var list []DifferenceJSON
 	was, now := s.describeCountries(sale.Countries, sale.Currency), s.describeCountries(offer.Countries, offer.Currency)
-	for _, code := range slices.Sorted(maps.Keys(was)) {
+	all := maps.Clone(was)
+	maps.Copy(all, now)
+	for _, code := range slices.Sorted(maps.Keys(all)) {
 		if now[code] != was[code] {
-			list = append(list, DifferenceJSON{"shipping " + code, was[code], cmp.Or(now[code], "none"), remedyRevise})
-		}
-	}
-	for _, code := range slices.Sorted(maps.Keys(now)) {
-		if was[code] == "" {
-			list = append(list, DifferenceJSON{"shipping " + code, "none", now[code], remedyRevise})
+			list = append(list, DifferenceJSON{"shipping " + code, cmp.Or(was[code], "none"), cmp.Or(now[code], "none"), remedyRevise})
 		}
 	}
 	if len(list) == 0 {

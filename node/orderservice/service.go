@@ -258,9 +258,6 @@ func (s *Service) Order(ctx context.Context, id orders.ID) (o orders.Order, posi
 	case behind != nil:
 		err = fmt.Errorf("%w: %w", orders.ErrStale, behind)
 	}
-	position, _, notQueued := s.cfg.Book.Position(id)
-	if notQueued != nil {
-		return o, 0, err
-	}
+	position, _, _ = s.cfg.Book.Position(id) // 0 if it is in none
 	return o, position, err
 }
