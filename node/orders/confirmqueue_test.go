@@ -104,9 +104,9 @@ func TestAFloodDelaysAnotherNetworkByFewMails(t *testing.T) {
 		d := newConfirmBook(t, func(o *Offer) { o.Stock, o.Confirm = 100_000, 24*time.Hour })
 		p := newPostman(d)
 		for minutes := range 3 {
-			p.floodFrom(networks, 60)
+			p.floodFrom(networks, 30)
 			buyer := d.newOrder(minutes, KindOrder)
-			buyer.Network = 7
+			buyer.Network = 60_000
 			d.want(Placed, buyer)
 			mails, most := 0, maxUnsentMails+networks
 			for p.last[buyer.ID] == 0 && mails <= most {

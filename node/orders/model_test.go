@@ -415,6 +415,7 @@ func (m *model) step(rt *rapid.T, d *testBook) (Command, Outcome) {
 		c.Person.Line1 = []string{"", "1 High Street", "2 Low Street"}[house]
 		c.InAddition = rapid.IntRange(0, 3).Draw(rt, "more") == 0
 		c.Unheld = rapid.IntRange(0, 3).Draw(rt, "unheld") == 0
+		c.Network = uint16(rapid.IntRange(0, 2).Draw(rt, "network"))
 		if rapid.IntRange(0, 2).Draw(rt, "again") == 0 { // the same form again, or the receipt's button
 			c.ID = m.some(rt)
 		}
