@@ -24,7 +24,7 @@ const (
 	askedText  = "Several forms from your internet connection had an e-mail or postal address with which something was placed here before. So that nobody can try out whom this shop knows, the next one has to wait. Nothing is lost: press the button again in about three minutes."
 	aboutText  = "Several forms for this e-mail address or this street have come from your internet connection within an hour. So that nobody can try out whom this shop knows, or fill a mailbox, this one has to wait. Nothing is lost: press the button again in about ten minutes."
 	// limitPage is for a client that has sent even more.
-	limitPage = "<!doctype html><meta name=viewport content=\"width=device-width\"><title>" + limitTitle + "</title><h1>" + limitTitle + "</h1><p>" + limitText + " Your browser's Back button has what you typed."
+	limitPage = "<!doctype html><html lang=en><meta name=viewport content=\"width=device-width\"><meta name=color-scheme content=\"light dark\"><title>" + limitTitle + "</title><h1>" + limitTitle + "</h1><p>" + limitText + " Your browser's Back button has what you typed."
 )
 
 // admitAbout counts a form for its e-mail address and, if a refusal could tell about a postal address, for its street. Every form
