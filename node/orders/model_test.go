@@ -28,15 +28,16 @@ type model struct {
 }
 
 type modelOrder struct {
-	id       ID
-	person   int // person
-	house    int // variant of the address
-	kind     Kind
-	quantity int
-	state    OrderState
-	until    time.Time
-	turn     int  // in the queue; 0 = it was never in one
-	unheld   bool // unconfirmed, and holds no units
+	id        ID
+	person    int // person
+	house     int // variant of the address
+	kind      Kind
+	quantity  int
+	state     OrderState
+	until     time.Time
+	turn      int  // in the queue; 0 = it was never in one
+	unheld    bool // unconfirmed, and holds no units
+	confirmed bool
 }
 
 func (m *modelOrder) isLive() bool {
@@ -161,7 +162,7 @@ func (m *model) confirm(id ID) Outcome {
 	case p.unheld && (m.refusal(PlaceOrder{Kind: KindOrder, Quantity: p.quantity}) != 0 || m.free() < int64(p.quantity)):
 		return SoldOut
 	}
-	p.unheld = false
+	p.unheld, p.confirmed = false, true
 	m.admit(p)
 	return Done
 }
@@ -169,12 +170,13 @@ func (m *model) confirm(id ID) Outcome {
 // placeAgain is a form that has the ID of an order.
 func (m *model) placeAgain(own *modelOrder, c PlaceOrder, who, house int) Outcome {
 	isSame := own.person == who && own.house == house
+	accepts := own.state == StateInvited && c.Kind == KindOrder && (c.FromReceipt || !own.confirmed)
 	switch {
-	case own.state == StateInvited && c.Kind == KindOrder && !m.now.Before(own.until):
+	case accepts && !m.now.Before(own.until):
 		return TooLate
-	case own.state == StateInvited && c.Kind == KindOrder && (!isSame || c.Quantity > own.quantity):
+	case accepts && (!isSame || c.Quantity > own.quantity):
 		return Differs
-	case own.state == StateInvited && c.Kind == KindOrder:
+	case accepts:
 		own.kind, own.quantity, own.state = KindOrder, c.Quantity, StateOpen
 		return Placed
 	case isSame && (own.kind == c.Kind || own.turn > 0 && (c.Kind == KindWaiting || c.Kind == KindInterest)) && (own.quantity == c.Quantity || own.turn > 0):
@@ -394,7 +396,9 @@ func newModel(rt *rapid.T, d *testBook) *model {
 	o.Stock = int64(rapid.IntRange(0, 4).Draw(rt, "stock"))
 	o.LimitByAddress = rapid.Bool().Draw(rt, "by address")
 	o.Invitations = rapid.SampledFrom([]time.Duration{InviteByHand, 25 * time.Minute}).Draw(rt, "invitations")
-	o.Confirm = rapid.SampledFrom([]time.Duration{0, 20 * time.Minute}).Draw(rt, "confirm")
+	// An order's time begins when its mail is due, which is up to some seconds later. The clock moves by
+	// whole minutes, and so never stands between.
+	o.Confirm = rapid.SampledFrom([]time.Duration{0, 20*time.Minute - 30*time.Second}).Draw(rt, "confirm")
 	if o.Mode == Ballot {
 		o.Secret = [32]byte{9}
 	}
@@ -418,6 +422,7 @@ func (m *model) step(rt *rapid.T, d *testBook) (Command, Outcome) {
 		c.Network = uint16(rapid.IntRange(0, 2).Draw(rt, "network"))
 		if rapid.IntRange(0, 2).Draw(rt, "again") == 0 { // the same form again, or the receipt's button
 			c.ID = m.some(rt)
+			c.FromReceipt = rapid.Bool().Draw(rt, "from receipt")
 		}
 		return c, m.placeOrder(c, who, house)
 	case "confirm":
