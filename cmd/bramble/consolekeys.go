@@ -45,9 +45,8 @@ Print what the consoles of a rack, and those who use them, need:
 				switch action {
 				case "password":
 					text, _ := bufio.NewReader(w.in).ReadString('\n')
-					text = strings.TrimRight(text, "\r\n")
-					if problem := config.CheckPassword(config.Default(), text); text == "" || problem != "" {
-						return usagef("type a password, or redirect a file with one to standard input: %s", cmp.Or(problem, "there is none"))
+					if text = strings.TrimRight(text, "\r\n"); text == "" || config.CheckPassword(config.Default(), text) != "" {
+						return usagef("type a password, or redirect a file with one to standard input: %s", cmp.Or(config.CheckPassword(config.Default(), text), "there is none"))
 					}
 					fmt.Fprintf(w.out, "password = %q\n", console.HashPassword(text))
 					printNote(w, "Put this line under [console], or under its [[console.accounts]], in bramble.toml on all boards.")

@@ -72,13 +72,12 @@ file, for the way by hand.`,
 				r := rekeying{w: w, file: f.file, plan: cmp.Or(*out, f.file+planSuffix), account: f.account, stolen: *stolen}
 				err := r.load()
 				if err == nil && *out != "" {
-					var text []byte
-					if text, err = r.applyToFile(r.secretsFor(rekeyRounds)); err == nil {
-						err = writeSecret(*out, text)
-					}
+					text, err := r.applyToFile(r.secretsFor(rekeyRounds))
 					if err == nil {
-						r.printPasswords()
-						r.explain()
+						if err = writeSecret(*out, text); err == nil {
+							r.printPasswords()
+							r.explain()
+						}
 					}
 					return err
 				}

@@ -155,11 +155,10 @@ func describeSale(s orderservice.SaleJSON) []string {
 			counts = append(counts, fmt.Sprintf("%d %s", q.n, q.what))
 		}
 	}
-	if s.Opens != nil {
-		counts = append(counts, "opens "+s.Opens.Format(time.RFC3339))
-	}
-	if s.Closes != nil {
-		counts = append(counts, "closes "+s.Closes.Format(time.RFC3339))
+	for i, at := range []*time.Time{s.Opens, s.Closes} {
+		if at != nil {
+			counts = append(counts, []string{"opens ", "closes "}[i]+at.Format(time.RFC3339))
+		}
 	}
 	if s.Confirm != "" {
 		counts = append(counts, "confirmed by mail within "+strings.TrimSuffix(s.Confirm, "0s")+map[bool]string{true: " (entries: until the close)"}[s.Draw != nil])
