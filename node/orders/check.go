@@ -3,6 +3,7 @@ package orders
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -55,22 +56,12 @@ func checkText(field, s string, min, max int) error {
 
 // isPrintableASCII reports whether s is printable ASCII, which most fields are.
 func isPrintableASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
+	return !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' })
 }
 
 func isControlRune(c rune) bool {
-	switch {
-	case unicode.Is(unicode.Cc, c), c == '\u2028', c == '\u2029', c == '\ufffd', c == '\ufeff':
-		return true
-	case c >= '\u202a' && c <= '\u202e', c >= '\u2066' && c <= '\u2069':
-		return true
-	}
-	return false
+	return unicode.Is(unicode.Cc, c) || strings.ContainsRune("\u2028\u2029\ufffd\ufeff", c) ||
+		c >= '\u202a' && c <= '\u202e' || c >= '\u2066' && c <= '\u2069'
 }
 
 // Check returns the first problem of a command's fields, a *FieldError.
@@ -245,12 +236,8 @@ func checkCountries(list []Country) error {
 		return &FieldError{"Countries", fmt.Sprintf("are not 1 to %d", MaxCountries)}
 	}
 	for i, c := range list {
-		for _, other := range list[:i] {
-			if other.Code == c.Code {
-				return &FieldError{"Countries", "contain one twice"}
-			}
-		}
 		err := cmp.Or(
+			requireField(!slices.ContainsFunc(list[:i], func(other Country) bool { return other.Code == c.Code }), "Countries", "contain one twice"),
 			checkCode("Countries", c.Code, 2),
 			requireField(c.Shipping >= 0 && c.Shipping <= MaxAmount, "Shipping", "is negative or too large"),
 			requireField(c.Tax >= 0 && c.Tax <= wholeTax, "Tax", "is not 0 to 10,000 hundredths of a percent"),
@@ -291,11 +278,7 @@ func (i Invite) checkFields() error {
 
 // Whether it is what the ballot was promised is checked when the command is carried out.
 func (m MakeDraw) checkFields() error {
-	err := cmp.Or(checkAboutSale(m.Operation, m.Product))
-	if err == nil && m.Public.Check() != nil {
-		err = &FieldError{"Public", "is not public randomness of its kind"}
-	}
-	return err
+	return cmp.Or(checkAboutSale(m.Operation, m.Product), requireField(m.Public.Check() == nil, "Public", "is not public randomness of its kind"))
 }
 
 func (b BeginFulfilment) checkFields() error { return checkID(b.ID) }

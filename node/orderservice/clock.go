@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"bramble/cluster/ledger"
@@ -46,13 +47,7 @@ func (s *Service) readClock(ctx context.Context) (ledger.ClockReport, error) {
 // instead.
 func (s *Service) SetClock(ctx context.Context, c ClockCommand) (ClockResult, error) {
 	var result ClockResult
-	given := 0
-	for _, is := range []bool{c.Set != nil, c.Confirm, c.Follow} {
-		if is {
-			given++
-		}
-	}
-	if given != 1 {
+	if given := slices.DeleteFunc([]bool{c.Set != nil, c.Confirm, c.Follow}, func(is bool) bool { return !is }); len(given) != 1 {
 		return result, fmt.Errorf("%w: give one of the right time, confirm and follow", errMalformed)
 	}
 	ctx, cancel := context.WithTimeout(ctx, setClockTimeout)
