@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -53,6 +55,10 @@ ends in .rekey. If anything stops the command, run it again: it goes on with the
 secrets in that file, and prints the passwords again. After a run that has ended
 the next one makes new secrets.
 
+It changes nothing until each board answers that the rack knows: those on the
+lists of the boards, in the ledger, and in that file, and as many as [rack]
+expected_boards. It ends only when each has the new secrets alone.
+
 With --out it asks no board, and writes the settings with new secrets to a new
 file, for the way by hand.`,
 		examples: `
@@ -65,11 +71,19 @@ file, for the way by hand.`,
 			fs.StringVar(&f.file, "config", "bramble.toml", "your copy of the boards' settings, a `FILE` that gets the new secrets")
 			keyFile := fs.String("update-key", "", "private update key, a `FILE` (default update.key beside --config)")
 			stolen := fs.String("stolen", "", "`BOARD` whose card was stolen: it gets no new secrets")
+			var off []string
+			fs.Func("off", "`BOARD` that is off, and stays so until its card has the new bramble.toml; can be given several times", func(board string) error {
+				off = append(off, board)
+				return nil
+			})
 			out := fs.String("out", "", "write the settings with new secrets to this new `FILE`, and ask no board")
 			dry := fs.Bool("dry-run", false, "print what would change, and change nothing")
 			yes := fs.Bool("yes", false, "do it without asking")
 			return func(ctx context.Context, w world, _ []string) error {
-				r := rekeying{w: w, file: f.file, plan: cmp.Or(*out, f.file+planSuffix), account: f.account, stolen: *stolen}
+				if *stolen != "" {
+					off = append(off, *stolen)
+				}
+				r := rekeying{w: w, file: f.file, plan: cmp.Or(*out, f.file+planSuffix), account: f.account, stolen: *stolen, off: off, known: map[string]*knownBoard{}}
 				err := r.load()
 				if err == nil && *out != "" {
 					text, err := r.applyToFile(r.secretsFor(rekeyRounds))
@@ -121,8 +135,10 @@ type rekeying struct {
 	public     string
 	access     client.Access
 	base       string
-	boards     map[string]*client.Client
-	off        []string // boards that do not answer
+	first      string // board that the owner named by its address
+	known      map[string]*knownBoard
+	boards     []string // those that get new secrets
+	off        []string // those that do not, by the owner's word: stolen among them
 	foreign    []string // accounts that a board has and the owner's file has not
 }
 
@@ -156,6 +172,13 @@ func (r *rekeying) load() error {
 	if r.isResumed = err == nil; r.isResumed {
 		fresh.Keys[0] = left.Rack.Key.Reveal()
 		maps.Copy(fresh.Passwords, passwordsOf(left))
+		plan, err := os.ReadFile(r.plan)
+		if at := bytes.LastIndex(plan, []byte(planBoards)); err == nil && at >= 0 {
+			err = json.Unmarshal(plan[at+len(planBoards):], &r.known)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.plan, err)
+		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -198,15 +221,6 @@ func passwordsOf(c *config.Config) map[string]string {
 	return all
 }
 
-// newClient returns a client with the new password. The address has been checked.
-func (r *rekeying) newClient() *client.Client {
-	if password := secretOf(r.next.Console, r.account); password != "" {
-		r.access.Secret, r.access.Device = password, ""
-	}
-	c, _ := client.New(r.base, r.access)
-	return c
-}
-
 func (r *rekeying) print(text string) {
 	fmt.Fprintln(r.w.out, strings.Join(wrapText(text, helpWidth), "\n"))
 }
@@ -230,8 +244,8 @@ func (r *rekeying) explain() {
 	if r.stolen != "" {
 		r.print(fmt.Sprintf("Without the new key %s cannot vote on orders. Its vote counts as missing until a board with a new card takes it.", r.stolen))
 	}
-	if len(r.off) > 0 {
-		r.print("Off, and left out: " + strings.Join(r.off, ", ") + ". Write the new bramble.toml to their cards afterwards: with the old one they cannot join.")
+	if off := slices.DeleteFunc(slices.Clone(r.off), func(name string) bool { return name == r.stolen }); len(off) > 0 {
+		r.print("Off, and left out: " + strings.Join(off, ", ") + ". Write the new bramble.toml to their cards before you switch them on: with the old one they cannot join, or accept the thief.")
 	}
 }
 
@@ -277,19 +291,26 @@ func (r *rekeying) secretsFor(round int) (s config.Secrets) {
 // run leads all boards through the rounds. What each has done is known from the board itself.
 func (r *rekeying) run(ctx context.Context) error {
 	r.printPasswords()
-	if err := durable.WriteFile(r.plan, r.text, secretsFileMode); err != nil {
+	boards, err := json.Marshal(r.known)
+	if err == nil {
+		err = durable.WriteFile(r.plan, slices.Concat(r.text, []byte(planBoards), boards, []byte("\n")), secretsFileMode)
+	}
+	if err != nil {
 		return err
 	}
 	for round := 1; round <= rekeyRounds; round++ {
-		for _, name := range slices.Sorted(maps.Keys(r.boards)) {
+		for _, name := range r.boards {
 			if err := r.advance(ctx, name, round); err != nil {
-				remedy := "revive it, or switch it off for good, and run the command again"
+				remedy := "revive it and run the command again, or switch it off and add --off " + name
 				if errors.Is(err, client.ErrRefused) {
 					remedy = "correct that, and run the command again"
 				}
 				return fmt.Errorf("round %d of %d, %s: %w; %s: it goes on with the secrets in %s", round, rekeyRounds, name, err, remedy, r.plan)
 			}
 			r.print(fmt.Sprintf("Round %d of %d: %s serves.", round, rekeyRounds, name))
+		}
+		if err := r.checkRack(ctx, round); err != nil { // none may be left behind
+			return err
 		}
 	}
 	text, err := r.applyToFile(r.secretsFor(rekeyRounds))
@@ -300,7 +321,7 @@ func (r *rekeying) run(ctx context.Context) error {
 		return fmt.Errorf("all boards have the new secrets, and %s has them, but %s has not: %w", r.plan, r.file, err)
 	}
 	if r.old.Orders.Enabled {
-		err := submitCommand(ctx, r.w, r.newClient(), orderservice.OperatorCommand{Action: "relink", Operator: "bramble rekey", Revoke: true}, false)
+		err := submitCommand(ctx, r.w, r.known[r.first].client, orderservice.OperatorCommand{Action: "relink", Operator: "bramble rekey", Revoke: true}, false)
 		if err != nil && !errors.Is(err, console.ErrUnknownBoard) { // 404: the rack is in front of another shop
 			return fmt.Errorf("the rack has new keys, and the receipts' links are left: run the command again: %w", err)
 		}
@@ -316,15 +337,13 @@ func (r *rekeying) advance(ctx context.Context, name string, round int) error {
 	poll := time.Tick(rekeyPoll)
 	for {
 		var s secretsState
-		err := r.boards[name].Secrets(ctx, http.MethodGet, nil, &s)
+		err := r.known[name].client.Secrets(ctx, http.MethodGet, nil, &s)
 		switch {
-		case errors.Is(err, console.ErrUnknownBoard):
-			return fmt.Errorf("its program knows nothing of this: update it first: %w", err)
 		case err != nil:
 		case s.Board != name:
 			return fmt.Errorf("at its address is %s", s.Board)
 		case round > 0 && r.roundOf(s) >= round:
-			ready, why, unknown := r.boards[name].Ready(ctx)
+			ready, why, unknown := r.known[name].client.Ready(ctx)
 			if ready {
 				return nil
 			}
@@ -332,7 +351,7 @@ func (r *rekeying) advance(ctx context.Context, name string, round int) error {
 		case s.Challenge != "":
 			signed, _ := cardinit.SignJSON(r.key, secretsStatement{secretsFormat, r.public, name, s.Challenge, r.secretsFor(round)})
 			var has ownSecrets
-			if err = r.boards[name].Secrets(ctx, http.MethodPost, signed, &has); round == 0 && err == nil {
+			if err = r.known[name].client.Secrets(ctx, http.MethodPost, signed, &has); round == 0 && err == nil {
 				r.compare(name, has)
 				return nil
 			} else if errors.Is(err, client.ErrRefused) {

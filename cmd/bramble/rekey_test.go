@@ -482,7 +482,7 @@ func TestBoardsNameTheirSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	challenge := handler.challenge
-	r := rekeying{old: config.Default(), next: config.Default(), key: key, public: public, boards: map[string]*client.Client{"c": c}}
+	r := rekeying{old: config.Default(), next: config.Default(), key: key, public: public, known: map[string]*knownBoard{"c": {client: c}}}
 	r.next.Rack.Key, r.old.Console.Password = config.NewRackKey(), "tell me more"
 	if err := r.advance(t.Context(), "c", 0); err != nil {
 		t.Fatal(err)
