@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -254,6 +255,101 @@ func TestRekeyOfARack(t *testing.T) {
 		t.Error("a receipt's link from before opens still")
 	}
 	r.checkThief(string(stolen))
+}
+
+// A board that has just started knows itself alone. The command asks it, finds the others by the ledger and by its plan, and waits
+// for the one that is off, with nothing changed meanwhile; it ends when no board accepts the thief's key.
+func TestRekeyAsksABoardThatHasJustStarted(t *testing.T) {
+	r := startRekeyRack(t, "[console]\npassword = 'tell me more'\n")
+	loseBoards := func() { // c is off, and b has just started
+		for _, i := range []int{1, 2} {
+			_ = r.boards[i].Process.Kill()
+			_ = r.boards[i].Wait()
+		}
+		r.boards[1] = r.startBoard(r.file(1))
+		waitUntil(t, "the console of b", func() bool { return r.get(r.Boards[1].ConsoleURL+"/healthz", "") == http.StatusOK })
+	}
+	for _, from := range []string{"", "Round 2 of 3: b"} {
+		if from != "" {
+			out, err := r.rekey(func(line string) bool { return !strings.HasPrefix(line, from) })
+			if err == nil || !strings.Contains(out, from) {
+				t.Fatalf("the command was not killed at %q: %v\n%s", from, err, out)
+			}
+		}
+		loseBoards()
+		before, err := os.ReadFile(r.owner)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keyOf := func(i int) config.RackKey {
+			c, err := config.Load(r.file(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c.Rack.Key
+		}
+		hasWaited, keys := false, []config.RackKey{keyOf(0), keyOf(1), keyOf(2)}
+		out, err := r.rekey(func(line string) bool {
+			if strings.HasPrefix(line, "Waiting for boards") {
+				hasWaited = true
+				if now, _ := os.ReadFile(r.owner); string(now) != string(before) || keyOf(0) != keys[0] || keyOf(1) != keys[1] {
+					t.Errorf("after %q: something changed while a board was missing", from)
+				}
+				r.boards[2] = r.startBoard(r.file(2))
+			}
+			return true
+		})
+		if err != nil || !hasWaited {
+			t.Fatalf("after %q: %v, waited: %v\n%s", from, err, hasWaited, out)
+		}
+		next, err := config.Load(r.owner)
+		if err != nil || next.Rack.Key == r.old.Rack.Key {
+			t.Fatalf("after %q: the owner's file has the old key: %v", from, err)
+		}
+		for i := range 3 {
+			if c, err := config.Load(r.file(i)); err != nil || c.Rack.Key != next.Rack.Key || len(c.Rack.OldKeys) > 0 {
+				t.Errorf("after %q: board %d accepts another key than the new one: %v", from, i, err)
+			}
+		}
+		r.old = next
+	}
+}
+
+// No run begins, drops the old key or ends while a board that anybody knows is not as far, unless the owner says that it is off.
+func TestCensus(t *testing.T) {
+	silent := errors.New("no answer at https://c")
+	at := func(round int) *knownBoard { return &knownBoard{Console: "https://x", round: round, runs: true} }
+	for name, test := range map[string]struct {
+		boards          map[string]*knownBoard
+		off             []string
+		expected, round int
+		want            string // "": none
+		mayPass         bool
+	}{
+		"all are there":                   {map[string]*knownBoard{"a": at(0), "b": at(0)}, nil, 2, 0, "", false},
+		"more than planned":               {map[string]*knownBoard{"a": at(0), "b": at(0)}, nil, 1, 0, "", false},
+		"it has just started":             {map[string]*knownBoard{"a": at(0)}, nil, 3, 0, "has 3 boards, and only a are found", true},
+		"the ledger's voter is silent":    {map[string]*knownBoard{"a": at(0), "c": {why: silent}}, nil, 1, 0, "c (no answer at https://c). Start them", true},
+		"the owner says that it is off":   {map[string]*knownBoard{"a": at(0), "c": {why: silent}}, []string{"c"}, 2, 0, "", false},
+		"off, and forgotten by the rack":  {map[string]*knownBoard{"a": at(0), "b": at(0)}, []string{"c"}, 3, 0, "", false},
+		"off, and unknown":                {map[string]*knownBoard{"a": at(0), "b": at(0)}, []string{"x"}, 2, 0, "the rack has no board \"x\"; it has a, b", false},
+		"off, and another is missing":     {map[string]*knownBoard{"a": at(0), "b": {why: silent}, "c": {why: silent}}, []string{"c"}, 3, 0, "take part: b (no", true},
+		"off, and others have it alive":   {map[string]*knownBoard{"a": at(0), "c": {why: silent, runs: true}}, []string{"c"}, 2, 0, "c runs at", false},
+		"off, and it answers":             {map[string]*knownBoard{"a": at(0), "c": {}}, []string{"c"}, 2, 0, "c runs at", false},
+		"two have one name":               {map[string]*knownBoard{"a": {isTaken: true}}, nil, 1, 0, "a runs at", false},
+		"a wrong password":                {map[string]*knownBoard{"a": {why: client.ErrRefused}}, nil, 1, 0, client.ErrRefused.Error(), false},
+		"one is not in round 2":           {map[string]*knownBoard{"a": at(2), "b": at(1)}, nil, 2, 2, "b (it came while the secrets changed", true},
+		"all are through round 2":         {map[string]*knownBoard{"a": at(3), "b": at(2)}, nil, 2, 2, "", false},
+		"one accepts the old key":         {map[string]*knownBoard{"a": at(3), "b": at(2)}, nil, 2, 3, "b (it came", true},
+		"one died in the last round":      {map[string]*knownBoard{"a": at(3), "b": {round: 3, why: silent}}, nil, 2, 3, "b (no answer", true},
+		"done":                            {map[string]*knownBoard{"a": at(3), "b": at(3)}, nil, 2, 3, "", false},
+		"done, and the stolen one is off": {map[string]*knownBoard{"a": at(3), "b": {why: silent}}, []string{"b"}, 2, 3, "", false},
+	} {
+		mayPass, err := checkCensus(test.boards, test.off, test.expected, test.round)
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) || mayPass != test.mayPass {
+			t.Errorf("%s: %v, %v; want %q", name, mayPass, err, test.want)
+		}
+	}
 }
 
 // Whatever form a password has in the file, the old one opens no board afterwards, and the printed one opens each.

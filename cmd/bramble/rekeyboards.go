@@ -60,7 +60,7 @@ func checkCensus(known map[string]*knownBoard, off []string, expected, round int
 		return true, fmt.Errorf("not all boards of the rack take part: %s. Start them and run the command again; add --off BOARD for each that stays off until its card has the new bramble.toml", strings.Join(missing, ", "))
 	case len(names)+len(unknown) < expected:
 		return true, fmt.Errorf("the rack has %d boards, and only %s are found: start the others and run the command again, or set [rack] expected_boards in your bramble.toml to the number that you have", expected, strings.Join(names, ", "))
-	case len(unknown) > 0:
+	case len(unknown) > 0 && len(names)+len(unknown) > expected: // else the rack has forgotten them
 		return false, usagef("--stolen, --off: the rack has no board %q; it has %s", unknown[0], strings.Join(names, ", "))
 	}
 	return false, nil
