@@ -334,7 +334,7 @@ func TestCensus(t *testing.T) {
 		"off, and forgotten by the rack":  {map[string]*knownBoard{"a": at(0), "b": at(0)}, []string{"c"}, 3, 0, "", false},
 		"off, and unknown":                {map[string]*knownBoard{"a": at(0), "b": at(0)}, []string{"x"}, 2, 0, "the rack has no board \"x\"; it has a, b", false},
 		"off, and another is missing":     {map[string]*knownBoard{"a": at(0), "b": {why: silent}, "c": {why: silent}}, []string{"c"}, 3, 0, "take part: b (no", true},
-		"off, and others have it alive":   {map[string]*knownBoard{"a": at(0), "c": {why: silent, runs: true}}, []string{"c"}, 2, 0, "c runs at", false},
+		"off, and others have it alive":   {map[string]*knownBoard{"a": at(0), "c": {why: silent, runs: true}}, []string{"c"}, 2, 0, "c runs at", true},
 		"off, and it answers":             {map[string]*knownBoard{"a": at(0), "c": {}}, []string{"c"}, 2, 0, "c runs at", false},
 		"two have one name":               {map[string]*knownBoard{"a": {isTaken: true}}, nil, 1, 0, "a runs at", false},
 		"a wrong password":                {map[string]*knownBoard{"a": {why: client.ErrRefused}}, nil, 1, 0, client.ErrRefused.Error(), false},
@@ -764,25 +764,37 @@ func TestStolenIsABoard(t *testing.T) {
 	members := `[{"board":"b"},{"board":"c"}]`
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		if members == "" {
-			w.WriteHeader(http.StatusNotFound)
+		switch r.URL.Path {
+		case console.SecretsPath:
+			io.WriteString(w, `{"board":"a"}`)
+		case "/api/v1/rack":
+			io.WriteString(w, `{"boards":[{"name":"a","state":"serving","console_url":"https://a"},{"name":"b","state":"dead","console_url":"https://b"}]}`)
+		default:
+			if members == "" {
+				w.WriteHeader(http.StatusNotFound)
+			}
+			io.WriteString(w, cmp.Or(members, `{"error":"no shop here"}`))
 		}
-		io.WriteString(w, cmp.Or(members, `{"error":"no shop here"}`))
 	}))
 	defer s.Close()
-	c, err := client.New(s.URL, client.Access{})
-	if err != nil {
-		t.Fatal(err)
+	ask := func() map[string]*knownBoard {
+		r := rekeying{old: config.Default(), next: config.Default(), base: s.URL, first: "a", known: map[string]*knownBoard{}}
+		r.note("a").why = r.askBoard(t.Context(), "a")
+		if a := r.known["a"]; a.why != nil || a.Console != "https://a" || !a.runs || r.known["b"].runs || r.known["b"].Console != "https://b" {
+			t.Fatalf("the board says %+v, %+v", a, r.known["b"])
+		}
+		return r.known
 	}
-	rack := console.RackView{Boards: []console.BoardView{{Name: "a"}, {Name: "b"}}}
-	for stolen, isKnown := range map[string]bool{"": true, "a": true, "c": true, "A": false, "board-9": false} {
-		r := rekeying{stolen: stolen}
-		if err := r.checkStolen(t.Context(), c, rack); (err == nil) != isKnown || !isKnown && !strings.Contains(err.Error(), fmt.Sprintf("the rack has no board %q; it has a, b, c", stolen)) {
-			t.Errorf("--stolen %q: %v", stolen, err)
+	for stolen, want := range map[string]string{"b": "take part: c (not asked yet)", "c": "take part: b (not", "a": "a runs at https://a", "board-9": "take part: b (not asked yet), c (not"} {
+		if _, err := checkCensus(ask(), []string{stolen}, 2, 0); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("--stolen %s: %v", stolen, err)
 		}
 	}
+	if _, err := checkCensus(ask(), []string{"b", "c", "board-9"}, 3, 0); err == nil || !strings.Contains(err.Error(), `the rack has no board "board-9"; it has a, b, c`) {
+		t.Errorf("a misspelt --stolen: %v", err)
+	}
 	members = "" // in front of another shop there is no ledger
-	if err := (&rekeying{stolen: "c"}).checkStolen(t.Context(), c, rack); err == nil || !strings.Contains(err.Error(), "it has a, b") {
+	if _, err := checkCensus(ask(), []string{"c"}, 2, 0); err == nil || !strings.Contains(err.Error(), "take part: b (") {
 		t.Errorf("without a ledger: %v", err)
 	}
 }

@@ -44,7 +44,7 @@ func checkCensus(known map[string]*knownBoard, off []string, expected, round int
 	for _, name := range names {
 		switch b, isOff := known[name], slices.Contains(off, name); {
 		case b.isTaken || isOff && (b.runs || b.why == nil):
-			return false, fmt.Errorf("%s runs at %s though --stolen or --off names it, or beside another of its name: switch that off first", name, b.Console)
+			return b.why != nil, fmt.Errorf("%s runs at %s though --stolen or --off names it, or beside another of its name: switch that off first, and give the rack ten seconds to notice", name, b.Console)
 		case isOff:
 		case errors.Is(b.why, client.ErrRefused):
 			return false, b.why
