@@ -100,7 +100,7 @@ type RackSettings struct {
 	MDNS           bool
 	PeerTimeout    Duration
 	ForgetAfter    Duration
-	ExpectedBoards int // planned number of boards; matters until the rack has a ledger
+	ExpectedBoards int // planned number of boards; matters until the rack has a ledger, and to bramble rekey
 }
 
 // CacheSettings holds the [cache] table.

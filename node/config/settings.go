@@ -193,7 +193,7 @@ func boardKeys() []keySpec {
 			"Time that a dead board stays on the list and its address is tried, 1m to 168h. "+
 				"10m is longer than it takes to change a plug or a card."),
 		keyOf("rack", "expected_boards", func(c *Config) *int { return &c.Rack.ExpectedBoards }, checkInt(1, 1000),
-			"Number of boards that the rack is planned to have, 1 to 1000. It is used only until the rack has a ledger. "+
+			"Number of boards that the rack is planned to have, 1 to 1000. A board uses it only until the rack has a ledger; \"bramble rekey\" does not begin with fewer. "+
 				"The ledger is founded when all of them see each other: a missing board may have the rack's orders. If some are missing for good, \"bramble ledger found\" founds it with more than half of that number. It must not be less than the number of boards that you switch on."),
 		keyOf("cache", "memory", func(c *Config) *Size { return &c.Cache.Memory }, checkSize(2*MB, 1000*GB),
 			"Memory for stored pages, bookkeeping included, 2MB to 1000GB. MB is a million bytes, MiB is 1048576. "+
