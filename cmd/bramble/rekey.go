@@ -172,12 +172,16 @@ func (r *rekeying) load() error {
 	if r.isResumed = err == nil; r.isResumed {
 		fresh.Keys[0] = left.Rack.Key.Reveal()
 		maps.Copy(fresh.Passwords, passwordsOf(left))
+		var boards map[string]knownBoard
 		plan, err := os.ReadFile(r.plan)
 		if at := bytes.LastIndex(plan, []byte(planBoards)); err == nil && at >= 0 {
-			err = json.Unmarshal(plan[at+len(planBoards):], &r.known)
+			err = json.Unmarshal(plan[at+len(planBoards):], &boards)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", r.plan, err)
+			return fmt.Errorf("the boards of an earlier run, at the end of %s: %w; correct that line, or remove it", r.plan, err)
+		}
+		for name, b := range boards {
+			r.note(name).Console = b.Console
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -546,6 +547,13 @@ func TestRekeyMakesPasswords(t *testing.T) {
 	}
 	if err := again.load(); err != nil || !again.isResumed || again.next.Rack.Key != r.next.Rack.Key {
 		t.Errorf("the second run has other secrets: %v", err)
+	}
+	for line, isRefused := range map[string]bool{"null": false, "{}": false, `{"c":null}`: false, `{"c":{"Console":"https://c"}}`: false, `{"c":1}`: true, "": true} {
+		writeTestFile(t, r.plan, append(slices.Clone(r.text), planBoards+line+"\n"...))
+		again := rekeying{file: file, plan: r.plan, known: map[string]*knownBoard{}}
+		if err := again.load(); (err != nil) != isRefused || strings.Contains(line, "https:") && again.known["c"].Console != "https://c" {
+			t.Errorf("the plan has %q: %v", line, err)
+		}
 	}
 	for name, password := range passwordsOf(again.next) {
 		if name != "new" && password != shown[name] || !console.IsGenerated(password) {
