@@ -199,6 +199,19 @@ func TestPlaceOrder(t *testing.T) {
 			named: true,
 		},
 		{
+			name: "the same form after its order was cancelled, with no unit free",
+			order: func(d *testBook) PlaceOrder {
+				a := d.newOrder(1, KindOrder)
+				d.want(Placed, a)
+				d.want(Done, Cancel{ID: a.ID})
+				for n := 2; d.sale().Free > 0; n++ {
+					d.want(Placed, d.newOrder(n, KindOrder))
+				}
+				return a
+			},
+			want: AlreadyDone,
+		},
+		{
 			name:   "again after cancelling",
 			before: func(d *testBook) { a := d.newOrder(1, KindOrder); d.want(Placed, a); d.want(Done, Cancel{ID: a.ID}) },
 			order:  func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder).of(2) },

@@ -185,14 +185,14 @@ func (c *crowd) runPerson(client int) {
 //
 // form is the reference of the form, which stays until the order is acknowledged.
 func (c *crowd) placeOrder(client, person int, b *startedBoard, form *orders.ID) (placed orders.ID) {
-	c.history.Do(client, orderstest.Action{Person: person}, func() (orderstest.Reply, string) {
+	if *form == 0 {
+		*form = orders.ID(rand.Uint64N(uint64(orders.MaxID))) + 1
+	}
+	o := testOrder(person + 1)
+	o.ID = *form
+	c.history.Do(client, orderstest.Action{Person: person, Order: o.ID.String()}, func() (orderstest.Reply, string) {
 		ctx, cancel := c.rack.limit(historyPatience)
 		defer cancel()
-		o := testOrder(person + 1)
-		if *form == 0 {
-			*form = orders.ID(rand.Uint64N(uint64(orders.MaxID))) + 1
-		}
-		o.ID = *form
 		c.note(func() { c.pressed[o.ID] = person })
 		answer, err := b.service.PlaceOrder(ctx, o)
 		switch {

@@ -4,6 +4,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"bramble/node/orders"
 )
 
 // historyFault is a kind of fault of one board.
@@ -182,9 +184,9 @@ func (r *historyRack) changeBoard(kind historyFault, b *historyBoard) {
 	if kind == faultReplace {
 		b.skew.Store(0)
 	}
-	if b.max == 1 && r.chance(2) {
-		b.max = 2
-		r.logf("%s is upgraded", b.name)
+	if b.max < orders.MaxRules && r.chance(2) {
+		b.max++
+		r.logf("%s is upgraded to rules %d", b.name, b.max)
 	}
 }
 

@@ -72,7 +72,7 @@ type historyRack struct {
 	began  time.Time
 }
 
-// newHistoryRack starts a rack whose programs know rules 1.
+// newHistoryRack starts a rack. The seed decides which rules its programs know at first.
 func newHistoryRack(t *testing.T, size int, seed uint64) *historyRack {
 	r := &historyRack{t: t, net: ledgertest.New(), random: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), size: size, timing: quick(), began: time.Now()}
 	r.timing.RemoveAfter = 6 * time.Second // a board that was replaced keeps the rules from rising until then
@@ -88,11 +88,12 @@ func newHistoryRack(t *testing.T, size int, seed uint64) *historyRack {
 		}
 	})
 	for i := range size {
-		b := &historyBoard{name: historyName(i + 1), dir: r.newCard(), max: 1}
+		b := &historyBoard{name: historyName(i + 1), dir: r.newCard(), max: 1 + uint32(seed/2%uint64(orders.MaxRules))} // seed%2 decides the size
 		r.boards = append(r.boards, b)
 		r.start(b)
 	}
 	r.awaitHealthy()
+	r.logf("the programs know rules %d", r.boards[0].max)
 	r.until("the sale is known", func() bool {
 		return !slices.ContainsFunc(r.boards, func(b *historyBoard) bool { s := b.current(); return s == nil || !s.service.hasOffers() })
 	})

@@ -147,10 +147,11 @@ func (p *partitionedRack) placeAndCancel(t *testing.T, h *orderstest.History, cl
 				has = 0
 			}
 		} else {
+			if a.ID == 0 { // otherwise the same form again
+				a.ID = orders.ID(rand.Uint64N(uint64(orders.MaxID))) + 1
+			}
+			press.Order = a.ID.String()
 			h.Do(client, press, func() (orderstest.Reply, string) {
-				if a.ID == 0 { // otherwise the same form again
-					a.ID = orders.ID(rand.Uint64N(uint64(orders.MaxID))) + 1
-				}
 				answer, err := d.PlaceOrder(ctx, a)
 				switch {
 				case err != nil:

@@ -4,11 +4,13 @@
 package orderstest
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,7 +24,7 @@ const People = 6
 // Action is one action of a person: place an order, or what one of the other fields says.
 type Action struct {
 	Person int    // 0 to People-1; each may have one order
-	Order  string // the reference of the order that this form makes, if that is known: then only it is the answer
+	Order  string // the reference of the order that this form makes, "" if that is not known
 	Cancel string // the reference of an order to cancel
 	Read   string // the reference of an order whose receipt is read
 	Sale   bool   // the sale's numbers are read; the person does not matter
@@ -33,10 +35,11 @@ type Action struct {
 type Reply int
 
 // The replies. A placed order comes with its reference, and one that was placed before with
-// the same. A cancel is Done also if it was done before. A receipt that was read comes with
-// ReceiptOpen or another of these texts, and a sale with SaleText. A change of the stock is
-// SoldOut if fewer units are free than it would take away. Uncertain means no answer, or
-// the answer that the outcome is not known.
+// the same. A form whose order exists has it as its reply, also once it is cancelled, and places no second
+// one. Under rules 1 and 2, an open order of another form is a reply too. A cancel is Done also if it was
+// done before. A receipt that was read comes with ReceiptOpen or another of these texts, and a sale with
+// SaleText. A change of the stock is SoldOut if fewer units are free than it would take away.
+// Uncertain means no answer, or the answer that the outcome is not known.
 const (
 	Done Reply = iota
 	SoldOut
@@ -66,10 +69,11 @@ type observed struct {
 	order string
 }
 
-// bookState is the order book's state.
+// bookState is the order book's state. It must be comparable: porcupine compares states.
 type bookState struct {
-	orders [People]string // each person's order, "" for none
-	stock  int
+	orders    [People]string // each person's open order, "" for none
+	cancelled [People]string // each person's cancelled orders, each between two commas
+	stock     int
 }
 
 // judgeTimeout limits the time to judge a history. A thousand actions usually take a second;
@@ -89,7 +93,18 @@ func (b bookState) withOrder(person int, order string) bookState {
 	return b
 }
 
-// unitsSold returns the number of orders.
+// withCancelled returns the state with the person's open order cancelled. Its reference is known by then.
+func (b bookState) withCancelled(person int, order string) bookState {
+	b.cancelled[person] += "," + order + ","
+	return b.withOrder(person, "")
+}
+
+// isCancelled reports whether the person had this order, and it is cancelled.
+func (b bookState) isCancelled(person int, order string) bool {
+	return order != "" && strings.Contains(b.cancelled[person], ","+order+",")
+}
+
+// unitsSold returns the number of open orders.
 func (b bookState) unitsSold() int {
 	n := 0
 	for _, order := range b.orders {
@@ -248,42 +263,47 @@ func (h *History) buildModel() porcupine.Model {
 // afterOrder returns the states that an order may lead to; none if the reply is wrong.
 func afterOrder(s bookState, p Action, a observed) []any {
 	has, free := s.orders[p.Person], s.unitsSold() < s.stock
+	isCancelled := s.isCancelled(p.Person, p.Order)
+	isPlaced := isCancelled || p.Order != "" && p.Order == has // this form has its order
+	makes := cmp.Or(p.Order, a.order)
 	switch {
-	case a.reply == Done && has == a.order:
+	case a.reply == Done && a.order == has, a.reply == Done && isCancelled && a.order == p.Order:
 		return []any{s}
-	case a.reply == Done && (has == unknownOrder || has == "" && free):
+	case a.reply == Done && (isPlaced || s.isCancelled(p.Person, a.order)):
+		return nil
+	case a.reply == Done && (has == unknownOrder || has == "" && free && a.order == makes):
 		return []any{s.withOrder(p.Person, a.order)}
-	case a.reply == HasOrder && has != "" && has != p.Order:
+	case a.reply == HasOrder && has != "" && !isPlaced, a.reply == SoldOut && !free && !isPlaced:
 		return []any{s}
-	case a.reply == SoldOut && !free && (has == "" || has != p.Order), a.reply == Uncertain && (has != "" || !free):
+	case a.reply == Uncertain && (isPlaced || has != "" || !free):
 		return []any{s}
 	case a.reply == Uncertain:
-		return []any{s, s.withOrder(p.Person, unknownOrder)}
+		return []any{s, s.withOrder(p.Person, cmp.Or(p.Order, unknownOrder))}
 	}
 	return nil
 }
 
-// afterCancel returns the states that a cancel may lead to: that order is gone, another one
+// afterCancel returns the states that a cancel may lead to: that order is cancelled, another one
 // that the person has by now stays.
-func afterCancel(s bookState, p Action, a observed) []any {
+func afterCancel(s bookState, p Action, a observed) (after []any) {
 	has := s.orders[p.Person]
-	switch {
-	case has == p.Cancel && a.reply == Done:
-		return []any{s.withOrder(p.Person, "")}
-	case has == p.Cancel || has == unknownOrder:
-		return []any{s, s.withOrder(p.Person, "")}
+	if a.reply != Done || s.isCancelled(p.Person, p.Cancel) {
+		after = append(after, s)
 	}
-	return []any{s}
+	if !s.isCancelled(p.Person, p.Cancel) && (has == p.Cancel || has == unknownOrder) {
+		after = append(after, s.withCancelled(p.Person, p.Cancel))
+	}
+	return after
 }
 
 // afterReceipt returns the state if a receipt may show this. "Cancelled" can be about an order
 // from before the one that the person has by now.
 func afterReceipt(s bookState, p Action, a observed) []any {
-	has := s.orders[p.Person]
+	has, isCancelled := s.orders[p.Person], s.isCancelled(p.Person, p.Read)
 	switch {
-	case a.order == ReceiptOpen && has == p.Read, a.order == ReceiptCancelled && has != p.Read:
+	case a.order == ReceiptOpen && has == p.Read, a.order == ReceiptCancelled && isCancelled:
 		return []any{s}
-	case a.order == ReceiptOpen && has == unknownOrder:
+	case a.order == ReceiptOpen && has == unknownOrder && !isCancelled:
 		return []any{s.withOrder(p.Person, p.Read)}
 	}
 	return nil
