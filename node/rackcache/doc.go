@@ -1,7 +1,8 @@
 // Package rackcache is the distributed page cache of a rack: a request that a
 // board cannot answer from its own memory goes, over plain HTTP on the rack link,
 // to the board that owns the page on the ring, and only that board fetches from
-// the origin. The package adds what a single cache does not need: peers, replicas on
+// the origin. What a buyer of the built-in shop trusts, such as a draw, each board makes itself.
+// The package adds what a single cache does not need: peers, replicas on
 // the second owner, hot copies, and purges of the pages that unsafe requests make out of
 // date.
 //

@@ -52,9 +52,10 @@ type ShopHandler interface {
 	http.Handler
 	// BypassesCache reports whether a request bypasses the cache.
 	BypassesCache(r *http.Request) bool
-	// SharesPages reports whether the shops of all boards have the same pages now, as far
-	// as this board knows. If not, each board answers its clients from its own shop.
-	SharesPages() bool
+	// SharesPage reports whether boards may show each other's page at a URL now. If not, each
+	// board answers its clients from its own shop, and neither gives that page to another board
+	// nor takes it from one.
+	SharesPage(u *url.URL) bool
 }
 
 // Config configures a PageHandler before its board has joined the rack.
@@ -165,12 +166,14 @@ func (h *PageHandler) routeFor(r *http.Request, level string) cache.Route {
 // isOwnView reports whether a page is one of this board's shop that no other board may
 // show, nor this board another's.
 func (h *PageHandler) isOwnView(u *url.URL) bool {
-	return h.Shop != nil && h.Sites.IsBuiltIn(u) && !h.Shop.SharesPages()
+	return h.Shop != nil && h.Sites.IsBuiltIn(u) && !h.Shop.SharesPage(u)
 }
 
+// isOwnViewKey reports the same of a key. One that no URL has is refused too: its objects, such as the
+// parts of a page, would answer requests for another URL.
 func (h *PageHandler) isOwnViewKey(key string) bool {
 	page, err := url.Parse(key)
-	return err == nil && h.isOwnView(page)
+	return err != nil || cache.KeyOf(page) != key || h.isOwnView(page)
 }
 
 // maxStoredAge returns the age up to which this board may answer from its memory without

@@ -23,8 +23,12 @@ const (
 // is not the page's.
 const headerRefused = "Bramble-Refused"
 
-// errRefused is the error for a reply with headerRefused.
-var errRefused = errors.New("the board could not handle the request")
+var (
+	// errRefused is the error for a reply with headerRefused.
+	errRefused = errors.New("the board could not handle the request")
+	// errOwnView is why a board neither gives a page to another board nor takes it from one.
+	errOwnView = errors.New("each board makes this page itself")
+)
 
 // maxReplicaOverhead bounds an object in its wire form beside its body: fields and key.
 const maxReplicaOverhead = 128 << 10
@@ -128,9 +132,6 @@ func (h *PageHandler) serveObject(w http.ResponseWriter, r *http.Request) {
 	route := h.routeFor(siteRequest, levelRelay)
 	first, _ := h.Ring().Owners(cache.Key(siteRequest))
 	switch {
-	case h.isOwnView(siteRequest.URL):
-		writeRefused(w, "orders are paused here")
-		return
 	case q.storedOnly:
 		if route.MaxAge > 0 || !h.cache.HasFresh(siteRequest) {
 			writeRefused(w, "not stored")
@@ -164,6 +165,9 @@ func (h *PageHandler) prepareRequest(w http.ResponseWriter, r *http.Request) (*h
 	if err == nil && !h.Sites.Knows(q.url) {
 		err = fmt.Errorf("%s is not a site of this board", q.url.Host)
 	}
+	if err == nil && h.isOwnView(q.url) {
+		err = errOwnView
+	}
 	if err == nil && h.Purges.CatchUp(r.Context(), link.PeerName(r), q.digest) != nil {
 		err = errors.New("could not catch up with the purges")
 	}
@@ -193,7 +197,7 @@ func (h *PageHandler) storeReplica(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if h.isOwnViewKey(query.Get("key")) {
-		http.Error(w, "orders are paused here", http.StatusConflict)
+		http.Error(w, errOwnView.Error(), http.StatusConflict)
 		return
 	}
 	// From here on the guard sees every purge; the digest covers those before.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"bramble/node/orders"
+	"bramble/node/orders/draw"
 )
 
 // alwaysPlaced is an order book that accepts everything at no cost.
@@ -54,5 +55,26 @@ func BenchmarkNew(b *testing.B) {
 		if _, err := New(x.cat, Options{Orders: x.book}); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkOwnPages is what each board makes once per lifetime: the page and the form after a change of the order
+// book, and the file of a draw of 10,000 entries.
+func BenchmarkOwnPages(b *testing.B) {
+	x := openSale(b, func(p *Product) { p.Mode, p.Draw, p.Dice = orders.Ballot, draw.Dice, 20 })
+	file := draw.File{Product: slug, Entries: make([]draw.Entry, 10_000)}
+	for i := range file.Entries {
+		file.Entries[i] = draw.Entry{Reference: "K7QM-2XD9-5VB", Quantity: 1}
+	}
+	x.book.files[slug] = file
+	for _, page := range []string{"order", "draw", "draw.json", "verify"} {
+		b.Run(page, func(b *testing.B) {
+			for b.Loop() {
+				clear(x.cachedPages)
+				if w := request(x.Shop, "GET", boardPath+"/"+page); w.Code != http.StatusOK {
+					b.Fatal(w.Code)
+				}
+			}
+		})
 	}
 }

@@ -12,7 +12,8 @@
 // accept orders.
 //
 // The node wires up: Options.Orders; Catalogue.Offers for the order book; BypassesCache, to keep
-// forms and receipts out of caches and off the ring; and a purge of the key "shop" when the
+// forms and receipts out of caches and off the ring; SharesPage, so that a board takes only products'
+// pages, their list and pictures from another; and a purge of the key "shop" when the
 // announcements or a sale's state change, because pages of a sale that does not change
 // are fresh for some seconds. Requests must keep the client's Host field: it distinguishes the
 // shop's own forms from those of other sites (http.CrossOriginProtection).

@@ -3,6 +3,7 @@ package shop
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -79,9 +80,25 @@ func (s *Shop) BypassesCache(r *http.Request) bool {
 	return r.Method != http.MethodGet && r.Method != http.MethodHead || strings.HasPrefix(r.URL.Path, "/r/")
 }
 
-// SharesPages reports whether this board's pages may be shown to the clients of other boards, and
-// theirs to its own. While orders are paused each board shows its own view: another board may
-// still accept orders, or again.
-func (s *Shop) SharesPages() bool {
-	return s.orderService == nil || s.orderService.Pause() == orders.NotPaused
+// SharesPage reports whether this board's page at a URL may be shown to the clients of other boards,
+// and theirs to its own. That are the list of products, their pages and the pictures alone: a board
+// in strange hands can change what it makes for the others, and the draw, its verifier, the forms
+// and the status are what a buyer trusts. Any other URL, also another spelling of these, is the
+// board's own. While orders are paused each board shows its own view of all pages: another board
+// may still accept orders, or again.
+func (s *Shop) SharesPage(u *url.URL) bool {
+	return u.RawQuery == "" && !u.ForceQuery && s.sharedPaths[u.EscapedPath()] &&
+		(s.orderService == nil || s.orderService.Pause() == orders.NotPaused)
+}
+
+// sharedPaths returns the paths of the pages that boards may share.
+func (c *Catalogue) sharedPaths() map[string]bool {
+	paths := map[string]bool{pageAddress{page: "home"}.path(): true}
+	for i := range c.Products {
+		paths[pageAddress{page: "product", product: &c.Products[i]}.path()] = true
+	}
+	for _, p := range c.pictures {
+		paths[p.path] = true
+	}
+	return paths
 }

@@ -47,7 +47,7 @@ func TestPausedPages(t *testing.T) {
 		if html := request(x.Shop, "GET", boardPath+"/order?country=DE").Body.String(); !strings.Contains(textOf(html), c.order) || !strings.Contains(html, "US$43.00") {
 			t.Errorf("%s: the order page: %s", c.pause, textOf(html))
 		}
-		if x.SharesPages() {
+		if x.SharesPage(&url.URL{Path: boardPath}) {
 			t.Errorf("%s: other boards may show these pages", c.pause)
 		}
 		var st Status
@@ -60,7 +60,7 @@ func TestPausedPages(t *testing.T) {
 				t.Errorf("%s %s does not change back: %d %s", c.pause, path, w.Code, textOf(w.Body.String()))
 			}
 		}
-		if st := x.buildStatus(x.readPageState(opening)); !st.TakesOrders || st.Reason != nil || !x.SharesPages() {
+		if st := x.buildStatus(x.readPageState(opening)); !st.TakesOrders || st.Reason != nil || !x.SharesPage(&url.URL{Path: boardPath}) {
 			t.Errorf("%s: /status.json after it: %+v", c.pause, st)
 		}
 	}

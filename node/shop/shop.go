@@ -46,7 +46,8 @@ type Shop struct {
 	assets       *pageAssets
 	routes       *http.ServeMux
 	crossOrigin  *http.CrossOriginProtection
-	fieldLimits  map[string]int // see formFieldLimits
+	fieldLimits  map[string]int  // see formFieldLimits
+	sharedPaths  map[string]bool // see SharesPage
 
 	mu            sync.Mutex
 	cachedVersion string                 // guarded by mu; the page state version of cachedPages
@@ -69,6 +70,7 @@ func New(cat *Catalogue, opts Options) (*Shop, error) {
 		assets:       pages,
 		crossOrigin:  http.NewCrossOriginProtection(),
 		fieldLimits:  formFieldLimits(),
+		sharedPaths:  cat.sharedPaths(),
 		cachedPages:  make(map[pageAddress][]byte),
 	}
 	switch {

@@ -303,3 +303,34 @@ func TestStyleAndScriptAreThoseThePolicyAllows(t *testing.T) {
 		}
 	}
 }
+
+// Boards share the list of products, their pages and the pictures, each in one spelling, and nothing else.
+func TestSharedPages(t *testing.T) {
+	x := openSale(t, nil)
+	shared := []string{"/", boardPath}
+	for _, p := range x.cat.pictures {
+		shared = append(shared, p.path)
+	}
+	if len(shared) < 3 {
+		t.Fatal("the catalogue has no picture")
+	}
+	check := func(target string, want bool) {
+		t.Helper()
+		u, err := url.Parse("http://shop.bramble" + target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x.SharesPage(u) != want {
+			t.Errorf("%s is shared: %t", target, !want)
+		}
+	}
+	for _, path := range shared {
+		check(path, true)
+		for _, other := range []string{path + "/", path + "?", path + "?x", "/" + path, path + "%2F", path + "/draw", path + "/order", path + "/verify", path + ";"} {
+			check(other, false)
+		}
+	}
+	for _, path := range []string{boardPath + "/draw.json", boardPath + "/order?country=DE", "/status", "/status.json", "/r/a/b", "/pictures/", "/p/", "/P/" + slug, "/%70/" + slug, "/none"} {
+		check(path, false)
+	}
+}
