@@ -110,10 +110,28 @@ func (s *Service) VerifyConfirmation(id orders.ID, token string) bool {
 	return hasSigned(s.KeysFor(confirmPurpose), id, token)
 }
 
-// Reference returns the reference of the order that a product's form with a token makes.
-func (s *Service) Reference(product, token string, attempt int) orders.ID {
+// Reference returns the reference of the order that a product's form with a token makes or, under a secret from
+// before a new one, has made. hasEnded: that secret's links have ended, so it may be known, and who knows it can
+// choose a token that leads to anybody's order. At most orders.MaxReceiptKeys are looked up, one after a first secret.
+func (s *Service) Reference(product, token string, attempt int) (id orders.ID, hasEnded bool) {
+	live := s.KeysFor(referencePurpose)
+	newest := deriveReference(live[0], product, token, attempt)
+	all := append(live, s.ledgerKeys(referencePurpose, true)...)
+	if len(all) == 1 {
+		return newest, false
+	}
+	for i, key := range all {
+		id := deriveReference(key, product, token, attempt)
+		if _, err := s.cfg.Book.Order(id); err == nil {
+			return id, i >= len(live)
+		}
+	}
+	return newest, false
+}
+
+func deriveReference(key []byte, product, token string, attempt int) orders.ID {
 	for try := 0; ; try++ {
-		mac := hmac.New(sha256.New, s.KeysFor(referencePurpose)[0])
+		mac := hmac.New(sha256.New, key)
 		fmt.Fprintf(mac, "%s\n%s\n%d %d", product, token, attempt, try)
 		if id := orders.ID(binary.BigEndian.Uint64(mac.Sum(nil))) & orders.MaxID; id.Valid() {
 			return id

@@ -64,7 +64,7 @@ func (Unavailable) SignConfirmation(orders.ID) string { return "" }
 func (Unavailable) VerifyConfirmation(orders.ID, string) bool { return true }
 
 // Reference returns none: PlaceOrder fails.
-func (Unavailable) Reference(string, string, int) orders.ID { return 0 }
+func (Unavailable) Reference(string, string, int) (orders.ID, bool) { return 0, false }
 
 // Sign returns no token: there is no order to sign.
 func (Unavailable) Sign(orders.ID, bool) string { return "" }

@@ -53,7 +53,7 @@ func (s *Shop) acceptInvitation(ctx context.Context, held orders.Order, total *o
 		Total: total.Total.Minor, Currency: total.Total.Currency, Person: held.Person, FromReceipt: held.Confirmed}
 	answer, err := s.orderService.PlaceOrder(ctx, order)
 	if err == nil && answer.Outcome == orders.IDInUse {
-		order.ID = s.orderService.Reference(order.Product, newToken(), 0)
+		order.ID, _ = s.orderService.Reference(order.Product, newToken(), 0)
 		answer, err = s.orderService.PlaceOrder(ctx, order)
 	}
 	return answer, err

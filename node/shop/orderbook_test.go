@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -35,6 +36,8 @@ type fakeOrderBook struct {
 	// failCancel is what Cancel returns, if not nil.
 	failCancel error
 	forced     *orders.Answer // what Place answers, if not nil
+	// endedTokens are those of forms whose orders' links have ended.
+	endedTokens []string
 }
 
 func (b *fakeOrderBook) Sale(product string) (orders.Sale, bool) {
@@ -176,9 +179,15 @@ func (b *fakeOrderBook) OrdersOfMailbox(orders.ID) (live, unconfirmed []orders.O
 	return nil, nil, b.fail
 }
 
-func (b *fakeOrderBook) Reference(product, token string, attempt int) orders.ID {
+func (b *fakeOrderBook) Reference(product, token string, attempt int) (orders.ID, bool) {
 	sum := sha256.Sum256(fmt.Append(nil, product, token, attempt))
-	return orders.ID(binary.BigEndian.Uint64(sum[:])) & orders.MaxID
+	return orders.ID(binary.BigEndian.Uint64(sum[:])) & orders.MaxID, slices.Contains(b.endedTokens, token)
+}
+
+// referenceOf returns the reference of the order that a form with a token makes.
+func (b *fakeOrderBook) referenceOf(token string) orders.ID {
+	id, _ := b.Reference(slug, token, 0)
+	return id
 }
 
 // someToken is the token of the tests' forms, if they do not say otherwise.

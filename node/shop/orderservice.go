@@ -54,8 +54,8 @@ type OrderService interface {
 	Draw(product string) (draw.File, bool)
 	// Reference returns the reference of the order that a product's form with a token makes: the same
 	// on every board, and nobody who sends a form can choose or compute it. The next
-	// attempt is for a reference that is in use.
-	Reference(product, token string, attempt int) orders.ID
+	// attempt is for a reference that is in use. hasEnded: its order's links have ended, and the form must not lead to it.
+	Reference(product, token string, attempt int) (id orders.ID, hasEnded bool)
 	// Sign returns the secret half of a receipt's URL, letters and digits: the same on every
 	// board, and impossible to guess. That of a confirmed order is another than the form's that made it.
 	Sign(id orders.ID, isConfirmed bool) string

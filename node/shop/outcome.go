@@ -100,7 +100,8 @@ func describeOutcome(sale *productSale, seller string, answer orders.Answer, con
 		return http.StatusTooManyRequests
 	case orders.IDInUse:
 		content.form.values["token"] = newToken()
-		content.showAlert("Nothing was submitted: please press the button again", "This page has placed several orders already.")
+		content.showAlert("Nothing was submitted: this page has placed orders already", "They stay as they are. If their links have ended, the newest mail about each has the new one; or write to "+seller+".",
+			"For one order more, please press the button again.")
 	default:
 		content.showAlert("Nothing was submitted: the shop cannot read this form", "Something in the form is not right, but this page cannot tell what. Please check it and send it again.")
 		return http.StatusUnprocessableEntity

@@ -200,7 +200,10 @@ func (s *Shop) submitOrder(ctx context.Context, order *orders.PlaceOrder, token 
 	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
 	defer cancel()
 	for attempt := range maxIDAttempts {
-		order.ID = s.orderService.Reference(order.Product, token, attempt)
+		var hasEnded bool
+		if order.ID, hasEnded = s.orderService.Reference(order.Product, token, attempt); hasEnded {
+			return orders.Answer{Outcome: orders.IDInUse}, nil
+		}
 		answer, err = s.orderService.PlaceOrder(ctx, *order)
 		if err != nil || answer.Outcome != orders.IDInUse {
 			return answer, err

@@ -147,7 +147,7 @@ func TestAHouseNumberCannotBeGuessed(t *testing.T) {
 	for _, limit := range []int{1, 3} {
 		b := newBookShop(t, func(o *orders.Offer) { o.Limit = limit })
 		path := b.post("ada@example.org", "line1", "151 Road").Header().Get("Location")
-		b.apply(orders.FinishMail{ID: b.Reference(slug, someToken, 0), Kind: orders.JobMailPlaced})
+		b.apply(orders.FinishMail{ID: b.referenceOf(someToken), Kind: orders.JobMailPlaced})
 		replies := map[string]bool{}
 		for n := range 151 {
 			line := fmt.Sprintf("%03d Road", n+1)
@@ -177,7 +177,7 @@ func TestAHouseNumberCannotBeGuessed(t *testing.T) {
 func TestReceiptsAreNoOracle(t *testing.T) {
 	b := newBookShop(t, nil)
 	path := b.post("ada@example.org").Header().Get("Location")
-	none := "/r/" + b.Reference(slug, newToken(), 0).String() + "/" + strings.Split(path, "/")[3]
+	none := "/r/" + b.referenceOf(newToken()).String() + "/" + strings.Split(path, "/")[3]
 	for _, page := range []string{"", ".json", "/cancel", "/order"} {
 		wrong := path[:len(path)-1] + "z"
 		one, other := request(b.shop, "GET", wrong+page), request(b.shop, "GET", none+page)

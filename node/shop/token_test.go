@@ -71,11 +71,30 @@ func TestOneTokenForSeveralPeople(t *testing.T) {
 	}
 }
 
+// A form whose order's link has ended, by a secret that may be known, submits nothing and leads to no receipt: who knows that
+// secret could choose a token that leads to anybody's order. Pressed again, it is another form.
+func TestAFormOfAnEndedLinkLeadsNowhere(t *testing.T) {
+	x := openSale(t, func(p *Product) { p.PerPerson = 3 })
+	path := x.mustPlaceOrder(t)
+	_, secret, _ := strings.Cut(strings.TrimPrefix(path, "/r/"), "/")
+	x.book.endedTokens = []string{someToken}
+	for _, pairs := range [][]string{{}, {"line1", "2 Elsewhere"}, {"email", "bob@example.org"}} {
+		w := x.postOrder(pairs...)
+		html := w.Body.String()
+		if fresh := hidden(html)["token"]; w.Code != http.StatusConflict || len(x.book.submitted) != 1 || strings.Contains(html, secret) || fresh == someToken || len(fresh) != 32 || !strings.Contains(html, "has placed orders already") {
+			t.Errorf("%v: %d, %d submitted, token %q: %s", pairs, w.Code, len(x.book.submitted), fresh, textOf(html))
+		}
+	}
+	if x.mustPlaceOrder(t, "token", newToken(), "more", "yes"); len(x.book.orders) != 2 {
+		t.Error("another form orders nothing")
+	}
+}
+
 // The browser may choose the token. The reference follows from it by a key that it does not have.
 func TestTheReferenceIsNotTheBrowsersChoice(t *testing.T) {
 	x := openSale(t, nil)
 	x.mustPlaceOrder(t, "id", "K7QM-2XD9-5VB", "more", "yes")
-	if id := x.book.submitted[0].ID; id != x.book.Reference(slug, someToken, 0) || id.String() == "K7QM-2XD9-5VB" {
+	if id := x.book.submitted[0].ID; id != x.book.referenceOf(someToken) || id.String() == "K7QM-2XD9-5VB" {
 		t.Errorf("the form has chosen %v", id)
 	}
 	if x.book.submitted[0].Kind != orders.KindOrder {
