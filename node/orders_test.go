@@ -166,10 +166,32 @@ func TestLastUnitIsSoldOnce(t *testing.T) {
 	if how, seen := again.cancelOrder(r.boards[0].http, path); how != placed {
 		t.Fatalf("cancelling: %s, status %d", how, seen.status)
 	}
+	late, first := newBuyer("late"), ""
+	form := late.fillForm(blank)
 	eventually(t, "the unit to be sold again", func() (bool, string) {
-		how, _, seen := newBuyer("late").placeOrder(r.boards[3].http)
+		how, path, seen := late.submitForm(r.boards[3].http, form)
+		first = path
 		return how == placed, seen.body
 	})
+	// A form that is sent again after a new secret is the same order. When all links have ended, it leads to none and places none.
+	for _, revokes := range []bool{false, true} {
+		eventually(t, "a new secret", func() (bool, string) {
+			got := r.boards[1].sendCommand(orderservice.OperatorCommand{Action: "relink", Revoke: revokes})
+			return got.status == http.StatusOK, got.body
+		})
+		for _, b := range r.boards {
+			eventually(t, b.name+" to use the new secret", func() (bool, string) {
+				how, path, seen := late.submitForm(b.http, form)
+				if how == placed && reference(path) != reference(first) {
+					t.Fatalf("%s: the form is a second order", b.name)
+				}
+				return how == placed && path != first && !revokes || revokes && strings.Contains(seen.body, "has placed orders already"), seen.body
+			})
+		}
+	}
+	if orders := r.boards[0].listOrders(); len(orders) != stock+1 {
+		t.Errorf("%d orders", len(orders))
+	}
 }
 
 // TestOrdersSurviveDeadBoards: two of five boards are killed one after the

@@ -21,6 +21,9 @@ var ErrUndrawn = errors.New("nothing is drawn yet")
 // MaxFile bounds the JSON of a file, in bytes: about two million entries.
 const MaxFile = 200 << 20
 
+// lateList is the time after the close from which Doubts name when the list was fixed. A rack fixes it within seconds.
+const lateList = time.Minute
+
 // Read parses a file's JSON. It is strict: a file from version 3 on must be what the rack published, except for white
 // space, so that no two programs read it differently. It does not verify the draw.
 func Read(r io.Reader) (File, error) {
@@ -125,6 +128,9 @@ func Doubts(f File) []string {
 		list = append(list, "When the list was fixed, most boards' own clocks agreed on no time: its time is by the ledger's clock alone, which an operator can set.")
 	case f.Boards.Sub(f.Listed).Abs() > 5*time.Second: // less is corrected gradually
 		list = append(list, fmt.Sprintf("The ledger's clock was held: when it showed %s and the list was fixed, most boards' own clocks showed %s.", formatTime(f.Listed), formatTime(f.Boards)))
+	}
+	if f.Promised.Kind == Dice && f.List != "" && f.Fixed().Sub(f.Closes) > lateList { // Verify holds drand's against its round
+		list = append(list, fmt.Sprintf("The list was fixed at %s, long after the close at %s: whoever fixed it could have known dice that fell before.", formatTime(f.Fixed()), formatTime(f.Closes)))
 	}
 	return list
 }

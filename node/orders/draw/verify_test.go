@@ -62,6 +62,16 @@ func changedFiles() map[string]string {
 	dice("version-4", func(f *File) { f.Version = 4 })
 	dice("version-2", func(f *File) { f.Version = 2; redraw(f) })
 	dice("holds-dice-held-clock", func(f *File) { f.Boards = f.Listed.Add(10 * time.Minute); redraw(f) })
+	dice("holds-dice-late-list", func(f *File) {
+		f.Listed = f.Closes.Add(lateList + time.Millisecond)
+		f.Boards, f.Taken = f.Listed, f.Listed.Add(time.Hour)
+		redraw(f)
+	})
+	dice("holds-dice-list-in-time", func(f *File) {
+		f.Listed = f.Closes.Add(lateList)
+		f.Boards, f.Taken = f.Listed, f.Listed.Add(time.Hour)
+		redraw(f)
+	})
 	dice("holds-dice-no-clock", func(f *File) { f.Boards = time.Time{}; redraw(f) })
 	drand("drand-no-clock", func(f *File) { f.Boards = time.Time{}; redraw(f) })
 	drand("drand-held-clock", func(f *File) { f.Boards = RoundTime(1000); redraw(f) })
@@ -180,6 +190,29 @@ func TestSharedFiles(t *testing.T) {
 	}
 	if len(list) != len(files) || len(list) < 60 {
 		t.Errorf("%d files in says.txt, %d changes", len(list), len(files))
+	}
+}
+
+// A list that was fixed long after the close leaves a doubt, by the later of the clocks; a round of drand is checked itself.
+func TestALateListIsDoubted(t *testing.T) {
+	for name, want := range map[string]string{
+		"holds-dice": "", "holds-dice-list-in-time": "", "holds-drand": "", "undrawn-open": "",
+		"holds-dice-late-list":  "The list was fixed at 2012-02-29T07:01:00Z, long after the close at 2012-02-29T07:00:00Z: whoever fixed it could have known dice that fell before.",
+		"holds-dice-held-clock": "The list was fixed at 2012-02-29T07:10:01Z, long after",
+	} {
+		text, err := os.ReadFile(filepath.Join("testdata", "files", name+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := Read(bytes.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		doubts := Doubts(f)
+		isDoubted := slices.ContainsFunc(doubts, func(d string) bool { return want != "" && strings.HasPrefix(d, want) })
+		if isDoubted != (want != "") || want == "" && len(doubts) > 0 {
+			t.Errorf("%s: %q", name, doubts)
+		}
 	}
 }
 
