@@ -284,6 +284,10 @@ func restoreRetried(t *testing.T, p *process, program, file string) {
 	eventually(t, "the restore", func() (bool, string) {
 		out, err := p.runProgram(program, "restore", file)
 		if err == nil {
+			said := strings.Join(strings.Fields(out), " ")
+			if !strings.Contains(said, "People who were erased after the backup are back") || !strings.Contains(said, "Ballots that the backup has not drawn: late.") {
+				t.Errorf("the restore does not say what is back:\n%s", out)
+			}
 			t.Log(out)
 			return true, ""
 		}

@@ -128,7 +128,9 @@ func (r *restoration) restoreFile(ctx context.Context, w world, path string, key
 	if err != nil {
 		return explainEnd(err, "The restore may have taken effect: then bramble orders list shows the orders, and a second one is refused")
 	}
-	fmt.Fprintln(w.out, text)
+	for line := range strings.Lines(text) {
+		fmt.Fprintln(w.out, strings.Join(wrapText(line, helpWidth), "\n"))
+	}
 	return r.awaitBoards(ctx, w)
 }
 

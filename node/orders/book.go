@@ -110,6 +110,7 @@ type readModel struct {
 	waitingForms int64
 	receiptKeys  []ReceiptKey
 	restoring    *RestoreProgress // nil: none
+	restored     [2]time.Time     // see RestoredFrom
 }
 
 // Open returns an empty book with its working copy in dir, a folder of its own, which it

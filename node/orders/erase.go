@@ -8,6 +8,7 @@ import (
 
 // erasePerson carries out an Erase. The audit trail has the number of orders and no name.
 func (a *applyTx) erasePerson(c Erase) (Answer, string) {
+	a.remove(a.restore, []byte(restoredKey))
 	a.noteErasure() // also if the book does not have the person: the log may, in a form that was refused
 	if c.ID != 0 {
 		o := a.orderByID(c.ID)

@@ -37,6 +37,9 @@ func (a *applyTx) buildReadModel() *readModel {
 	v.erasedAt, v.unsentMails = a.readNumber(erasedKey), a.readNumber(unsentMailKey)
 	v.receiptKeys = readReceiptKeys(a.restore)
 	v.restoring = a.readRestoreProgress()
+	if times := a.restore.Get([]byte(restoredKey)); times != nil {
+		v.restored = [2]time.Time{fromMillis(int64(binary.BigEndian.Uint64(times))), fromMillis(int64(binary.BigEndian.Uint64(times[8:])))}
+	}
 	return v
 }
 

@@ -38,6 +38,7 @@ const (
 const (
 	restoreBeginKey = "begin"   // → see pendingRestore; while a restore is in progress
 	restoreDoneKey  = "done"    // → OpID (8) of the restore that made this book
+	restoredKey     = "from"    // → the times (8 each, Unix milliseconds) of the backup and of its restore, until the first Erase
 	restoreChunkKey = "chunk:"  // and the chunk's number (4) → its bytes
 	receiptKeyKey   = "key:"    // and a number (1) → a key of receipts (32); if it is own or ended, both as bytes
 	erasedKey       = "erased"  // → index (8) of the newest entry that erases people, under rules 2
@@ -131,6 +132,13 @@ type RestoreProgress struct {
 // RestoreInProgress returns the restore in progress, also one that was cut off; nil if there is
 // none.
 func (b *Book) RestoreInProgress() *RestoreProgress { return b.readModel.Load().restoring }
+
+// RestoredFrom returns the time of the backup that the book was restored from, and when; zero times if it was not, under rules 1
+// and 2, and after the first Erase that followed. People who were erased after the backup are back.
+func (b *Book) RestoredFrom() (backup, at time.Time) {
+	v := b.readModel.Load()
+	return v.restored[0], v.restored[1]
+}
 
 // readRestoreProgress returns the progress for the read model.
 func (a *applyTx) readRestoreProgress() *RestoreProgress {
@@ -265,13 +273,16 @@ func (a *applyTx) finishRestore(c FinishRestore) Answer {
 		}
 		return Answer{Outcome: Malformed}
 	}
-	own := readReceiptKeys(a.restore)
+	own, backupAt := readReceiptKeys(a.restore), next.meta.at
 	a.adoptBook(next)
 	if a.err != nil {
 		return Answer{}
 	}
 	a.dropRestore()
 	a.put(a.restore, []byte(restoreDoneKey), uint64Key(c.OpID))
+	if a.rules.isNeutral {
+		a.put(a.restore, []byte(restoredKey), append(uint64Key(uint64(backupAt)), uint64Key(uint64(a.at))...))
+	}
 	a.noteErasure() // the backup's index is of another ledger
 	a.addReceiptKeys(r.command.ReceiptKeys)
 	if keys := readReceiptKeys(a.restore); !slices.ContainsFunc(keys, ReceiptKey.isOwn) { // of a program before secrets

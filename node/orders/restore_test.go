@@ -116,6 +116,48 @@ func TestRestoreThroughTheLedger(t *testing.T) {
 	}
 }
 
+// A restored book knows the time of its backup, after which it lacks erasures, until the first one that follows; also in a snapshot, and
+// in a backup of its own it is the later one.
+func TestARestoredBookKnowsItsBackup(t *testing.T) {
+	source := newBusyBook(t)
+	made, p, err := source.book.OpenBackup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := made.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d := newShopBook(t)
+	d.now = source.now.Add(time.Hour)
+	check := func(b *Book, from, at time.Time) {
+		t.Helper()
+		if gotFrom, gotAt := b.RestoredFrom(); !gotFrom.Equal(from) || !gotAt.Equal(at) {
+			t.Errorf("restored from %v at %v, want %v at %v", gotFrom, gotAt, from, at)
+		}
+	}
+	check(source.book, time.Time{}, time.Time{})
+	for _, c := range restoreCommands(d, dump(t, source.book), MaxRestoreChunk) {
+		d.want(Done, c)
+	}
+	check(d.book, p.At, d.now)
+	copied := openBook(t)
+	if err := copied.Restore(bytes.NewReader(dump(t, d.book))); err != nil {
+		t.Fatal(err)
+	}
+	check(copied, p.At, d.now)
+
+	third := newShopBook(t)
+	third.now = d.now.Add(24 * time.Hour)
+	for _, c := range restoreCommands(third, dump(t, d.book), MaxRestoreChunk) {
+		third.want(Done, c)
+	}
+	check(third.book, d.now, third.now)
+	d.op += 2_000_000 // the restored book knows the source's numbers
+	d.want(Done, Erase{Operation: d.by(), Email: "nobody@example.org"})
+	check(d.book, time.Time{}, time.Time{})
+	d.recount()
+}
+
 func TestRestoreIsRefused(t *testing.T) {
 	good := dump(t, newBusyBook(t).book)
 	bad := bytes.Clone(good)

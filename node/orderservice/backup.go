@@ -23,6 +23,9 @@ const (
 	maxClockLead = time.Minute
 	// rulesRise is the number of seconds in which a new rack comes to the rules that all its programs know.
 	rulesRise = 60
+	// erasedAreBack is said at the end of a restore, and is a notice for restoredNotice.
+	restoredNotice = 30 * 24 * time.Hour
+	erasedAreBack  = "People who were erased after the backup are back, with their data. The backup cannot name them: erase those of your own list again (bramble orders erase)."
 )
 
 // RestoreRequest is a step of a restore. Action is begin, finish or cancel. OpID is a random
@@ -149,7 +152,7 @@ func (s *Service) restoreStep(ctx context.Context, r RestoreRequest) (result Ope
 	case "finish":
 		var a orders.Answer
 		a, err = s.submitRestore(ctx, orders.FinishRestore{Operation: by})
-		result.Text = fmt.Sprintf("Done. The rack has %d orders.\nLinks of receipts that ended after the backup open again. If they ended because of\na theft, end them again: bramble orders relink --revoke", a.Count)
+		result.Text = fmt.Sprintf("Done. The rack has %d orders.\n", a.Count) + s.describeRestored()
 	case "cancel":
 		ended := s.cfg.Book.RestoreInProgress()
 		var a orders.Answer
@@ -166,6 +169,22 @@ func (s *Service) restoreStep(ctx context.Context, r RestoreRequest) (result Ope
 		err = fmt.Errorf("%w: action is one of begin, finish and cancel", errMalformed)
 	}
 	return result, err
+}
+
+// describeRestored says what an older backup brings back, and which draws may be made a second time.
+func (s *Service) describeRestored() string {
+	_, at := s.cfg.Book.RestoredFrom()
+	text := "Links of receipts that ended after the backup open again. If they ended because of a theft, end them again: bramble orders relink --revoke\n" + erasedAreBack
+	var undrawn []string
+	for _, sale := range s.cfg.Book.Sales() {
+		if sale.Mode == orders.Ballot && !sale.Opens.After(s.Now()) && (sale.Draw.At.IsZero() || !at.IsZero() && !sale.Draw.At.Before(at)) {
+			undrawn = append(undrawn, sale.Product)
+		}
+	}
+	if len(undrawn) > 0 {
+		text += "\nBallots that the backup has not drawn: " + strings.Join(undrawn, ", ") + ". If the old rack drew them after it, mails to its winners may have gone out, and this rack draws others: see Restore in the guide."
+	}
+	return text
 }
 
 // checkRestore returns the command that begins a restore, or why it must not begin.

@@ -119,6 +119,8 @@ func TestRecordedBackupIsRestored(t *testing.T) {
 	c.step("finish", http.StatusOK, fmt.Sprintf("The rack has %d orders", h.Orders))
 	c.step("finish", http.StatusOK, fmt.Sprintf("The rack has %d orders", h.Orders)) // the answer was lost
 	c.step("finish", http.StatusOK, "end them again: bramble orders relink --revoke")
+	c.step("finish", http.StatusOK, erasedAreBack)
+	c.step("finish", http.StatusOK, "Ballots that the backup has not drawn: late. If")
 
 	lines, err := os.ReadFile(filepath.Join("testdata", "recorded", "rack.txt"))
 	if err != nil {
@@ -163,6 +165,26 @@ func TestRecordedBackupIsRestored(t *testing.T) {
 	}
 	if err := recountBook(t, s.cfg.Book); err != nil {
 		t.Error(err)
+	}
+	// What is drawn since is named again, and what erased people must know is a notice until an erasure.
+	c.step("finish", http.StatusOK, "Ballots that the backup has not drawn: late. If")
+	from, at := s.cfg.Book.RestoredFrom()
+	for _, step := range []struct {
+		now   time.Time
+		shows bool
+		erase bool
+	}{{at, true, false}, {at.Add(restoredNotice), false, false}, {at.Add(restoredNotice - time.Second), true, true}, {at.Add(time.Minute), false, false}} {
+		l.set(func() { l.now = step.now })
+		notices := strings.Join(s.Notices("a"), "\n")
+		if shows := strings.Contains(notices, "A backup of "+from.Format("2006-01-02 15:04:05 UTC")+" was restored. "+erasedAreBack); shows != step.shows || !from.Equal(h.At) {
+			t.Errorf("%v after the restore of a backup of %v: %s", step.now.Sub(at), h.At, notices)
+		}
+		if !step.erase {
+			continue
+		}
+		if _, err := s.Operate(t.Context(), OperatorCommand{Action: "erase", Operator: "me", OpID: NewOpID(), Email: "nobody@buyer.example"}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	c.request.OpID++
 	c.step("begin", http.StatusConflict, "this rack is not empty")

@@ -54,6 +54,9 @@ func (s *Service) Notices(board string) []string {
 	if r := s.readRestore(); r != nil && status.Superseded == "" {
 		notices = append(notices, describeRestore(r))
 	}
+	if from, at := s.cfg.Book.RestoredFrom(); !from.IsZero() && s.Now().Sub(at) < restoredNotice {
+		notices = append(notices, "A backup of "+from.Format("2006-01-02 15:04:05 UTC")+" was restored. "+erasedAreBack+" This notice ends with the next erasure, or 30 days after the restore.")
+	}
 	if status.CatchingUp && !isEmpty && status.Superseded == "" {
 		notices = append(notices, fmt.Sprintf("%s is catching up with the order book, and is not ready until it has: %d entries of the ledger are still to be applied.", board, status.Lag))
 	}
