@@ -24,7 +24,7 @@ func TestNetworksOfFormsAreHashed(t *testing.T) {
 	if len(hashes) < 980 || others < 990 { // 8 pairs of 1,000 share one on the average
 		t.Errorf("1,000 networks have %d hashes, and %d others with another key", len(hashes), others)
 	}
-	if hashNetwork(key, netip.Addr{}) != hashNetwork(key, netip.Addr{}) {
+	if first, second := hashNetwork(key, netip.Addr{}), hashNetwork(key, netip.Addr{}); first != second {
 		t.Error("no client has two hashes")
 	}
 }

@@ -20,9 +20,6 @@ import (
 	"bramble/node/lab"
 )
 
-// patience bounds every wait of a test, far above any normal duration.
-const patience = 30 * time.Second
-
 // startLab builds the program, runs its lab on free ports as a new user would, and
 // reads the line that it prints.
 func startLab(t *testing.T, args ...string) (*exec.Cmd, lab.Summary) {

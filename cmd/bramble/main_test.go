@@ -285,3 +285,21 @@ func TestNodeWithoutParentEnds(t *testing.T) {
 		t.Errorf("exit %d, %v\n%s", code, ctx.Err(), e.String())
 	}
 }
+
+// hasWords reports whether out has the words of text, wherever its lines are broken.
+func hasWords(out, text string) bool {
+	return strings.Contains(strings.Join(strings.Fields(out), " "), strings.Join(strings.Fields(text), " "))
+}
+
+// patience bounds every wait of a test, far above any normal duration.
+const patience = 30 * time.Second
+
+// waitUntil checks every 20 ms.
+func waitUntil(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !so(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for %s", patience, what)
+		}
+	}
+}

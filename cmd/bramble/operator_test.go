@@ -130,11 +130,6 @@ func (o *operatorLab) run(board int, args ...string) (code int, out, err string)
 	return code, out, err
 }
 
-// hasWords reports whether out has the words of text, wherever its lines are broken.
-func hasWords(out, text string) bool {
-	return strings.Contains(strings.Join(strings.Fields(out), " "), strings.Join(strings.Fields(text), " "))
-}
-
 // want runs a command that must end well and print something.
 func (o *operatorLab) want(board int, text string, args ...string) string {
 	o.t.Helper()

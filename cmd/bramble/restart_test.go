@@ -16,7 +16,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"bramble/node/config"
 )
@@ -30,16 +29,6 @@ func builtAs(t *testing.T, program, name string) {
 	}
 	if err := os.Rename(program+".new", program); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// waitUntil checks every 20 ms.
-func waitUntil(t *testing.T, what string, so func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !so(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %v for %s", patience, what)
-		}
 	}
 }
 
