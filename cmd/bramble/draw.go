@@ -123,10 +123,10 @@ func showDraw(ctx context.Context, w world, c *client.Client, product string) er
 // awaitDraw waits until a draw that is in progress has ended, at most for the time limit,
 // and prints the result. The error is a pendingError if it has not ended.
 func awaitDraw(ctx context.Context, w world, c *client.Client, product string, limit time.Duration) error {
-	for deadline := time.Now().Add(limit); ; {
+	for deadline := time.Now().Add(limit); ; pauseFor(ctx, pollInterval) {
 		var sale orderservice.SaleJSON
 		if err := c.Shop(ctx, http.MethodGet, "sales/"+url.PathEscape(product), nil, &sale); err != nil {
-			return err
+			return cmp.Or(ctx.Err(), err)
 		}
 		switch {
 		case sale.Draw != nil && sale.Draw.State == orderservice.Drawn:
@@ -136,11 +136,6 @@ func awaitDraw(ctx context.Context, w world, c *client.Client, product string, l
 			return nil
 		case !time.Now().Before(deadline):
 			return &pendingError{sale.Draw.Describe(product) + ": run \"bramble draw show " + product + "\" later"}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pollInterval):
 		}
 	}
 }

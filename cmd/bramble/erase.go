@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -11,42 +14,80 @@ import (
 	"bramble/node/orderservice"
 )
 
-// erasePerson erases the orders of a reference or an e-mail address, in as many
-// requests as it takes.
-func erasePerson(ctx context.Context, w world, c *client.Client, o orderservice.OperatorCommand, whom string) error {
-	if strings.Contains(whom, "@") {
-		o.Email = whom
-	} else {
-		o.Reference = whom
+// erasePeople erases the orders of references and e-mail addresses, after it has listed them and asked.
+func erasePeople(ctx context.Context, w world, c *client.Client, o orderservice.OperatorCommand, whom []string, isSure bool) error {
+	found, total := 0, 0
+	for _, who := range whom {
+		n, err := listErased(ctx, w, c, who)
+		if found += n; err != nil {
+			return err
+		}
+	}
+	if found > 0 && !isSure {
+		fmt.Fprint(w.out, "\nNothing brings back what is erased. Open orders are cancelled, without a mail.\nErase these orders? Type yes: ")
+		if answer, _ := bufio.NewReader(w.in).ReadString('\n'); strings.TrimSpace(answer) != "yes" {
+			return usagef("nothing was erased; --yes erases without asking")
+		}
 	}
 	var before, after []orderservice.SaleJSON
 	if err := c.Shop(ctx, http.MethodGet, "sales", nil, &before); err != nil {
 		return err
 	}
-	total := 0
+	for _, who := range whom {
+		n, err := erasePerson(ctx, c, o, who)
+		if total += n; err != nil {
+			return fmt.Errorf("erased %s; %s: %w", pluralize(total, "order", "orders"), who, err)
+		}
+	}
+	fmt.Fprintf(w.out, "Erased %s.\n"+scrubText, pluralize(total, "order", "orders"))
+	err := c.Shop(ctx, http.MethodGet, "sales", nil, &after)
+	writeChangedSales(w.out, before, after)
+	return err
+}
+
+// listErased prints the n orders that erasePerson would erase, and those of other spellings of the address.
+func listErased(ctx context.Context, w world, c *client.Client, whom string) (n int, err error) {
+	var person orderservice.OrderPage
+	if strings.Contains(whom, "@") {
+		err = c.Shop(ctx, http.MethodGet, "person?email="+url.QueryEscape(whom), nil, &person)
+	} else {
+		person.Orders = make([]orderservice.OrderJSON, 1)
+		err = c.Shop(ctx, http.MethodGet, "orders/"+url.PathEscape(whom), nil, &person.Orders[0])
+	}
+	if err != nil {
+		return 0, err
+	}
+	if len(person.Orders) == 0 || person.Orders[0].Email == "" {
+		fmt.Fprintf(w.out, "%s: no order has personal data of exactly this.\n", whom)
+		person.Orders = nil
+	}
+	for i, list := range [][]orderservice.OrderJSON{person.Orders, person.Others} {
+		if i > 0 && len(list) > 0 {
+			fmt.Fprintf(w.out, "Other spellings, which may be of other people, stay. Name them to erase them:\n")
+		}
+		for _, o := range list {
+			fmt.Fprintf(w.out, "%-13s  %-8s  %-11s  %-21s  %s\n", o.Reference, o.Kind, o.State, truncateCell(o.Product, 21), o.Email)
+		}
+	}
+	return len(person.Orders), nil
+}
+
+// erasePerson erases the orders of a reference or an e-mail address, in as many requests as it takes.
+func erasePerson(ctx context.Context, c *client.Client, o orderservice.OperatorCommand, whom string) (total int, err error) {
+	if strings.Contains(whom, "@") {
+		o.Email = whom
+	} else {
+		o.Reference = whom
+	}
 	for {
 		var done orderservice.OperatorResult
 		o.OpID = orderservice.NewOpID()
-		if err := c.Shop(ctx, http.MethodPost, "commands", o, &done); err != nil {
-			return err
+		err := c.Shop(ctx, http.MethodPost, "commands", o, &done)
+		if total += done.Count; err != nil || done.Remaining == 0 {
+			return total, err
 		}
-		total += done.Count
-		if done.Remaining > 0 && done.Count == 0 {
-			if done.Waits != "" {
-				return fmt.Errorf("erased %s; %d more in a ballot whose draw waits: %s. Run this again after the draw", pluralize(total, "order", "orders"), done.Remaining, done.Waits)
-			}
-			return fmt.Errorf("erased %s; %d more in a ballot that is being drawn: run this again after the draw", pluralize(total, "order", "orders"), done.Remaining)
-		}
-		if done.Remaining == 0 && total == 0 {
-			fmt.Fprintln(w.out, "Erased nothing: "+map[bool]string{true: "no order has this address.", false: "this order has no personal data any more."}[o.Email != ""])
-			fmt.Fprint(w.out, scrubText)
-			return nil
-		}
-		if done.Remaining == 0 {
-			fmt.Fprintf(w.out, "Erased %s.\n"+scrubText, pluralize(total, "order", "orders"))
-			err := c.Shop(ctx, http.MethodGet, "sales", nil, &after)
-			writeChangedSales(w.out, before, after)
-			return err
+		if done.Count == 0 {
+			return total, fmt.Errorf("%d more in a ballot that is being drawn: run this again after the draw. %s", done.Remaining, done.Waits)
 		}
 	}
 }
@@ -59,47 +100,38 @@ const (
 
 // awaitErasure waits until every board that answers has rewritten its files, and names the others.
 func awaitErasure(ctx context.Context, w world, c *client.Client) error {
-	for began := time.Now(); ; {
+	const done, absent, aside, late = "Rewritten: %s.", "Not yet: %s. Each does it when it is back, also with a new program.",
+		"Files that were set aside (log/damaged-... of the [orders] directory) may have the person, for 30 days at most, on %s. Remove those that you do not need.",
+		"after %s these boards have not rewritten their files: %s. They go on trying: run this again to see, and look at their logs"
+	for began := time.Now(); ; pauseFor(ctx, erasureInterval) {
 		var e orderservice.ErasureJSON
 		if err := c.Shop(ctx, http.MethodGet, "erasure", nil, &e); err != nil {
-			return err
+			return cmp.Or(ctx.Err(), err)
 		}
-		var done, late, absent, aside []string
+		boards := map[string][]string{}
 		for _, b := range e.Boards {
-			switch {
-			case b.IsDone:
-				done = append(done, b.Board)
-			case b.Trouble == "":
-				late = append(late, b.Board)
-			default:
-				absent = append(absent, b.Board+" ("+b.Trouble+")")
+			state := late
+			if b.IsDone {
+				state = done
+			} else if b.Trouble != "" {
+				state = absent
+				b.Board += " (" + b.Trouble + ")"
 			}
+			boards[state] = append(boards[state], b.Board)
 			if b.SetAside > 0 {
-				aside = append(aside, b.Board)
+				boards[aside] = append(boards[aside], b.Board)
 			}
 		}
-		if len(late) > 0 && time.Since(began) < erasureLimit {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(erasureInterval):
-			}
+		if len(boards[late]) > 0 && time.Since(began) < erasureLimit {
 			continue
 		}
-		for _, part := range []struct {
-			boards []string
-			form   string
-		}{
-			{done, "Rewritten: %s."},
-			{absent, "Not yet: %s. Each does it when it is back, also with a new program."},
-			{aside, "Files that were set aside (log/damaged-... of the [orders] directory) may have the person, for 30 days at most, on %s. Remove those that you do not need."},
-		} {
-			if len(part.boards) > 0 {
-				fmt.Fprintln(w.out, strings.Join(wrapText(fmt.Sprintf(part.form, strings.Join(part.boards, ", ")), helpWidth), "\n"))
+		for _, form := range []string{done, absent, aside} {
+			if len(boards[form]) > 0 {
+				fmt.Fprintln(w.out, strings.Join(wrapText(fmt.Sprintf(form, strings.Join(boards[form], ", ")), helpWidth), "\n"))
 			}
 		}
-		if len(late) > 0 {
-			return fmt.Errorf("after %s these boards have not rewritten their files: %s. They go on trying: run this again to see, and look at their logs", erasureLimit, strings.Join(late, ", "))
+		if len(boards[late]) > 0 {
+			return fmt.Errorf(late, erasureLimit, strings.Join(boards[late], ", "))
 		}
 		return nil
 	}

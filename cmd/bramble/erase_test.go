@@ -74,8 +74,21 @@ func TestLinksEndAndPeopleAreErased(t *testing.T) {
 			t.Fatalf("%s is in no file: the test looks for the wrong text", name)
 		}
 	}
-	o.want(3, "Erased 1 order.", "orders", "erase", "forgotten@buyer.example", "--no-wait")
-	if out := o.want(1, "Erased nothing: no order has this address.", "orders", "erase", "forgotten@buyer.example"); !hasWords(out, "Rewritten: ") || hasWords(out, "Not yet") {
+	tagged := o.submit("Taggedcarl+a", 1)
+	if code, out, err := o.run(2, "orders", "erase", "taggedcarl@buyer.example", "forgotten@BUYER.example"); code != 2 || !strings.Contains(out, "open") ||
+		!hasWords(out, "taggedcarl@buyer.example: no order has personal data of exactly this.") || !hasWords(out, "stay. Name them to erase them: "+tagged) ||
+		!strings.Contains(out, "forgotten@buyer.example") || !strings.Contains(err, "nothing was erased") {
+		t.Errorf("exit %d\n%s%s", code, out, err)
+	}
+	if status, body := receipt(); status != http.StatusGone || strings.Contains(body, "erased") {
+		t.Errorf("after a question without an answer: %d\n%s", status, body)
+	}
+	o.want(3, "Erased 1 order.", "orders", "erase", "taggedcarl@buyer.example", "forgotten@buyer.example", "--yes", "--no-wait")
+	o.want(2, "Taggedcarl+a", "orders", "show", tagged)
+	if code, _, err := o.run(1, "orders", "erase", "ABCD-EFGH-JKM", "--yes"); code != 1 || err == "" {
+		t.Errorf("an unknown reference: exit %d, %s", code, err)
+	}
+	if out := o.want(1, "forgotten@buyer.example: no order has personal data of exactly this. Erased 0 orders.", "orders", "erase", "forgotten@buyer.example"); !hasWords(out, "Rewritten: ") || hasWords(out, "Not yet") {
 		t.Error(out)
 	}
 	for _, text := range []string{"Acceptedada", "Refusedada", "forgotten@buyer"} {

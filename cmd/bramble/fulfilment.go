@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -81,14 +82,10 @@ func awaitRetry(ctx context.Context, c *client.Client, before orderservice.Fulfi
 		if !waits || failedAgain {
 			return state, nil
 		}
-		select {
-		case <-ctx.Done():
-			return state, ctx.Err()
-		case <-time.After(pollInterval):
-		}
+		pauseFor(ctx, pollInterval)
 		state = orderservice.FulfilmentJSON{}
 		if err := c.Shop(ctx, http.MethodGet, "fulfilment", nil, &state); err != nil {
-			return state, err
+			return state, cmp.Or(ctx.Err(), err)
 		}
 	}
 	return state, nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -287,4 +288,12 @@ func openInput(w world, path, what string) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("opening %s: %w", what, err)
 	}
 	return f, nil
+}
+
+// pauseFor waits between two requests, until the context ends at most.
+func pauseFor(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }

@@ -24,7 +24,7 @@ import (
 func ordersCommand() command {
 	return command{
 		name:  "orders",
-		args:  "ACTION [REF … | WHOM]",
+		args:  "ACTION [REF … | WHOM …]",
 		short: "list, export, send, return, cancel and erase orders",
 		long: `
 List, export, send, return, cancel and erase orders. An order here is also a
@@ -45,10 +45,12 @@ ballot entry, a registration of interest or a place on the waiting list:
                 stay valid. With --revoke, as after the theft of a card, they
                 end, and each live order's buyer gets a mail with the new link,
                 if the shop sends mail. That only says how many, without --yes
-  erase WHOM    erase personal data: of one order by its reference, or of all
-                orders of an e-mail address, also of a form that was refused.
-                Then it waits until every board that answers has rewritten its
-                files, at most 2 minutes, and names the others
+  erase WHOM …  erase personal data: of orders by their references, or of all
+                orders of an e-mail address exactly as it was typed, also of a
+                form that was refused. It lists them, and other spellings of
+                the address, which stay, and asks. Then it waits until every
+                board that answers has rewritten its files, at most 2 minutes,
+                once for all WHOM, and names the others
   audit         print the operators' changes, with time and operator name
 
 Amounts are decimals in CSV (39.00), and in minor units in JSON (3900).
@@ -82,17 +84,20 @@ no rack.`,
 			fs.StringVar(&o.from, "from", "", "sent: read the references from this `FILE`, CSV")
 			fs.BoolVar(&o.revoke, "revoke", false, "relink: the links from before end")
 			fs.BoolVar(&o.noWait, "no-wait", false, "erase: do not wait for the boards to rewrite their files")
-			fs.BoolVar(&o.yes, "yes", false, "relink: do it, with --revoke")
+			fs.BoolVar(&o.yes, "yes", false, "relink, erase: do it, and do not ask (relink: with --revoke)")
 			fs.BoolVar(&o.restock, "restock", false, "return: the units can be sold again")
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				do, rest, err := fs.chooseAction(args, "list, show, export, sent, return, cancel, relink, erase or audit",
-					map[string]int{"list": 0, "show": 1, "export": 0, "sent": -1, "return": 1, "cancel": 1, "relink": 0, "erase": 1, "audit": 0})
+					map[string]int{"list": 0, "show": 1, "export": 0, "sent": -1, "return": 1, "cancel": 1, "relink": 0, "erase": -1, "audit": 0})
 				if err != nil {
 					return err
 				}
 				if do == "sent" && (len(rest) == 0) == (o.from == "") {
 					return usagef("sent needs references, or --from with a file of them")
+				}
+				if do == "erase" && len(rest) == 0 {
+					return usagef("erase needs references or e-mail addresses")
 				}
 				if _, err := orderservice.ParseFilter("", o.kind, o.state); err != nil {
 					return usagef("--%v", err)
@@ -123,7 +128,7 @@ no rack.`,
 						}
 						return err
 					}
-					err := erasePerson(ctx, w, c, orderservice.OperatorCommand{Action: "erase", Operator: operator(w)}, rest[0])
+					err := erasePeople(ctx, w, c, orderservice.OperatorCommand{Action: "erase", Operator: operator(w)}, rest, o.yes)
 					if err != nil || o.noWait {
 						return err
 					}
@@ -203,7 +208,7 @@ const (
 // readStale calls get again while the board still reads its log.
 func readStale(ctx context.Context, w world, get func() error) error {
 	told := false
-	for began := time.Now(); ; {
+	for began := time.Now(); ; pauseFor(ctx, logRetryInterval) {
 		err := get()
 		if err == nil || !strings.Contains(err.Error(), orderservice.StillReading) || time.Since(began) > logReadLimit {
 			return err
@@ -211,11 +216,6 @@ func readStale(ctx context.Context, w world, get func() error) error {
 		if !told {
 			printNote(w, "The board reads its log, which takes up to some minutes on a Pi.")
 			told = true
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(logRetryInterval):
 		}
 	}
 }

@@ -31,9 +31,13 @@ func (o *ordersFlags) markSent(ctx context.Context, w world, c *client.Client, o
 		list = append(list, sentOrder{ref, o.note})
 	}
 	if o.from != "" {
-		var err error
-		if list, err = readSentFile(w, o.from, o.note); err != nil {
+		in, err := openInput(w, o.from, "the file of orders")
+		if err != nil {
 			return err
+		}
+		defer in.Close()
+		if list, err = parseSentFile(io.LimitReader(in, maxSentBytes), o.note); err != nil {
+			return fmt.Errorf("%s: %w", o.from, err)
 		}
 	}
 	failed := 0
@@ -62,20 +66,6 @@ func (o *ordersFlags) markSent(ctx context.Context, w world, c *client.Client, o
 		return fmt.Errorf("%d of %s could not be marked as sent; the others are", failed, pluralize(len(list), "order", "orders"))
 	}
 	return nil
-}
-
-// readSentFile reads a file of orders that were sent, "-" for standard input.
-func readSentFile(w world, path, note string) ([]sentOrder, error) {
-	in, err := openInput(w, path, "the file of orders")
-	if err != nil {
-		return nil, err
-	}
-	defer in.Close()
-	list, err := parseSentFile(io.LimitReader(in, maxSentBytes), note)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return list, nil
 }
 
 // findSeparator returns the separator of a file's columns: the first comma, semicolon or tab

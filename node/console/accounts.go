@@ -50,7 +50,7 @@ func roleTable() map[string]Role {
 		roleNone: {"GET /{$}", "GET /{file}", "GET /api/v1/rack", "GET /api/v1/events"},
 		RoleLook: {"GET shop/sales", "GET shop/sales/{product}", "GET shop/ledger", "GET shop/ledger/boards", "GET shop/ledger/clock",
 			"GET shop/backup/status", "GET shop/erasure"},
-		RoleShop: {"GET shop/orders", "GET shop/orders/{reference}", "GET shop/draw/{product}", "GET shop/audit", "GET shop/restore",
+		RoleShop: {"GET shop/orders", "GET shop/orders/{reference}", "GET shop/person", "GET shop/draw/{product}", "GET shop/audit", "GET shop/restore",
 			"GET shop/fulfilment", "POST shop/fulfilment", "POST shop/commands",
 			"command cancel", "command sent", "command return", "command fulfil", "command stock"},
 		RoleSteer: {"command announce", "command close", "command draw", "command erase", "command invite", "command open", "command relink",

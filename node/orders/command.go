@@ -247,7 +247,7 @@ type FinishMail struct {
 }
 
 // Erase erases a person: from one order, or, with ID 0, from every order of an e-mail
-// address, at most MaxPerCommand at a time (Answer.Remaining counts the rest; send it again with
+// address (of exactly this mailbox: see mailboxText; under rules 1 and 2 of every spelling), at most MaxPerCommand at a time (Answer.Remaining counts the rest; send it again with
 // a new OpID). An order that is still open is cancelled first.
 type Erase struct {
 	Operation

@@ -369,9 +369,54 @@ func TestAMailboxIsExact(t *testing.T) {
 		if err := restored.Restore(bytes.NewReader(dump(t, d.book))); err != nil {
 			t.Fatal(err)
 		}
-		d.want(Done, Erase{Operation: d.by(), Email: own.Person.Email})
+		kept := p.addressesKept()
+		mine, theirs, err := d.book.OrdersOfPerson(pair[0])
+		if err != nil || len(mine) != 2 || len(theirs) != len(others) {
+			t.Fatalf("%q: %d orders and %d of other spellings, %v", pair, len(mine), len(theirs), err)
+		}
+		if a := d.want(Done, Erase{Operation: d.by(), Email: pair[0]}); a.Count != 2 || a.Remaining != 0 {
+			t.Errorf("%q: %+v", pair, a)
+		}
+		if d.order(own.ID).State != StateErased || d.order(others[0].ID).State != StateOpen || d.sale().Sold != 1 || p.addressesKept() >= kept {
+			t.Errorf("%q: erasing one changed another person's order: %+v, %d times", pair, d.order(others[0].ID), p.addressesKept())
+		}
+		if mine, theirs, err = d.book.OrdersOfPerson(pair[0]); err != nil || len(mine) != 0 || len(theirs) != len(others) {
+			t.Errorf("%q: afterwards %d orders and %d of other spellings, %v", pair, len(mine), len(theirs), err)
+		}
+		d.recount()
+		d.want(Done, Erase{Operation: d.by(), Email: pair[1]})
 		if p.addressesKept() != 0 {
 			t.Errorf("%q: %d times of erased mailboxes are kept", pair, p.addressesKept())
+		}
+		d.recount()
+	}
+}
+
+// Under rules 1 and 2 an Erase reaches all spellings, as their ledgers have it, and what it would erase says so.
+func TestOldRulesEraseEverySpelling(t *testing.T) {
+	for version := uint32(1); version <= MaxRules; version++ {
+		d := newTestBook(t)
+		d.rules = version
+		o := d.someOffer()
+		o.Stock, o.Limit, o.Invitations = 100, 20, 0
+		d.want(Done, o)
+		first, second := d.newOrder(1, KindOrder), d.newOrder(2, KindOrder)
+		first.Person.Email, second.Person.Email, second.InAddition = "nora@x.example", "nora+a@x.example", true
+		d.want(Placed, first)
+		d.want(Placed, second)
+		want := 2
+		if version > 2 {
+			want = 1
+		}
+		own, others, err := d.book.OrdersOfPerson("nora+a@X.example")
+		if err != nil || len(own) != want || len(others) != 2-want {
+			t.Errorf("rules %d: %d orders and %d of other spellings, %v", version, len(own), len(others), err)
+		}
+		if a := d.want(Done, Erase{Operation: d.by(), Email: "nora+a@X.example"}); a.Count != want || a.Remaining != 0 {
+			t.Errorf("rules %d: %+v", version, a)
+		}
+		if s := d.order(first.ID).State; (s == StateErased) != (want == 2) || d.order(second.ID).State != StateErased {
+			t.Errorf("rules %d: the other spelling is %v", version, s)
 		}
 		d.recount()
 	}

@@ -22,29 +22,54 @@ func (a *applyTx) erasePerson(c Erase) (Answer, string) {
 		}
 		return Answer{Outcome: Done, Order: o.ID, Count: 1}, "erase " + c.ID.String()
 	}
-	var numbers []uint64
-	more := 0
+	answer := Answer{Outcome: Done}
+	var found []*storedOrder
 	email := fingerprintOf([]byte(a.rules.normalEmail(c.Email)))
 	for k, _ := a.byPerson.Seek(email[:]); k != nil && bytes.HasPrefix(k, email[:]); k, _ = a.byPerson.Next() {
-		if len(numbers) == MaxPerCommand {
-			more++
-			continue
+		switch o := a.orderByNumber(binary.BigEndian.Uint64(k[len(k)-8:])); {
+		case o == nil || !a.rules.erasesTogether(o.Person.Email, c.Email):
+		case len(found) == MaxPerCommand:
+			answer.Remaining++
+		default:
+			found = append(found, o)
 		}
-		numbers = append(numbers, binary.BigEndian.Uint64(k[len(k)-8:]))
 	}
-	answer := Answer{Outcome: Done, Remaining: more}
-	for _, n := range numbers {
-		o := a.orderByNumber(n)
-		if o == nil {
-			break
-		}
+	for _, o := range found {
 		if a.eraseOrder(o) {
 			answer.Count++
 		} else {
 			answer.Remaining++
 		}
 	}
+	if len(found) > 0 && answer.Remaining == 0 && a.rules.limitsMail { // also if the person has other mailboxes
+		key, _ := a.readMailTimes(found[0])
+		a.removePrefix(a.restore, key)
+	}
 	return answer, fmt.Sprintf("erase %d orders of a person", answer.Count)
+}
+
+// OrdersOfPerson returns the orders that an Erase of an e-mail address reaches, and the person's others; at most MaxPage of each.
+func (b *Book) OrdersOfPerson(email string) (own, others []Order, err error) {
+	err = b.withReadTx(func(r *readTx) error {
+		rules := rulesOf(b.Rules())
+		prefix := fingerprintOf([]byte(rules.normalEmail(email)))
+		c := r.bucket(bucketPeople).Cursor()
+		for k, _ := c.Seek(prefix[:]); bytes.HasPrefix(k, prefix[:]); k, _ = c.Next() {
+			o, err := r.orderByNumber(binary.BigEndian.Uint64(k[len(k)-8:]))
+			if err != nil {
+				return err
+			}
+			list := &others
+			if rules.erasesTogether(o.Person.Email, email) {
+				list = &own
+			}
+			if len(*list) < MaxPage {
+				*list = append(*list, o.Order)
+			}
+		}
+		return nil
+	})
+	return own, others, err
 }
 
 // eraseOrder removes the person and the note from an order, and the person from the indexes.

@@ -291,7 +291,7 @@ func TestErase(t *testing.T) {
 	gone := d.newOrder(2, KindOrder)
 	d.want(Placed, gone)
 	d.want(Done, Cancel{ID: gone.ID})
-	c := Erase{Operation: d.by(), Email: "Person1@example.org"}
+	c := Erase{Operation: d.by(), Email: "person1@Example.org"}
 	if a := d.want(Done, c); a.Count != 2 || a.Remaining != 0 {
 		t.Fatalf("%+v", a)
 	}

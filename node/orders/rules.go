@@ -96,6 +96,11 @@ func (r *ruleSet) fingerprintsOf(p *Person) fingerprints {
 	}
 }
 
+// erasesTogether reports whether an Erase of an e-mail address reaches another that counts as the same person: until rules 3, any.
+func (r *ruleSet) erasesTogether(a, b string) bool {
+	return r.version < 3 || mailboxText(a) == mailboxText(b)
+}
+
 // knows reports whether the rules have a command. A rack must answer one that they do not have as its
 // oldest program does.
 func (r *ruleSet) knows(op byte, c Command) bool {

@@ -40,6 +40,7 @@ func (s *Service) Handler(prefix string) http.Handler {
 	handle("GET", "orders", s.listOrders)
 	handle("GET", "orders/{reference}", s.showOrder)
 	handle("GET", "orders/{reference}/link", s.showLink)
+	handle("GET", "person", s.showPerson)
 	handle("GET", "sales", s.listSales)
 	handle("GET", "sales/{product}", s.showSale)
 	handle("GET", "draw/{product}", s.showDraw)
@@ -121,7 +122,12 @@ func (s *Service) awaitFresh(r *http.Request) error {
 }
 
 func (s *Service) listOrders(r *http.Request) (any, error) {
-	filter, after, limit, err := listQuery(r.URL.Query())
+	q := r.URL.Query()
+	filter, err := ParseFilter(q.Get("product"), q.Get("kind"), q.Get("state"))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	after, limit, err := pageQuery(q)
 	if err != nil {
 		return nil, err
 	}
@@ -130,19 +136,7 @@ func (s *Service) listOrders(r *http.Request) (any, error) {
 		return nil, err
 	}
 	found, next, err := book.Orders(filter, after, limit)
-	page := OrderPage{Orders: make([]OrderJSON, 0, len(found)), Next: next, Stale: stale}
-	for _, o := range found {
-		page.Orders = append(page.Orders, NewOrderJSON(o))
-	}
-	return page, err
-}
-
-func listQuery(q url.Values) (f orders.Filter, after uint64, limit int, err error) {
-	if f, err = ParseFilter(q.Get("product"), q.Get("kind"), q.Get("state")); err != nil {
-		return f, 0, 0, fmt.Errorf("%w: %w", errMalformed, err)
-	}
-	after, limit, err = pageQuery(q)
-	return f, after, limit, err
+	return OrderPage{Orders: newOrderList(found), Next: next, Stale: stale}, err
 }
 
 // ParseFilter returns the filter for a product and the words for a kind and a state of orders; "" is all.
@@ -180,6 +174,15 @@ func pageQuery(q url.Values) (after uint64, limit int, err error) {
 func (s *Service) showOrder(r *http.Request) (any, error) {
 	o, err := s.findOrder(r)
 	return NewOrderJSON(o), err
+}
+
+func (s *Service) showPerson(r *http.Request) (any, error) {
+	book, _, err := s.bookFor(r)
+	if err != nil {
+		return nil, err
+	}
+	own, others, err := book.OrdersOfPerson(r.URL.Query().Get("email"))
+	return OrderPage{Orders: newOrderList(own), Others: newOrderList(others)}, err
 }
 
 // findOrder returns the order that a request names.

@@ -62,11 +62,8 @@ func (f FulfilmentJSON) Notices(now time.Time) []string {
 }
 
 func countWord(n int, word string) string {
-	switch {
-	case n == 1:
+	if n == 1 {
 		return "1 " + word
-	case word == "mail":
-		return fmt.Sprintf("%d mails", n)
 	}
 	return fmt.Sprintf("%d %ss", n, word)
 }

@@ -50,11 +50,22 @@ func NewOrderJSON(o orders.Order) OrderJSON {
 	return j
 }
 
+// newOrderList converts a list, and is never nil: JSON has [] for none.
+func newOrderList(found []orders.Order) []OrderJSON {
+	list := make([]OrderJSON, 0, len(found))
+	for _, o := range found {
+		list = append(list, NewOrderJSON(o))
+	}
+	return list
+}
+
 // OrderPage is one page of a list of orders.
 type OrderPage struct {
 	Orders []OrderJSON `json:"orders"`
 	Next   uint64      `json:"next"`            // the next page's after; 0 = this is the last page
 	Stale  *StaleJSON  `json:"stale,omitempty"` // only with stale=1
+	// Others are of other spellings of a person's address, which an erase leaves. A person's are the first 1000 of each.
+	Others []OrderJSON `json:"others,omitempty"`
 }
 
 // AuditPage is one page of the operators' audit trail.
@@ -83,7 +94,7 @@ type OperatorCommand struct {
 	OpID      uint64     `json:"op_id,string"`
 	Product   string     `json:"product,omitempty"`   // of a sale
 	Reference string     `json:"reference,omitempty"` // cancel, erase, sent, return
-	Email     string     `json:"email,omitempty"`     // erase
+	Email     string     `json:"email,omitempty"`     // erase: of exactly this address
 	Text      string     `json:"text,omitempty"`      // announce; cancel, return: the reason; sent: a note; draw: the public text
 	Kind      string     `json:"kind,omitempty"`      // draw: dice or drand
 	Count     int64      `json:"count,omitempty"`     // stock: units, also negative; invite: people

@@ -239,7 +239,7 @@ func TestErasedPeopleLeaveTheLog(t *testing.T) {
 		if _, err := d.PlaceOrder(t.Context(), testOrder(3)); err != nil {
 			t.Fatal(err)
 		}
-		out, err := d.Operate(t.Context(), OperatorCommand{Action: "erase", Operator: "me", OpID: 9, Email: "Ada3@buyer.example"})
+		out, err := d.Operate(t.Context(), OperatorCommand{Action: "erase", Operator: "me", OpID: 9, Email: "ada3@Buyer.example"})
 		if err != nil || out.Count != 1 {
 			t.Fatalf("%+v, %v", out, err)
 		}
