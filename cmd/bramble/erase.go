@@ -39,7 +39,7 @@ func erasePeople(ctx context.Context, w world, c *client.Client, o orderservice.
 			return fmt.Errorf("erased %s; %s: %w", pluralize(total, "order", "orders"), who, err)
 		}
 	}
-	fmt.Fprintf(w.out, "Erased %s.\n"+scrubText, pluralize(total, "order", "orders"))
+	fmt.Fprintf(w.out, "Erased %s.\nEach board now rewrites its files, which also have forms that were refused.\n", pluralize(total, "order", "orders"))
 	err := c.Shop(ctx, http.MethodGet, "sales", nil, &after)
 	writeChangedSales(w.out, before, after)
 	return err
@@ -48,13 +48,12 @@ func erasePeople(ctx context.Context, w world, c *client.Client, o orderservice.
 // listErased prints the n orders that erasePerson would erase, and those of other spellings of the address.
 func listErased(ctx context.Context, w world, c *client.Client, whom string) (n int, err error) {
 	var person orderservice.OrderPage
-	if strings.Contains(whom, "@") {
-		err = c.Shop(ctx, http.MethodGet, "person?email="+url.QueryEscape(whom), nil, &person)
-	} else {
+	path, to := "person?email="+url.QueryEscape(whom), any(&person)
+	if !strings.Contains(whom, "@") {
 		person.Orders = make([]orderservice.OrderJSON, 1)
-		err = c.Shop(ctx, http.MethodGet, "orders/"+url.PathEscape(whom), nil, &person.Orders[0])
+		path, to = "orders/"+url.PathEscape(whom), &person.Orders[0]
 	}
-	if err != nil {
+	if err := c.Shop(ctx, http.MethodGet, path, nil, to); err != nil {
 		return 0, err
 	}
 	if len(person.Orders) == 0 || person.Orders[0].Email == "" {
@@ -74,10 +73,9 @@ func listErased(ctx context.Context, w world, c *client.Client, whom string) (n 
 
 // erasePerson erases the orders of a reference or an e-mail address, in as many requests as it takes.
 func erasePerson(ctx context.Context, c *client.Client, o orderservice.OperatorCommand, whom string) (total int, err error) {
+	o.Reference = whom
 	if strings.Contains(whom, "@") {
-		o.Email = whom
-	} else {
-		o.Reference = whom
+		o.Reference, o.Email = "", whom
 	}
 	for {
 		var done orderservice.OperatorResult
@@ -93,8 +91,7 @@ func erasePerson(ctx context.Context, c *client.Client, o orderservice.OperatorC
 }
 
 const (
-	scrubText       = "Each board now rewrites its files, which also have forms that were refused.\n"
-	erasureLimit    = 2 * time.Minute // of the wait for that; a board does it at most once a minute
+	erasureLimit    = 2 * time.Minute // of the wait for the boards; one does it at most once a minute
 	erasureInterval = time.Second
 )
 
