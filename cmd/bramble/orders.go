@@ -128,8 +128,7 @@ no rack.`,
 						}
 						return err
 					}
-					err := erasePeople(ctx, w, c, orderservice.OperatorCommand{Action: "erase", Operator: operator(w)}, rest, o.yes)
-					if err != nil || o.noWait {
+					if err := erasePeople(ctx, w, c, orderservice.OperatorCommand{Action: "erase", Operator: operator(w)}, rest, o.yes); err != nil || o.noWait {
 						return err
 					}
 					return awaitErasure(ctx, w, c)
