@@ -150,7 +150,7 @@ func TestFaultsAreFound(t *testing.T) {
 			{in("logstore.go"), "s.writeFailure = err\n", "s.writeFailure, err = err, nil\n"},
 		}, "all cards full, and free again", "is on no card"},
 		{"a full card is not recognised at the start", []fault{
-			{in("boardfiles.go"), "errors.Join(err, os.WriteFile(filepath.Join(dir, \"snapshots\", \"permTest\"), nil, 0o644))", "err"},
+			{in("boardfiles.go"), "errors.Join(err, os.WriteFile(filepath.Join(dir, \"snapshots\", \"permTest\"), nil, 0o600))", "err"},
 		}, "all cards full, started, and free again", "does not wrap ENOSPC"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
