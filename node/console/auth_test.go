@@ -168,4 +168,13 @@ func TestCommandsHaveRoles(t *testing.T) {
 			}
 		}
 	}
+	for origin, want := range map[string]int{"https://evil.example": 403, "null": 403, "https://127.0.0.1": 200} { // of an old browser
+		r := httptest.NewRequest("GET", "https://127.0.0.1"+ShopPath+"backup", nil)
+		r.SetBasicAuth("owner", owner)
+		r.Header.Set("Origin", origin)
+		w := httptest.NewRecorder()
+		if c.ServeHTTP(w, r); w.Code != want {
+			t.Errorf("from a page of %s: %d, want %d", origin, w.Code, want)
+		}
+	}
 }
