@@ -246,12 +246,12 @@ func (o *ordersFlags) listOrders(ctx context.Context, w world, c *client.Client)
 
 func (o *ordersFlags) showOrder(ctx context.Context, w world, c *client.Client, ref string) error {
 	var order orderservice.OrderJSON
-	path := "orders/" + url.PathEscape(ref)
+	path, query := "orders/"+url.PathEscape(ref), ""
 	if o.stale {
-		path += "?stale=1"
+		query = "?stale=1"
 		printError(w, "This is one board's copy: newer changes may be missing.")
 	}
-	if err := readStale(ctx, w, func() error { return c.Shop(ctx, http.MethodGet, path, nil, &order) }); err != nil {
+	if err := readStale(ctx, w, func() error { return c.Shop(ctx, http.MethodGet, path+query, nil, &order) }); err != nil {
 		return err
 	}
 	shown := struct {
@@ -259,7 +259,7 @@ func (o *ordersFlags) showOrder(ctx context.Context, w world, c *client.Client, 
 		Link string `json:"link,omitempty"`
 	}{OrderJSON: order}
 	if o.link {
-		if err := c.Shop(ctx, http.MethodGet, "orders/"+url.PathEscape(ref)+"/link", nil, &shown); err != nil {
+		if err := c.Shop(ctx, http.MethodGet, path+"/link"+query, nil, &shown); err != nil {
 			return err
 		}
 	}

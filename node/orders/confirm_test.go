@@ -461,9 +461,9 @@ func TestALinkGoesToTheAddressThatWasTyped(t *testing.T) {
 }
 
 // The end of a form's time, and its effect on those that follow, are the same whether its address got a mail
-// before or not.
+// before or not, and whether its mailbox may get one.
 func TestTheTimeOfAFormTellsNothing(t *testing.T) {
-	var untils [2][]time.Duration
+	var untils [3][]time.Duration
 	for known := range untils {
 		d := newConfirmBook(t, func(o *Offer) { o.Stock = 1000 })
 		for n := range 50 { // mails wait
@@ -474,13 +474,16 @@ func TestTheTimeOfAFormTellsNothing(t *testing.T) {
 			if known == 1 && n%2 == 0 {
 				c.Person = person(n)
 			}
+			if known == 2 { // beyond maxLinkMails
+				c.Person.Email = fmt.Sprintf("bomb+%d@buyer.example", n)
+			}
 			d.want(Placed, c)
 			untils[known] = append(untils[known], d.order(c.ID).Until.Sub(start))
 			d.now = d.now.Add(150 * time.Millisecond)
 		}
 	}
-	if fmt.Sprint(untils[0]) != fmt.Sprint(untils[1]) {
-		t.Errorf("unknown and known addresses differ:\n%v\n%v", untils[0], untils[1])
+	if fmt.Sprint(untils[0]) != fmt.Sprint(untils[1]) || fmt.Sprint(untils[0]) != fmt.Sprint(untils[2]) {
+		t.Errorf("unknown and known addresses differ:\n%v", untils)
 	}
 }
 

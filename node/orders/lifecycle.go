@@ -44,8 +44,7 @@ func (a *applyTx) withdrawOrder(s *storedSale, o *storedOrder, reason string, by
 		s.Entries--
 	}
 	next := a.withState(o, state)
-	next.Note = reason
-	next.Until = fromMillis(0)
+	next.Note, next.Until = reason, fromMillis(0)
 	isUntold := a.rules.limitsMail && o.mailJob == JobMailPlaced && o.mailSince > a.at && o.queueNumber == 0 && !s.Confirms()
 	switch {
 	case o.State == StateUnconfirmed: // its mail is for the person's other forms too

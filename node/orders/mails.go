@@ -36,20 +36,17 @@ func (m mailTimes) add(at int64) (mailTimes, int64) {
 	}
 }
 
-// readMailTimes returns the times of an order's mailbox, and their key.
-func (a *applyTx) readMailTimes(o *storedOrder) (key []byte, m mailTimes) {
+// readMailTimes returns the times of an order's mailbox in all spellings of a kind, and their key. part is "" or linksPart.
+func (a *applyTx) readMailTimes(o *storedOrder, part string) (key []byte, m mailTimes) {
 	o.computeFingerprints(&a.rules)
-	key = append(append([]byte(mailTimesKey), o.fingerprints.email[:]...), o.fingerprints.mailbox[:]...)
+	key = slices.Concat([]byte(mailTimesKey), o.fingerprints.email[:], []byte{a.rules.spellingOf(o.Person.Email)}, []byte(part))
 	return key, a.decodeMailTimes(a.restore.Get(key))
 }
 
-func (a *applyTx) decodeMailTimes(data []byte) (m mailTimes) {
-	for ; len(data) >= 8; data = data[8:] {
-		if t := int64(binary.BigEndian.Uint64(data)); t > a.at-time.Hour.Milliseconds() {
-			m = append(m, t)
-		}
-	}
-	return m
+func (a *applyTx) decodeMailTimes(data []byte) mailTimes {
+	m := make(mailTimes, len(data)/8)
+	_, _ = binary.Decode(data, binary.BigEndian, []int64(m)) // no error: its size is m's
+	return slices.DeleteFunc(m, func(due int64) bool { return due <= a.at-time.Hour.Milliseconds() })
 }
 
 func (a *applyTx) writeMailTimes(key []byte, m mailTimes) {
@@ -67,7 +64,7 @@ func (a *applyTx) queueMailAt(o *storedOrder, kind JobKind, at int64) {
 	}
 	if a.rules.limitsMail {
 		a.dropMail(o)
-		key, m := a.readMailTimes(o)
+		key, m := a.readMailTimes(o, "")
 		m, due := m.add(at)
 		if kind == JobMailExists && due > at { // it says nothing new of the order
 			a.countUnsentMail()
@@ -83,7 +80,7 @@ func (a *applyTx) queueMailAt(o *storedOrder, kind JobKind, at int64) {
 // dropMail removes an order's mail job. If it still waits for its time, another mail can have that.
 func (a *applyTx) dropMail(o *storedOrder) {
 	if a.rules.limitsMail && o.mailJob != 0 && o.mailSince > a.at {
-		key, m := a.readMailTimes(o)
+		key, m := a.readMailTimes(o, "")
 		if i := slices.Index(m, o.mailSince); i >= 0 && o.mailJob != JobMailConfirm { // see addConfirmMail
 			a.writeMailTimes(key, slices.Delete(m, i, i+1))
 		}
@@ -109,10 +106,9 @@ func (a *applyTx) sweepMailTimes(key []byte) {
 
 // forgetMailTimes removes the times of a person who has been erased from the book.
 func (a *applyTx) forgetMailTimes(o *storedOrder) {
-	if o.computeFingerprints(&a.rules); a.rules.limitsMail {
-		if k, _ := a.byPerson.Seek(o.fingerprints.email[:]); !bytes.HasPrefix(k, o.fingerprints.email[:]) {
-			a.removePrefix(a.restore, append([]byte(mailTimesKey), o.fingerprints.email[:]...)) // of all the person's mailboxes
-		}
+	o.computeFingerprints(&a.rules)
+	if k, _ := a.byPerson.Seek(o.fingerprints.email[:]); a.rules.limitsMail && !bytes.HasPrefix(k, o.fingerprints.email[:]) {
+		a.removePrefix(a.restore, append([]byte(mailTimesKey), o.fingerprints.email[:]...)) // of all the person's mailboxes
 	}
 }
 

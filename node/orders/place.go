@@ -338,11 +338,8 @@ func (a *applyTx) acceptInvitation(s *storedSale, o *storedOrder, c *PlaceOrder,
 		return wrong
 	}
 	next := a.withState(o, StateOpen)
-	next.Kind = KindOrder
-	next.Quantity = c.Quantity
-	next.Total, next.Split = c.Total, split
-	next.Until = fromMillis(0)
-	next.Ready = a.now.Add(s.FulfilmentDelay)
+	next.Kind, next.Quantity, next.Total, next.Split = KindOrder, c.Quantity, c.Total, split
+	next.Until, next.Ready = fromMillis(0), a.now.Add(s.FulfilmentDelay)
 	a.queueMail(next, JobMailPlaced)
 	a.storeOrder(o, next)
 	return Answer{Outcome: Placed, Order: o.ID}

@@ -102,7 +102,7 @@ func (r *recountState) checkPair(name string, k, v []byte) (err error) {
 			return fmt.Errorf("the record of an operator's command cannot be read")
 		}
 	case bucketRestore:
-		if bytes.HasPrefix(k, []byte(mailTimesKey)) && (len(k) != len(mailTimesKey)+32 && len(k) != len(mailTimesKey)+34 || len(v)%8 != 0 || len(v) > 8*maxMailTimes) {
+		if bytes.HasPrefix(k, []byte(mailTimesKey)) && (len(k) < len(mailTimesKey)+17 || len(k) > len(mailTimesKey)+34 || len(v)%8 != 0 || len(v) > 8*maxMailTimes) {
 			return fmt.Errorf("the times of an address's mails cannot be read")
 		}
 		if string(k) == confirmQueueKey {

@@ -6,9 +6,9 @@ import (
 	"fmt"
 )
 
-// recount compares every counter and index of the book with the orders, as a Restore does, and the fingerprints in the
-// indexes besides. The error is ErrBroken with the contradiction.
-func (b *Book) recount() error {
+// recountRestored compares every counter and index of the book with the orders, as a Restore does: without the fingerprints in
+// the indexes, which the snapshot's hash and CRC protect. The error is ErrBroken with the contradiction.
+func (b *Book) recountRestored() error {
 	return b.withReadTx(func(r *readTx) error {
 		c := newRecount()
 		for _, form := range buckets {
@@ -16,10 +16,17 @@ func (b *Book) recount() error {
 				return err
 			}
 		}
-		if err := c.compareTotals(r.tx); err != nil {
-			return err
-		}
-		rules := rulesOf(c.meta.rules)
+		return c.compareTotals(r.tx)
+	})
+}
+
+// recount is recountRestored, and compares the fingerprints besides.
+func (b *Book) recount() error {
+	if err := b.recountRestored(); err != nil {
+		return err
+	}
+	return b.withReadTx(func(r *readTx) error {
+		rules := rulesOf(b.meta.rules)
 		return r.bucket(bucketOrders).ForEach(func(_, v []byte) error { return r.checkFingerprints(&rules, v) })
 	})
 }

@@ -42,7 +42,7 @@ const (
 	restoreChunkKey = "chunk:"  // and the chunk's number (4) → its bytes
 	receiptKeyKey   = "key:"    // and a number (1) → a key of receipts (32); if it is own or ended, both as bytes
 	erasedKey       = "erased"  // → index (8) of the newest entry that erases people, under rules 2
-	mailTimesKey    = "mail:"   // and e-mail (16) and mailbox (16) → times (8 each): see mailTimes; with a sale (2) too: see addConfirmMail
+	mailTimesKey    = "mail:"   // and e-mail (16) and spelling (1) → times (8 each): see mailTimes; with linksPart, or mailbox (16) and sale (2): see addConfirmMail
 	confirmQueueKey = "confirm" // → confirmQueue
 	waitingFormKey  = "form:"   // and network (2) and order number (8) → ordinal (8) among the network's forms of that queue
 	unsentMailKey   = "unsent"  // → number (8) of the mails that were not needed

@@ -26,6 +26,7 @@ type storedOrder struct {
 	webhookJob   JobKind
 	webhookSince int64
 	existsMailed int64 // when the last JobMailExists was queued, Unix milliseconds
+	equalCounts  bool  // unconfirmed: its mailbox has confirmed an equal one, so it holds nothing
 
 	form         byte         // that the order was read from
 	fingerprints fingerprints // not stored; see computeFingerprints
@@ -98,7 +99,7 @@ func (o *storedOrder) hasTimer() bool { return o.State == StateInvited || o.Stat
 
 // unitsHeld returns the units that are held for the invited person, or until an order is confirmed.
 func (o *storedOrder) unitsHeld() int64 {
-	if o.State == StateInvited || o.State == StateUnconfirmed && o.Kind == KindOrder && !o.Unheld {
+	if o.State == StateInvited || o.State == StateUnconfirmed && o.Kind == KindOrder && !o.Unheld && !o.equalCounts {
 		return int64(o.Quantity)
 	}
 	return 0
@@ -120,7 +121,7 @@ func (o *storedOrder) codeFields(c fieldCodec) {
 			&o.HandedOver, &o.Restocked)
 	}
 	if c.form > recordForm2 {
-		c.codeAll(&o.existsMailed, &o.Unheld, &o.SameAddress, &o.Confirmed)
+		c.codeAll(&o.existsMailed, &o.Unheld, &o.SameAddress, &o.Confirmed, &o.equalCounts)
 	}
 }
 

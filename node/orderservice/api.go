@@ -102,13 +102,11 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 func (s *Service) awaitBarrier(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
 	defer cancel()
-	err := s.cfg.Ledger.Barrier(ctx)
-	switch {
+	switch err := s.cfg.Ledger.Barrier(ctx); {
 	case errors.Is(err, ledger.ErrNoMajority), errors.Is(err, context.DeadlineExceeded):
-		return &operatorError{"this board cannot find out whether it has all orders: no majority of the order book's boards answered in time. " +
-			"Use another board, or add --stale (in the API stale=1) to read this board's copy", err}
+		return &operatorError{"this board cannot find out whether it has all orders: no majority of the order book's boards answered in time. Use another board", err}
 	case err != nil:
-		return fmt.Errorf("this board cannot find out whether it has all orders: %w; use another board, or add --stale (in the API stale=1) to read this board's copy", err)
+		return fmt.Errorf("this board cannot find out whether it has all orders: %w; use another board", err)
 	}
 	return nil
 }

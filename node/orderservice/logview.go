@@ -53,7 +53,10 @@ type logView struct {
 // or for a client that accepts a copy that may be stale, the best copy this board has.
 func (s *Service) bookFor(r *http.Request) (*orders.Book, *StaleJSON, error) {
 	if r.URL.Query().Get("stale") == "" {
-		return s.cfg.Book, nil, s.awaitBarrier(r.Context())
+		if err := s.awaitBarrier(r.Context()); err != nil {
+			return nil, nil, fmt.Errorf("%w, or add --stale (in the API stale=1) to read this board's copy", err)
+		}
+		return s.cfg.Book, nil, nil
 	}
 	status := s.cfg.Ledger.Status()
 	if s.cfg.LogViewDir == "" || status.Leader != "" || status.LastEntry <= status.Applied {

@@ -366,6 +366,24 @@ func TestHandler(t *testing.T) {
 	}
 }
 
+// A board that is cut off advises --stale only where a command of that request has it.
+func TestStaleIsAdvisedWhereItExists(t *testing.T) {
+	for request, hasStale := range map[string]bool{
+		"GET orders": true, "GET orders/{ref}": true, "GET orders/{ref}/link": true, "GET audit": true, "GET backup": true,
+		"GET sales/berry": false, "GET draw/berry": false, `POST commands {"action":"relink","operator":"me","op_id":"7","revoke":true}`: false,
+	} {
+		d, l := newTestService(t)
+		d.cfg.Link = func(orders.ID, string) string { return "" }
+		l.set(func() { l.fail = []error{ledger.ErrNoMajority} })
+		parts := strings.SplitN(strings.ReplaceAll(request, "{ref}", orders.ID(1).String())+" ", " ", 3)
+		w := httptest.NewRecorder()
+		d.Handler("/api/").ServeHTTP(w, httptest.NewRequest(parts[0], "/api/"+parts[1], strings.NewReader(parts[2])))
+		if got := w.Body.String(); w.Code != http.StatusServiceUnavailable || !strings.Contains(got, "Use another board") || strings.Contains(got, "--stale") != hasStale {
+			t.Errorf("%s: %d %s", request, w.Code, got)
+		}
+	}
+}
+
 // recountBook compares every counter and index of a book with its orders, as a restored copy does.
 func recountBook(t testing.TB, book *orders.Book) error {
 	t.Helper()

@@ -143,13 +143,16 @@ func describeOrder(data *receiptData, now time.Time) (heading string, lines []st
 		return "You have left the list", withNote(order, "That was at "+formatTime(order.Changed)+". You owe nothing.", reasonLabel)
 	case orders.StateUnconfirmed:
 		lines = []string{"We mail a link to " + order.Person.Email + ". If one came in the last hour, it is still good, and shows this too. Open it and press the button there, until " + formatTime(order.Until) + ": this counts from then on, and not before."}
+		if plain := strings.ToLower(orders.NormalEmail(order.Person.Email)); plain != order.Person.Email { // for all such addresses, whatever was sent
+			lines = append(lines, "All spellings of an address share few links an hour. If none comes within minutes, send the form with "+plain+" if that is your mailbox too, or again in an hour.")
+		}
 		if order.Unheld {
 			lines = append(lines, "Nothing is held for it: it gets what is free when you press the button.")
 		}
 		return "Check your mail: this does not count yet", lines
 	case orders.StateExpired:
 		if order.Note == orders.NoteUnconfirmed {
-			return "This was not confirmed", []string{"Nobody confirmed it by mail in time. Nothing was taken, and you owe nothing. You can send the form again."}
+			return "This was not confirmed", []string{"Nobody confirmed this one by mail in time. Nothing was taken for it, and you owe nothing. If you confirmed an equal one, that counts. You can send the form again."}
 		}
 		return "The time to order has passed", []string{"We held it for you until " + formatTime(order.Until) + ". It has gone to the next person in the queue. You owe nothing."}
 	case orders.StateErased:
