@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // erasePerson carries out an Erase. The audit trail has the number of orders and no name.
@@ -42,8 +43,8 @@ func (a *applyTx) erasePerson(c Erase) (Answer, string) {
 		}
 	}
 	if len(found) > 0 && answer.Remaining == 0 && a.rules.limitsMail { // also if the person has other mailboxes
-		key, _ := a.readMailTimes(found[0])
-		a.removePrefix(a.restore, key)
+		mailbox := fingerprintOf([]byte(mailboxText(c.Email)))
+		a.removePrefix(a.restore, slices.Concat([]byte(mailTimesKey), email[:], mailbox[:]))
 	}
 	return answer, fmt.Sprintf("erase %d orders of a person", answer.Count)
 }

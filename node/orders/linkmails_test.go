@@ -40,7 +40,9 @@ func TestLinksToAMailboxAreFew(t *testing.T) {
 		{"the plain one", func(n int) string { return "bomb@gmail.com" }, sales},
 	} {
 		d := newTestBook(t)
+		typed := map[string]bool{}
 		form := func(n int, email string) PlaceOrder {
+			typed[email] = true
 			o := d.newOrder(1, KindOrder)
 			o.Product, o.Network, o.Person.Email, o.Person.Line1 = fmt.Sprint("pi-", n%sales), uint16(n), email, fmt.Sprint(n, " Elsewhere")
 			d.want(Placed, o)
@@ -97,8 +99,10 @@ func TestLinksToAMailboxAreFew(t *testing.T) {
 		if n := count() - before; n != c.want {
 			t.Errorf("%s: %d mails in a later hour, want %d", c.name, n, c.want)
 		}
-		d.want(Done, Erase{Operation: d.by(), Email: "bomb@gmail.com"})
-		d.want(Done, Erase{Operation: d.by(), Email: "someone@gmail.com"})
+		for email := range typed {
+			for d.want(Done, Erase{Operation: d.by(), Email: email}).Remaining > 0 {
+			}
+		}
 		if p.addressesKept() != 0 {
 			t.Errorf("%s: the times of %d erased mailboxes are kept", c.name, p.addressesKept())
 		}
