@@ -83,6 +83,11 @@ func TestLinksEndAndPeopleAreErased(t *testing.T) {
 	if status, body := receipt(); status != http.StatusGone || strings.Contains(body, "erased") {
 		t.Errorf("after a question without an answer: %d\n%s", status, body)
 	}
+	for _, bad := range []string{"a b@buyer.example", ""} { // none is erased, although the first could be
+		if code, out, err := o.run(2, "orders", "erase", "forgotten@buyer.example", bad, "--yes"); code == 0 || strings.Contains(out, "Erased") || !strings.Contains(err, "e-mail address") {
+			t.Errorf("erase with %q: exit %d\n%s%s", bad, code, out, err)
+		}
+	}
 	o.want(3, "Erased 1 order.", "orders", "erase", "taggedcarl@buyer.example", "forgotten@buyer.example", "--yes", "--no-wait")
 	o.want(2, "Taggedcarl+a", "orders", "show", tagged)
 	if code, _, err := o.run(1, "orders", "erase", "ABCD-EFGH-JKM", "--yes"); code != 1 || err == "" {

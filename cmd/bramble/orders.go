@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -96,7 +97,7 @@ no rack.`,
 				if do == "sent" && (len(rest) == 0) == (o.from == "") {
 					return usagef("sent needs references, or --from with a file of them")
 				}
-				if do == "erase" && len(rest) == 0 {
+				if do == "erase" && (len(rest) == 0 || slices.Contains(rest, "")) {
 					return usagef("erase needs references or e-mail addresses")
 				}
 				if _, err := orderservice.ParseFilter("", o.kind, o.state); err != nil {

@@ -50,7 +50,11 @@ func (a *applyTx) erasePerson(c Erase) (Answer, string) {
 }
 
 // OrdersOfPerson returns the orders that an Erase of an e-mail address reaches, and the person's others; at most MaxPage of each.
+// The error is a FieldError if that is no address, or the working copy's.
 func (b *Book) OrdersOfPerson(email string) (own, others []Order, err error) {
+	if err := checkEmail("Email", email); err != nil {
+		return nil, nil, err
+	}
 	err = b.withReadTx(func(r *readTx) error {
 		rules := rulesOf(b.Rules())
 		prefix := fingerprintOf([]byte(rules.normalEmail(email)))

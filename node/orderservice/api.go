@@ -180,6 +180,9 @@ func (s *Service) showPerson(r *http.Request) (any, error) {
 		return nil, err
 	}
 	own, others, err := book.OrdersOfPerson(r.URL.Query().Get("email"))
+	if _, isField := errors.AsType[*orders.FieldError](err); isField {
+		err = fmt.Errorf("%w: %w", errMalformed, err)
+	}
 	return OrderPage{Orders: newOrderList(own), Others: newOrderList(others)}, err
 }
 
