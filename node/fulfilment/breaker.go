@@ -15,7 +15,7 @@ const (
 // after openUntil it is half open and lets one attempt through at a time; a delivery closes
 // it.
 type breaker struct {
-	failures     int       // jobs that failed in a row, each for its own reason
+	failures     int       // jobs that failed in a row, each for its own reason, and none by a stranger's doing
 	opens        int       // times that it has opened in a row; 0 = closed
 	openUntil    time.Time // nothing is delivered before
 	unsubscribed bool      // the receiver has unsubscribed (410)
@@ -58,7 +58,10 @@ func (b *breaker) recordFailure(r attemptResult, now time.Time, jitter func(int6
 		return
 	case r.channelFailed:
 	default:
-		if b.failures++; b.failures < maxFailuresInRow {
+		if !r.jobFailed {
+			b.failures++
+		}
+		if r.jobFailed || b.failures < maxFailuresInRow {
 			if !b.unsubscribed {
 				b.opens = 0 // the receiver answers
 			}

@@ -65,6 +65,7 @@ type attemptResult struct {
 	detail     string
 
 	channelFailed bool // the failure concerns every job of this receiver
+	jobFailed     bool // the failure concerns this job alone, and a stranger can cause it: the receiver answers
 	refused       bool // the receiver's answer is final: another attempt will not change it
 	unsubscribed  bool // the receiver has unsubscribed (410)
 	retryAfter    time.Duration

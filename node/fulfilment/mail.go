@@ -27,6 +27,9 @@ const (
 	// giveUpAfter is the time for which a mail is retried that the server defers each time;
 	// RFC 5321 names four to five days. An unreachable server does not defer.
 	giveUpAfter = 5 * 24 * time.Hour
+	// recipientPause is the least time between two attempts at a mail whose recipient the server defers or refuses. RFC 5321
+	// §4.5.4.1 names 30 minutes, and servers with grey lists accept it after one to five; a buyer waits for the mail.
+	recipientPause = 30 * time.Second
 )
 
 // smtpStage is the stage that the dialogue about a mail has reached.
@@ -296,6 +299,9 @@ func mailResult(err error, age time.Duration) attemptResult {
 		return attemptResult{resolution: Undeliverable, detail: v.detail}
 	default:
 		v.failure = FailureBusy
+	}
+	if !v.channelFailed { // anybody can name such a recipient, so it says nothing about the others' mail
+		v.jobFailed, v.retryAfter = true, recipientPause
 	}
 	return v
 }

@@ -274,10 +274,10 @@ func TestMailIsRefused(t *testing.T) {
 	}{
 		"nobody there":       {code(550, 5, 1, 1), nil, 0, attemptResult{resolution: Undeliverable, detail: "reply 550 5.1"}},
 		"mailbox closed":     {nil, code(554, 5, 2, 1), 0, attemptResult{resolution: Undeliverable, detail: "reply 554 5.2"}},
-		"we may not":         {code(550, 5, 7, 1), nil, 0, attemptResult{failure: FailureRefused, detail: "reply 550 5.7"}},
+		"we may not":         {code(550, 5, 7, 1), nil, 0, attemptResult{failure: FailureRefused, detail: "reply 550 5.7", jobFailed: true, retryAfter: recipientPause}},
 		"we may not for day": {code(550, 5, 7, 1), nil, day, attemptResult{resolution: Undeliverable, detail: "reply 550 5.7"}},
-		"spam, it thinks":    {nil, code(554, 5, 6, 0), 0, attemptResult{failure: FailureRefused, detail: "reply 554 5.6"}},
-		"grey list":          {code(451, 4, 7, 1), nil, day, attemptResult{failure: FailureBusy, detail: "reply 451 4.7"}},
+		"spam, it thinks":    {nil, code(554, 5, 6, 0), 0, attemptResult{failure: FailureRefused, detail: "reply 554 5.6", jobFailed: true, retryAfter: recipientPause}},
+		"grey list":          {code(451, 4, 7, 1), nil, day, attemptResult{failure: FailureBusy, detail: "reply 451 4.7", jobFailed: true, retryAfter: recipientPause}},
 		"grey list, a week":  {code(451, 4, 7, 1), nil, week, attemptResult{resolution: Undeliverable, detail: "reply 451 4.7"}},
 		"it goes down":       {code(421, 4, 3, 2), nil, week, attemptResult{failure: FailureBusy, channelFailed: true, detail: "reply 421 4.3"}},
 	} {

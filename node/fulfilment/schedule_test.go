@@ -142,6 +142,30 @@ func TestBreakerToleratesOneBadJob(t *testing.T) {
 	takeOne(t, p, now)
 }
 
+// Anybody can order with an address that the mail server defers: that holds no other mail back, also while the server is
+// tried after a failure of its own.
+func TestStrangersAddressesDoNotOpenTheBreaker(t *testing.T) {
+	p := newJobSchedule(1, longest)
+	for n := range 5 * maxFailuresInRow {
+		p.addJob(testJob(n))
+	}
+	now := launch.Add(time.Second)
+	deferred := attemptResult{failure: FailureBusy, jobFailed: true, retryAfter: recipientPause}
+	for n := range 2 * maxFailuresInRow {
+		if n == maxFailuresInRow {
+			p.recordResult(takeOne(t, p, now), attemptResult{failure: FailureUnreachable, channelFailed: true}, now)
+			if now = now.Add(time.Second); p.stateAt(now) != BreakerHalfOpen {
+				t.Fatalf("%v after the server was away", p.stateAt(now))
+			}
+		}
+		one := takeOne(t, p, now)
+		if p.recordResult(one, deferred, now); p.stateAt(now) != BreakerClosed || one.next.Before(now.Add(recipientPause)) {
+			t.Fatalf("%v after %d such mails; the next attempt at this one is in %v", p.stateAt(now), n+1, one.next.Sub(now))
+		}
+	}
+	p.recordResult(takeOne(t, p, now), delivered, now)
+}
+
 func TestFinishJobIgnoresTheBreaker(t *testing.T) {
 	p := newJobSchedule(2, longest)
 	p.addJob(testJob(0))
