@@ -9,7 +9,6 @@ import (
 
 // erasePerson carries out an Erase. The audit trail has the number of orders and no name.
 func (a *applyTx) erasePerson(c Erase) (Answer, string) {
-	a.remove(a.restore, []byte(restoredKey))
 	a.noteErasure() // also if the book does not have the person: the log may, in a form that was refused
 	if c.ID != 0 {
 		o := a.orderByID(c.ID)
@@ -21,6 +20,7 @@ func (a *applyTx) erasePerson(c Erase) (Answer, string) {
 		case !a.eraseOrder(o):
 			return Answer{Outcome: TooLate, Order: o.ID}, "erase " + c.ID.String() + ": its ballot is being drawn"
 		}
+		a.remove(a.restore, []byte(restoredKey))
 		return Answer{Outcome: Done, Order: o.ID, Count: 1}, "erase " + c.ID.String()
 	}
 	answer := Answer{Outcome: Done}
@@ -41,6 +41,9 @@ func (a *applyTx) erasePerson(c Erase) (Answer, string) {
 		} else {
 			answer.Remaining++
 		}
+	}
+	if answer.Count > 0 {
+		a.remove(a.restore, []byte(restoredKey))
 	}
 	if len(found) > 0 && answer.Remaining == 0 && a.rules.limitsMail { // also if the person has other mailboxes
 		mailbox := fingerprintOf([]byte(mailboxText(c.Email)))

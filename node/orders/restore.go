@@ -38,7 +38,7 @@ const (
 const (
 	restoreBeginKey = "begin"   // → see pendingRestore; while a restore is in progress
 	restoreDoneKey  = "done"    // → OpID (8) of the restore that made this book
-	restoredKey     = "from"    // → the times (8 each, Unix milliseconds) of the backup and of its restore, until the first Erase
+	restoredKey     = "from"    // → the times (8 each, Unix milliseconds) of the backup and of its restore, until the first Erase of somebody
 	restoreChunkKey = "chunk:"  // and the chunk's number (4) → its bytes
 	receiptKeyKey   = "key:"    // and a number (1) → a key of receipts (32); if it is own or ended, both as bytes
 	erasedKey       = "erased"  // → index (8) of the newest entry that erases people, under rules 2
@@ -134,7 +134,7 @@ type RestoreProgress struct {
 func (b *Book) RestoreInProgress() *RestoreProgress { return b.readModel.Load().restoring }
 
 // RestoredFrom returns the time of the backup that the book was restored from, and when; zero times if it was not, under rules 1
-// and 2, and after the first Erase that followed. People who were erased after the backup are back.
+// and 2, and after the first Erase of somebody that followed. People who were erased after the backup are back.
 func (b *Book) RestoredFrom() (backup, at time.Time) {
 	v := b.readModel.Load()
 	return v.restored[0], v.restored[1]

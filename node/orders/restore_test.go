@@ -153,7 +153,9 @@ func TestARestoredBookKnowsItsBackup(t *testing.T) {
 	}
 	check(third.book, d.now, third.now)
 	d.op += 2_000_000 // the restored book knows the source's numbers
-	d.want(Done, Erase{Operation: d.by(), Email: "nobody@example.org"})
+	d.want(Done, Erase{Operation: d.by(), Email: "nobody@example.org"}) // mistyped
+	check(d.book, p.At, d.now)
+	d.want(Done, Erase{Operation: d.by(), Email: "person1@example.org"})
 	check(d.book, time.Time{}, time.Time{})
 	d.recount()
 }
