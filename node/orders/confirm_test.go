@@ -327,68 +327,70 @@ func likeVera() [][2]string {
 // with exactly that address. The limit is one for all of them.
 func TestAMailboxIsExact(t *testing.T) {
 	for _, pair := range likeVera() {
-		d := newConfirmBook(t, func(o *Offer) { o.Stock = 1000 })
-		form := func(email string) PlaceOrder {
-			c := d.newOrder(1, KindOrder)
-			c.Person.Email = email
-			d.want(Placed, c)
-			return c
-		}
-		p := newPostman(d)
-		var others []PlaceOrder
-		for range 2 * maxMailboxScan { // they do not push the own one off its page
-			others = append(others, form(pair[1]))
-		}
-		own := form(pair[0])
-		for range maxMailboxScan {
-			others = append(others, form(pair[1]))
-		}
-		form(strings.ReplaceAll(pair[0], ".example", ".Example"))
-		p.wait(1)
-		if p.last[own.ID] != JobMailConfirm || len(p.sent[pair[0]]) != 1 || len(p.sent[pair[1]]) != 1 {
-			t.Fatalf("%q: %d mails to %q and %d to the other", pair, len(p.sent[pair[0]]), pair[0], len(p.sent[pair[1]]))
-		}
-		for n, id := range []ID{own.ID, others[0].ID} {
-			_, waiting, err := d.book.OrdersOfMailbox(id)
-			for _, o := range waiting {
-				if !strings.EqualFold(o.Person.Email, pair[n]) || n == 1 && o.Person.Email != pair[1] {
-					t.Errorf("%q: the link of %q shows a form of %q", pair, pair[n], o.Person.Email)
+		t.Run(pair[1], func(t *testing.T) {
+			d := newConfirmBook(t, func(o *Offer) { o.Stock = 1000 })
+			form := func(email string) PlaceOrder {
+				c := d.newOrder(1, KindOrder)
+				c.Person.Email = email
+				d.want(Placed, c)
+				return c
+			}
+			p := newPostman(d)
+			var others []PlaceOrder
+			for range 2 * maxMailboxScan { // they do not push the own one off its page
+				others = append(others, form(pair[1]))
+			}
+			own := form(pair[0])
+			for range maxMailboxScan {
+				others = append(others, form(pair[1]))
+			}
+			form(strings.ReplaceAll(pair[0], ".example", ".Example"))
+			p.wait(1)
+			if p.last[own.ID] != JobMailConfirm || len(p.sent[pair[0]]) != 1 || len(p.sent[pair[1]]) != 1 {
+				t.Fatalf("%q: %d mails to %q and %d to the other", pair, len(p.sent[pair[0]]), pair[0], len(p.sent[pair[1]]))
+			}
+			for n, id := range []ID{own.ID, others[0].ID} {
+				_, waiting, err := d.book.OrdersOfMailbox(id)
+				for _, o := range waiting {
+					if !strings.EqualFold(o.Person.Email, pair[n]) || n == 1 && o.Person.Email != pair[1] {
+						t.Errorf("%q: the link of %q shows a form of %q", pair, pair[n], o.Person.Email)
+					}
+				}
+				if err != nil || len(waiting) != 1 {
+					t.Errorf("%q: behind the link of %q are %d forms, %v", pair, pair[n], len(waiting), err)
 				}
 			}
-			if err != nil || len(waiting) != 1 {
-				t.Errorf("%q: behind the link of %q are %d forms, %v", pair, pair[n], len(waiting), err)
+			d.want(Done, Confirm{others[0].ID})
+			d.want(OverLimit, Confirm{own.ID})
+			if live, _, err := d.book.OrdersOfMailbox(own.ID); err != nil || len(live) != 0 {
+				t.Errorf("%q: the link shows an order of another mailbox, %v", pair, err)
 			}
-		}
-		d.want(Done, Confirm{others[0].ID})
-		d.want(OverLimit, Confirm{own.ID})
-		if live, _, err := d.book.OrdersOfMailbox(own.ID); err != nil || len(live) != 0 {
-			t.Errorf("%q: the link shows an order of another mailbox, %v", pair, err)
-		}
-		d.recount()
-		restored := openBook(t)
-		if err := restored.Restore(bytes.NewReader(dump(t, d.book))); err != nil {
-			t.Fatal(err)
-		}
-		kept := p.addressesKept()
-		mine, theirs, err := d.book.OrdersOfPerson(pair[0])
-		if err != nil || len(mine) != 2 || len(theirs) != len(others) {
-			t.Fatalf("%q: %d orders and %d of other spellings, %v", pair, len(mine), len(theirs), err)
-		}
-		if a := d.want(Done, Erase{Operation: d.by(), Email: pair[0]}); a.Count != 2 || a.Remaining != 0 {
-			t.Errorf("%q: %+v", pair, a)
-		}
-		if d.order(own.ID).State != StateErased || d.order(others[0].ID).State != StateOpen || d.sale().Sold != 1 || p.addressesKept() >= kept {
-			t.Errorf("%q: erasing one changed another person's order: %+v, %d times", pair, d.order(others[0].ID), p.addressesKept())
-		}
-		if mine, theirs, err = d.book.OrdersOfPerson(pair[0]); err != nil || len(mine) != 0 || len(theirs) != len(others) {
-			t.Errorf("%q: afterwards %d orders and %d of other spellings, %v", pair, len(mine), len(theirs), err)
-		}
-		d.recount()
-		d.want(Done, Erase{Operation: d.by(), Email: pair[1]})
-		if p.addressesKept() != 0 {
-			t.Errorf("%q: %d times of erased mailboxes are kept", pair, p.addressesKept())
-		}
-		d.recount()
+			d.recount()
+			restored := openBook(t)
+			if err := restored.Restore(bytes.NewReader(dump(t, d.book))); err != nil {
+				t.Fatal(err)
+			}
+			kept := p.addressesKept()
+			mine, theirs, err := d.book.OrdersOfPerson(pair[0])
+			if err != nil || len(mine) != 2 || len(theirs) != len(others) {
+				t.Fatalf("%q: %d orders and %d of other spellings, %v", pair, len(mine), len(theirs), err)
+			}
+			if a := d.want(Done, Erase{Operation: d.by(), Email: pair[0]}); a.Count != 2 || a.Remaining != 0 {
+				t.Errorf("%q: %+v", pair, a)
+			}
+			if d.order(own.ID).State != StateErased || d.order(others[0].ID).State != StateOpen || d.sale().Sold != 1 || p.addressesKept() >= kept {
+				t.Errorf("%q: erasing one changed another person's order: %+v, %d times", pair, d.order(others[0].ID), p.addressesKept())
+			}
+			if mine, theirs, err = d.book.OrdersOfPerson(pair[0]); err != nil || len(mine) != 0 || len(theirs) != len(others) {
+				t.Errorf("%q: afterwards %d orders and %d of other spellings, %v", pair, len(mine), len(theirs), err)
+			}
+			d.recount()
+			d.want(Done, Erase{Operation: d.by(), Email: pair[1]})
+			if p.addressesKept() != 0 {
+				t.Errorf("%q: %d times of erased mailboxes are kept", pair, p.addressesKept())
+			}
+			d.recount()
+		})
 	}
 }
 
@@ -426,37 +428,39 @@ func TestOldRulesEraseEverySpelling(t *testing.T) {
 // mails to one address delay none to another.
 func TestALinkGoesToTheAddressThatWasTyped(t *testing.T) {
 	for _, pair := range likeVera() {
-		d := newTestBook(t)
-		o := d.someOffer()
-		o.Stock = 1000
-		d.want(Done, o)
-		p := newPostman(d)
-		form := func(email string) PlaceOrder { c := d.newOrder(1, KindOrder); c.Person.Email = email; return c }
-		for range 10 { // rounds that use up the mails of an hour
-			c := form(pair[1])
-			d.want(Placed, c)
+		t.Run(pair[1], func(t *testing.T) {
+			d := newTestBook(t)
+			o := d.someOffer()
+			o.Stock = 1000
+			d.want(Done, o)
+			p := newPostman(d)
+			form := func(email string) PlaceOrder { c := d.newOrder(1, KindOrder); c.Person.Email = email; return c }
+			for range 10 { // rounds that use up the mails of an hour
+				c := form(pair[1])
+				d.want(Placed, c)
+				p.wait(1)
+				d.want(Done, Cancel{ID: c.ID})
+				p.wait(1)
+			}
+			own := form(pair[0])
+			d.want(Placed, own)
 			p.wait(1)
-			d.want(Done, Cancel{ID: c.ID})
+			if p.last[own.ID] != JobMailPlaced {
+				t.Errorf("%q: the own mail is %v", pair, p.last[own.ID])
+			}
+			d.now = d.now.Add(2 * time.Hour)
 			p.wait(1)
-		}
-		own := form(pair[0])
-		d.want(Placed, own)
-		p.wait(1)
-		if p.last[own.ID] != JobMailPlaced {
-			t.Errorf("%q: the own mail is %v", pair, p.last[own.ID])
-		}
-		d.now = d.now.Add(2 * time.Hour)
-		p.wait(1)
-		d.want(Differs, form(pair[1]))
-		p.wait(1)
-		if n := len(p.sent[pair[0]]); n != 1 {
-			t.Errorf("%q: a form of %q causes a mail to the other", pair, pair[1])
-		}
-		d.want(Differs, form(pair[0]))
-		p.wait(1)
-		if n := len(p.sent[pair[0]]); n != 2 {
-			t.Errorf("%q: the own form causes %d mails", pair, n-1)
-		}
+			d.want(Differs, form(pair[1]))
+			p.wait(1)
+			if n := len(p.sent[pair[0]]); n != 1 {
+				t.Errorf("%q: a form of %q causes a mail to the other", pair, pair[1])
+			}
+			d.want(Differs, form(pair[0]))
+			p.wait(1)
+			if n := len(p.sent[pair[0]]); n != 2 {
+				t.Errorf("%q: the own form causes %d mails", pair, n-1)
+			}
+		})
 	}
 }
 

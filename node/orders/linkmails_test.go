@@ -39,74 +39,76 @@ func TestLinksToAMailboxAreFew(t *testing.T) {
 		{"every kind", func(n int) string { return []string{"Bomb@gmail.com", fmt.Sprintf("bomb+%d@gmail.com", n)}[n%2] }, 2 * maxLinkMails},
 		{"the plain one", func(n int) string { return "bomb@gmail.com" }, sales},
 	} {
-		d := newTestBook(t)
-		typed := map[string]bool{}
-		form := func(n int, email string) PlaceOrder {
-			typed[email] = true
-			o := d.newOrder(1, KindOrder)
-			o.Product, o.Network, o.Person.Email, o.Person.Line1 = fmt.Sprint("pi-", n%sales), uint16(n), email, fmt.Sprint(n, " Elsewhere")
-			d.want(Placed, o)
-			return o
-		}
-		for n := range sales {
-			o := d.someOffer()
-			o.Product, o.Stock, o.Confirm = fmt.Sprint("pi-", n), 10_000, 24*time.Hour
-			d.want(Done, o)
-		}
-		p := newPostman(d)
-		flood := func() {
-			for n := range 120 {
-				form(n, c.spelling(n))
+		t.Run(c.name, func(t *testing.T) {
+			d := newTestBook(t)
+			typed := map[string]bool{}
+			form := func(n int, email string) PlaceOrder {
+				typed[email] = true
+				o := d.newOrder(1, KindOrder)
+				o.Product, o.Network, o.Person.Email, o.Person.Line1 = fmt.Sprint("pi-", n%sales), uint16(n), email, fmt.Sprint(n, " Elsewhere")
+				d.want(Placed, o)
+				return o
 			}
+			for n := range sales {
+				o := d.someOffer()
+				o.Product, o.Stock, o.Confirm = fmt.Sprint("pi-", n), 10_000, 24*time.Hour
+				d.want(Done, o)
+			}
+			p := newPostman(d)
+			flood := func() {
+				for n := range 120 {
+					form(n, c.spelling(n))
+				}
+				p.wait(1)
+			}
+			count := func() (mails int) {
+				for to, sent := range p.sent {
+					if NormalEmail(to) == "BOMB@GMAIL.COM" {
+						mails += len(sent)
+					}
+				}
+				return mails
+			}
+			for range 3 {
+				flood()
+				p.wait(15)
+			}
+			if n := count(); n != c.want {
+				t.Errorf("%s: %d mails in an hour, want %d", c.name, n, c.want)
+			}
+			other := form(0, "someone@gmail.com")
+			plain := form(sales-1, "bomb@gmail.com") // the others went to the other sales first
 			p.wait(1)
-		}
-		count := func() (mails int) {
-			for to, sent := range p.sent {
-				if NormalEmail(to) == "BOMB@GMAIL.COM" {
-					mails += len(sent)
+			if p.last[other.ID] != JobMailConfirm || c.name != "the plain one" && p.last[plain.ID] != JobMailConfirm {
+				t.Errorf("%s: another person's mail %v, the plain address's %v", c.name, p.last[other.ID], p.last[plain.ID])
+			}
+			restored := openBook(t)
+			if err := restored.Restore(bytes.NewReader(dump(t, d.book))); err != nil {
+				t.Fatal(err)
+			}
+			d.want(Done, SetReceiptSecret{Operation: d.by(), Secret: [32]byte{7}, Revoke: true}) // then nobody waits
+			d.now = d.now.Add(time.Millisecond)
+			before := count()
+			form(0, c.spelling(0))
+			p.wait(1)
+			if n := count(); n != before+1 {
+				t.Errorf("%s: %d mails after all links ended", c.name, n-before)
+			}
+			d.now = d.now.Add(time.Hour)
+			before = count()
+			flood()
+			if n := count() - before; n != c.want {
+				t.Errorf("%s: %d mails in a later hour, want %d", c.name, n, c.want)
+			}
+			for email := range typed {
+				for d.want(Done, Erase{Operation: d.by(), Email: email}).Remaining > 0 {
 				}
 			}
-			return mails
-		}
-		for range 3 {
-			flood()
-			p.wait(15)
-		}
-		if n := count(); n != c.want {
-			t.Errorf("%s: %d mails in an hour, want %d", c.name, n, c.want)
-		}
-		other := form(0, "someone@gmail.com")
-		plain := form(sales-1, "bomb@gmail.com") // the others went to the other sales first
-		p.wait(1)
-		if p.last[other.ID] != JobMailConfirm || c.name != "the plain one" && p.last[plain.ID] != JobMailConfirm {
-			t.Errorf("%s: another person's mail %v, the plain address's %v", c.name, p.last[other.ID], p.last[plain.ID])
-		}
-		restored := openBook(t)
-		if err := restored.Restore(bytes.NewReader(dump(t, d.book))); err != nil {
-			t.Fatal(err)
-		}
-		d.want(Done, SetReceiptSecret{Operation: d.by(), Secret: [32]byte{7}, Revoke: true}) // then nobody waits
-		d.now = d.now.Add(time.Millisecond)
-		before := count()
-		form(0, c.spelling(0))
-		p.wait(1)
-		if n := count(); n != before+1 {
-			t.Errorf("%s: %d mails after all links ended", c.name, n-before)
-		}
-		d.now = d.now.Add(time.Hour)
-		before = count()
-		flood()
-		if n := count() - before; n != c.want {
-			t.Errorf("%s: %d mails in a later hour, want %d", c.name, n, c.want)
-		}
-		for email := range typed {
-			for d.want(Done, Erase{Operation: d.by(), Email: email}).Remaining > 0 {
+			if p.addressesKept() != 0 {
+				t.Errorf("%s: the times of %d erased mailboxes are kept", c.name, p.addressesKept())
 			}
-		}
-		if p.addressesKept() != 0 {
-			t.Errorf("%s: the times of %d erased mailboxes are kept", c.name, p.addressesKept())
-		}
-		d.recount()
+			d.recount()
+		})
 	}
 }
 
