@@ -152,7 +152,7 @@ func TestARestoredBookKnowsItsBackup(t *testing.T) {
 		third.want(Done, c)
 	}
 	check(third.book, d.now, third.now)
-	d.op += 2_000_000 // the restored book knows the source's numbers
+	d.op += 2_000_000                                                   // the restored book knows the source's numbers
 	d.want(Done, Erase{Operation: d.by(), Email: "nobody@example.org"}) // mistyped
 	check(d.book, p.At, d.now)
 	d.want(Done, Erase{Operation: d.by(), Email: "person1@example.org"})
