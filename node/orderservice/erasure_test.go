@@ -124,8 +124,8 @@ func TestAnOldLogIsCompacted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, l := newTestService(t)
 		s.offerCatalogue(t.Context())
-		began := time.Now()
-		l.set(func() { l.logSince = began })
+		age := func(d time.Duration) { l.set(func() { l.logSince = time.Now().Add(-d) }) }
+		age(maxLogAge - compactSpread - 5*minCompactInterval)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { s.Run(ctx); close(done) }()
@@ -133,15 +133,16 @@ func TestAnOldLogIsCompacted(t *testing.T) {
 			l.set(func() { n = l.compact })
 			return n
 		}
-		time.Sleep(maxLogAge - compactSpread)
+		time.Sleep(4 * minCompactInterval)
 		if compacted() != 0 {
 			t.Error("a young log was compacted")
 		}
-		time.Sleep(compactSpread + 2*minCompactInterval)
+		age(maxLogAge)
+		time.Sleep(2 * minCompactInterval)
 		if compacted() != 1 {
 			t.Errorf("an old log was compacted %d times", compacted())
 		}
-		time.Sleep(2 * maxLogAge) // it is empty now
+		time.Sleep(10 * minCompactInterval) // it is empty now
 		if compacted() != 1 {
 			t.Errorf("an empty log was compacted %d times", compacted())
 		}
