@@ -19,6 +19,7 @@ import (
 
 	"bramble/node/orderservice"
 	"bramble/node/shop"
+	"bramble/node/shop/shoptest"
 )
 
 // The product of these tests' shop.
@@ -32,29 +33,11 @@ const (
 func withShop(t testing.TB, stock int, more string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "shop.toml")
-	text := fmt.Sprintf(`name = "The test shop"
-tagline = "Berries"
-currency = "GBP"
-tax_note = "Tax is in the price."
-[seller]
-name = "A hedge"
-address = ["1 Lane"]
-email = "hedge@shop.example"
-[[shipping]]
-country = "GB"
-name = "United Kingdom"
-price = "2.00"
-[[product]]
-slug = "berry"
-name = "Berry"
-tagline = "One"
-description = ["A berry."]
-price = "10.00"
-stock = %d
+	text := shoptest.Catalogue(fmt.Sprintf(`stock = %d
 limit_per_person = 1
 limit_by_address = false
 %s
-`, stock, more)
+`, stock, more))
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -7,31 +7,12 @@ import (
 	"testing"
 
 	"bramble/node/config"
+	"bramble/node/shop/shoptest"
 )
 
 // A catalogue that wants confirmation by mail does not start without a mail that can have a link.
 func TestConfirmNeedsMailWithALink(t *testing.T) {
-	const text = `name = "Shop"
-tagline = "Berries"
-currency = "GBP"
-tax_note = "None."
-[seller]
-name = "A hedge"
-address = ["1 Lane"]
-email = "hedge@shop.example"
-[[shipping]]
-country = "GB"
-name = "United Kingdom"
-price = "2.00"
-[[product]]
-slug = "berry"
-name = "Berry"
-tagline = "One"
-description = ["A berry."]
-price = "10.00"
-stock = 5
-limit_per_person = 1
-`
+	text := shoptest.Catalogue("stock = 5\nlimit_per_person = 1\n")
 	for _, c := range []struct {
 		confirm, server, url string
 		starts               bool

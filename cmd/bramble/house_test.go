@@ -99,6 +99,7 @@ func mayImport() map[string][]string {
 		"node/origin":                {"cache/fairshare", "node/config", "node/proxyfields"},
 		"node/proxyfields":           nil,
 		"node/shop":                  {"node/orders", "node/orders/draw", "node/tomlfile"},
+		"node/shop/shoptest":         nil,
 		"node/tomlfile":              nil,
 		"node/sockets":               nil,
 		"node/sockets/socketstest":   nil,

@@ -29,6 +29,7 @@ import (
 	"bramble/node/orders/draw"
 	"bramble/node/origin"
 	"bramble/node/shop"
+	"bramble/node/shop/shoptest"
 )
 
 const forged = "a forged page"
@@ -84,31 +85,6 @@ func (ballotBook) Draw(string) (draw.File, bool) {
 	return draw.File{List: strings.Repeat("5196c515", 8)}, true
 }
 
-const smallCatalogue = `name = "The test shop"
-tagline = "Berries"
-currency = "GBP"
-tax_note = "Tax is in the price."
-[seller]
-name = "A hedge"
-address = ["1 Lane"]
-email = "hedge@shop.example"
-[[shipping]]
-country = "GB"
-name = "United Kingdom"
-price = "2.00"
-[[product]]
-slug = "berry"
-name = "Berry"
-tagline = "One"
-description = ["A berry."]
-price = "10.00"
-stock = 2
-limit_per_person = 1
-mode = "ballot"
-opens = 2012-02-29T06:00:00Z
-closes = 2012-03-29T06:00:00Z
-`
-
 // honestBoard is a board with the built-in shop, its listener and the fast path to its memory, beside a liar.
 type honestBoard struct {
 	*PageHandler
@@ -133,7 +109,12 @@ func (f *countedFastPath) AppendHit(dst []byte, q *front.FastRequest) (head []by
 func newHonestBoard(t *testing.T, owners [2]string) *honestBoard {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "shop.toml")
-	if err := os.WriteFile(file, []byte(smallCatalogue), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(shoptest.Catalogue(`stock = 2
+limit_per_person = 1
+mode = "ballot"
+opens = 2012-02-29T06:00:00Z
+closes = 2012-03-29T06:00:00Z
+`)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	catalogue, err := shop.Load(file)
