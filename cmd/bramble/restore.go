@@ -48,8 +48,9 @@ no orders and no operators' changes; bramble status shows it.
 The catalogue is not in a backup: copy it from the old rack before. Stop the old
 rack first: two racks that sell the same stock sell it twice. Orders that were
 handed on after the backup are handed on again, with the same webhook-id.
-People who were erased after the backup are back, and ballots that were drawn
-after it are drawn again, with other winners: the command says so.`,
+A restore brings back people who were erased after the backup. Ballots that
+were drawn after it are drawn again, with other winners. The command warns of
+both.`,
 		examples: `
   bramble restore orders.age --identity key.txt
   bramble restore orders.age --passphrase-file passphrase.txt

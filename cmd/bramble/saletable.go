@@ -161,7 +161,11 @@ func describeSale(s orderservice.SaleJSON) []string {
 		}
 	}
 	if s.Confirm != "" {
-		counts = append(counts, "confirmed by mail within "+strings.TrimSuffix(s.Confirm, "0s")+map[bool]string{true: " (entries: until the close)"}[s.Draw != nil])
+		within := "confirmed by mail within " + strings.TrimSuffix(s.Confirm, "0s")
+		if s.Draw != nil {
+			within += " (entries: until the close)"
+		}
+		counts = append(counts, within)
 	}
 	addIf := func(isTrue bool, format string, args ...any) {
 		if isTrue {
