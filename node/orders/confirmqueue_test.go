@@ -37,45 +37,47 @@ func TestNetworksTakeTurns(t *testing.T) {
 		{"none overtakes twice", "aaab.b.b.b", "abababb"},
 		{"a flood", flood + "b", "ab" + flood[1:]},
 	} {
-		d := newConfirmBook(t, func(o *Offer) { o.Stock = 1000 })
-		// What comes before has its time already, and is not overtaken.
-		before := int(confirmMailAhead/confirmMailPace) + 1
-		for n := range before {
-			d.want(Placed, d.newOrder(n, KindOrder))
-		}
-		p := newPostman(d)
-		got, sent := "", 0
-		step := func() {
-			t.Helper()
-			for _, name := range p.sendNext() {
-				if sent++; sent > before {
-					got += name[:1]
+		t.Run(c.name, func(t *testing.T) {
+			d := newConfirmBook(t, func(o *Offer) { o.Stock = 1000 })
+			// What comes before has its time already, and is not overtaken.
+			before := int(confirmMailAhead/confirmMailPace) + 1
+			for n := range before {
+				d.want(Placed, d.newOrder(n, KindOrder))
+			}
+			p := newPostman(d)
+			got, sent := "", 0
+			step := func() {
+				t.Helper()
+				for _, name := range p.sendNext() {
+					if sent++; sent > before {
+						got += name[:1]
+					}
 				}
 			}
-		}
-		for n, network := range c.forms {
-			if network == '.' {
-				step()
-				continue
+			for n, network := range c.forms {
+				if network == '.' {
+					step()
+					continue
+				}
+				form := d.newOrder(1000+n, KindOrder)
+				form.Network, form.Person.Name = uint16(network), fmt.Sprintf("%c %d", network, n)
+				d.want(Placed, form)
 			}
-			form := d.newOrder(1000+n, KindOrder)
-			form.Network, form.Person.Name = uint16(network), fmt.Sprintf("%c %d", network, n)
-			d.want(Placed, form)
-		}
-		d.recount()
-		if err := d.book.Restore(bytes.NewReader(dump(t, d.book))); err != nil {
-			t.Fatal(err)
-		}
-		for range 200 {
-			step()
-		}
-		if got != c.want {
-			t.Errorf("%s: %s is sent as %s, want %s", c.name, c.forms, got, c.want)
-		}
-		if d.book.WaitingForms() != 0 {
-			t.Errorf("%s: %d forms wait at the end", c.name, d.book.WaitingForms())
-		}
-		d.recount()
+			d.recount()
+			if err := d.book.Restore(bytes.NewReader(dump(t, d.book))); err != nil {
+				t.Fatal(err)
+			}
+			for range 200 {
+				step()
+			}
+			if got != c.want {
+				t.Errorf("%s: %s is sent as %s, want %s", c.name, c.forms, got, c.want)
+			}
+			if d.book.WaitingForms() != 0 {
+				t.Errorf("%s: %d forms wait at the end", c.name, d.book.WaitingForms())
+			}
+			d.recount()
+		})
 	}
 }
 

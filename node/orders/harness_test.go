@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -30,12 +31,24 @@ func newTestBook(t testing.TB) *testBook {
 	return &testBook{t: t, book: openBook(t), now: start}
 }
 
+// maxOpenBooks bounds the books that a test has open at once. Each maps 256 MiB of an ARM's 3 GiB of addresses (initialMapSize), and as much
+// again while it restores. A table's rows open theirs in subtests, so that each is closed with its row.
+const maxOpenBooks = 6
+
+// openBooks are the books of the running test. Tests of this package do not run at the same time.
+var openBooks []*Book
+
 func openBook(t testing.TB) *Book {
 	t.Helper()
+	openBooks = slices.DeleteFunc(openBooks, func(b *Book) bool { return b.db == nil })
+	if len(openBooks) >= maxOpenBooks {
+		t.Fatalf("%d books are open at once, and an ARM has no room for more: close some, or use subtests", len(openBooks))
+	}
 	b, err := Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
+	openBooks = append(openBooks, b)
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
 			t.Error(err)

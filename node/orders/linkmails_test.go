@@ -182,71 +182,73 @@ func TestTheOldestOfEqualFormsCounts(t *testing.T) {
 		{"none holds", 1, "uuu", 0, 1, 0, 0, 0, OverLimit, OverLimit},
 		{"room for another", 2, "hhh", 0, 1, 0, 0, 1, Done, OverLimit},
 	} {
-		d := newConfirmBook(t, func(o *Offer) { o.Stock, o.Limit = 100, c.limit })
-		var forms []PlaceOrder
-		place := func(isUnheld bool) PlaceOrder {
-			form := d.newOrder(1, KindOrder)
-			form.Unheld = isUnheld
-			d.want(Placed, form)
-			return form
-		}
-		for n, held := range c.forms {
-			forms = append(forms, place(held == 'u'))
-			if n == 0 {
-				for house := range 2 { // others of the mailbox, between them
-					other := d.newOrder(1, KindOrder)
-					other.Unheld, other.Person.Line1 = true, fmt.Sprint(house, " Elsewhere")
-					d.want(Placed, other)
+		t.Run(c.name, func(t *testing.T) {
+			d := newConfirmBook(t, func(o *Offer) { o.Stock, o.Limit = 100, c.limit })
+			var forms []PlaceOrder
+			place := func(isUnheld bool) PlaceOrder {
+				form := d.newOrder(1, KindOrder)
+				form.Unheld = isUnheld
+				d.want(Placed, form)
+				return form
+			}
+			for n, held := range c.forms {
+				forms = append(forms, place(held == 'u'))
+				if n == 0 {
+					for house := range 2 { // others of the mailbox, between them
+						other := d.newOrder(1, KindOrder)
+						other.Unheld, other.Person.Line1 = true, fmt.Sprint(house, " Elsewhere")
+						d.want(Placed, other)
+					}
 				}
 			}
-		}
-		own := forms[c.counts]
-		equal := func() (ids []ID) {
-			_, waiting, err := d.book.OrdersOfMailbox(own.ID)
-			if err != nil {
+			own := forms[c.counts]
+			equal := func() (ids []ID) {
+				_, waiting, err := d.book.OrdersOfMailbox(own.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, o := range waiting {
+					if o.Person.Line1 == own.Person.Line1 {
+						ids = append(ids, o.ID)
+					}
+				}
+				return ids
+			}
+			if ids := equal(); len(ids) != 1 || ids[0] != own.ID {
+				t.Errorf("%s: the link offers %v, want %v", c.name, ids, own.ID)
+			}
+			var receipts []Order
+			for _, f := range forms {
+				receipts = append(receipts, d.order(f.ID))
+			}
+			d.want(Done, Confirm{own.ID})
+			d.wantCounts(c.name, c.sold, c.held, 100-c.sold-c.held)
+			for n, f := range forms {
+				if o := d.order(f.ID); n != c.counts && o != receipts[n] {
+					t.Errorf("%s: form %d has become %+v", c.name, n, o)
+				}
+			}
+			if ids := equal(); len(ids) != c.before {
+				t.Errorf("%s: after the confirmation it offers %v", c.name, ids)
+			}
+			further := place(false)
+			if ids := equal(); len(ids) != c.after {
+				t.Errorf("%s: it offers %v after a further form", c.name, ids)
+			}
+			d.want(c.further, Confirm{further.ID})
+			d.want(c.twice, Confirm{forms[len(forms)-1].ID})
+			restored := openBook(t)
+			if err := restored.Restore(bytes.NewReader(dump(t, d.book))); err != nil {
 				t.Fatal(err)
 			}
-			for _, o := range waiting {
-				if o.Person.Line1 == own.Person.Line1 {
-					ids = append(ids, o.ID)
-				}
+			d.now = d.now.Add(time.Hour)
+			d.ticks()
+			live, waiting, err := d.book.OrdersOfMailbox(own.ID)
+			if err != nil || len(waiting) != 0 || len(live) < 1 || strings.Contains(fmt.Sprint(d.order(own.ID).State), "unconfirmed") {
+				t.Errorf("%s: in the end %d and %d, %v", c.name, len(live), len(waiting), err)
 			}
-			return ids
-		}
-		if ids := equal(); len(ids) != 1 || ids[0] != own.ID {
-			t.Errorf("%s: the link offers %v, want %v", c.name, ids, own.ID)
-		}
-		var receipts []Order
-		for _, f := range forms {
-			receipts = append(receipts, d.order(f.ID))
-		}
-		d.want(Done, Confirm{own.ID})
-		d.wantCounts(c.name, c.sold, c.held, 100-c.sold-c.held)
-		for n, f := range forms {
-			if o := d.order(f.ID); n != c.counts && o != receipts[n] {
-				t.Errorf("%s: form %d has become %+v", c.name, n, o)
-			}
-		}
-		if ids := equal(); len(ids) != c.before {
-			t.Errorf("%s: after the confirmation it offers %v", c.name, ids)
-		}
-		further := place(false)
-		if ids := equal(); len(ids) != c.after {
-			t.Errorf("%s: it offers %v after a further form", c.name, ids)
-		}
-		d.want(c.further, Confirm{further.ID})
-		d.want(c.twice, Confirm{forms[len(forms)-1].ID})
-		restored := openBook(t)
-		if err := restored.Restore(bytes.NewReader(dump(t, d.book))); err != nil {
-			t.Fatal(err)
-		}
-		d.now = d.now.Add(time.Hour)
-		d.ticks()
-		live, waiting, err := d.book.OrdersOfMailbox(own.ID)
-		if err != nil || len(waiting) != 0 || len(live) < 1 || strings.Contains(fmt.Sprint(d.order(own.ID).State), "unconfirmed") {
-			t.Errorf("%s: in the end %d and %d, %v", c.name, len(live), len(waiting), err)
-		}
-		d.wantCounts(c.name+", in the end", int64(len(live)), 0, 100-int64(len(live)))
+			d.wantCounts(c.name+", in the end", int64(len(live)), 0, 100-int64(len(live)))
+		})
 	}
 }
 

@@ -164,7 +164,14 @@ func TestRestoreIsRefused(t *testing.T) {
 	good := dump(t, newBusyBook(t).book)
 	bad := bytes.Clone(good)
 	bad[len(bad)/2] ^= 1
-	start := func() (*testBook, []Command) { d := newShopBook(t); return d, restoreCommands(d, good, 4000) }
+	d := newShopBook(t)
+	start := func() (*testBook, []Command) {
+		if err := d.book.Close(); err != nil { // of the case before
+			t.Fatal(err)
+		}
+		d := newShopBook(t)
+		return d, restoreCommands(d, good, 4000)
+	}
 
 	d, c := start()
 	d.want(Placed, d.newOrder(1, KindOrder))
@@ -202,7 +209,7 @@ func TestRestoreIsRefused(t *testing.T) {
 		"another sum":        func(c []Command) { b := c[0].(BeginRestore); b.Sum[3]++; c[0] = b },
 		"a snapshot's bytes": func(c []Command) { a := c[2].(AddRestoreChunk); a.Data = bytes.Clone(a.Data); a.Data[9] ^= 4; c[2] = a },
 	} {
-		d, c := start()
+		d, c = start()
 		op := c[0].(BeginRestore).Operation
 		change(c)
 		for n, one := range c {
