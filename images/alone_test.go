@@ -137,7 +137,7 @@ func sharedImage(t *testing.T) string {
 			return
 		}
 		shop := filepath.Join(built.folder, "shop")
-		if built.err = writeFile(filepath.Join(shop, "catalogue.toml"), []byte(berries)); built.err != nil {
+		if built.err = writeFile(filepath.Join(shop, "catalogue.toml"), []byte(newCatalogue())); built.err != nil {
 			return
 		}
 		built.image = filepath.Join(built.folder, "bramble.img")

@@ -77,7 +77,7 @@ func TestTheImageIsComplete(t *testing.T) {
 		t.Errorf("the image is signed as %+v (%v)", s, err)
 	}
 	settings, err := os.ReadFile(built.settings)
-	if err != nil || card.readFile("bramble.toml") != string(settings) || card.readFile("shop/catalogue.toml") != berries {
+	if err != nil || card.readFile("bramble.toml") != string(settings) || card.readFile("shop/catalogue.toml") != newCatalogue() {
 		t.Errorf("the owner's files on the card differ (%v)", err)
 	}
 	manifest := card.readFile(manifestName)

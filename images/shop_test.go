@@ -14,32 +14,14 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"bramble/node/shop/shoptest"
 )
 
-// berries is a catalogue with one product, and enough of it.
-const berries = `
-name = "The hedge"
-tagline = "Berries, while there are any."
-currency = "GBP"
-tax_note = "Tax is in the price."
-[seller]
-name = "Hedge"
-address = ["1 Lane"]
-email = "hedge@shop.example"
-[[shipping]]
-country = "GB"
-name = "United Kingdom"
-price = "2.00"
-[[product]]
-slug = "berry"
-name = "Berry"
-tagline = "One"
-description = ["A berry."]
-price = "10.00"
-stock = 1000
-limit_per_person = 1
-limit_by_address = false
-`
+// newCatalogue returns a catalogue with one product, and enough of it.
+func newCatalogue() string {
+	return shoptest.Catalogue("stock = 1000\nlimit_per_person = 1\nlimit_by_address = false\n")
+}
 
 // patience bounds one request: the emulator's network is slow.
 const patience = 20 * time.Second

@@ -9,31 +9,8 @@ import (
 
 	"bramble/images/cardinit"
 	"bramble/node/config"
+	"bramble/node/shop/shoptest"
 )
-
-// ownShop is the least catalogue.
-const ownShop = `name = "Berries"
-tagline = "Berries"
-currency = "GBP"
-tax_note = "Tax is in the price."
-[seller]
-name = "Hedge"
-address = ["1 Lane"]
-email = "hedge@shop.example"
-[[shipping]]
-country = "GB"
-name = "United Kingdom"
-price = "2.00"
-[[product]]
-slug = "berry"
-name = "Berry"
-tagline = "One"
-description = ["A berry."]
-price = "10.00"
-stock = 10
-limit_per_person = 1
-limit_by_address = false
-`
 
 func TestCardSettings(t *testing.T) {
 	dir := t.TempDir()
@@ -69,7 +46,7 @@ func TestCardSettings(t *testing.T) {
 	if _, err = read(good+"[origin]\nurl = \"http://10.0.0.9\"\n", "1a2b"); err != nil {
 		t.Errorf("a broken catalogue that nobody reads: %v", err)
 	}
-	writeTestFile(t, own, []byte(ownShop))
+	writeTestFile(t, own, []byte(shoptest.Catalogue("stock = 10\nlimit_per_person = 1\nlimit_by_address = false\n")))
 	s, err = read(good+"[network]\nhostname = \"shop\"\n[board]\nname = \"till\"\n", "ffff")
 	if err != nil || s.HostName != "shop" || s.Board != "till" || s.Address.IsValid() {
 		t.Errorf("another card has %+v, %v", s, err)

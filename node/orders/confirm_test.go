@@ -394,7 +394,7 @@ func TestAMailboxIsExact(t *testing.T) {
 	}
 }
 
-// Under rules 1 and 2 an Erase reaches all spellings, as their ledgers have it, and what it would erase says so.
+// Under rules 1 and 2 an Erase reaches all spellings, because ledgers of those rules recorded it so. The preview of an erasure says the same.
 func TestOldRulesEraseEverySpelling(t *testing.T) {
 	for version := uint32(1); version <= MaxRules; version++ {
 		d := newTestBook(t)

@@ -231,8 +231,8 @@ func TestShowLink(t *testing.T) {
 	}
 }
 
-// A link to confirm goes on after a rotation, and ends with --revoke: it says so from then on, until the new one comes. It opens no
-// receipt, and a receipt's confirms nothing.
+// A link to confirm still works after a rotation, and ends with --revoke. It opens no receipt, and a receipt's
+// link confirms nothing.
 func TestALinkToConfirmEnds(t *testing.T) {
 	s, _ := newTestService(t)
 	s.offerCatalogue(t.Context())

@@ -242,7 +242,7 @@ func TestAConfirmedInvitationIsAcceptedOnItsReceipt(t *testing.T) {
 	}
 }
 
-// A mailed link that an operator has ended says so, and what to do. It opens and confirms nothing.
+// A mailed link that an operator has ended leads to a page that says so, and what to do. It opens and confirms nothing.
 func TestALinkToConfirmThatEndedSaysSo(t *testing.T) {
 	b := newConfirmShop(t, nil)
 	id := idOf(t, b.post("ada@example.org", "line1", "12 Good Road").Header().Get("Location"))
